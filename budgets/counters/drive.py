@@ -1,0 +1,64 @@
+"""Drives journeys with this process's Redis connections, from a thread or from an event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+from typing import TypeVar
+from weakref import WeakKeyDictionary
+
+from django.conf import settings
+
+from budgets.counters.async_scripts import AsyncRedisScripts
+from budgets.counters.scripts import RedisScripts
+from spendhub.steps import Journey, run, run_async
+
+Answer = TypeVar("Answer")
+
+_lock = threading.Lock()
+_scripts: dict[tuple[int, str], RedisScripts] = {}
+_by_loop: WeakKeyDictionary[asyncio.AbstractEventLoop, AsyncRedisScripts] = WeakKeyDictionary()
+
+
+def scripts() -> RedisScripts | None:
+    """This process's pooled connections; None where no Redis is configured."""
+    url = settings.REDIS_URL
+    if not url:
+        return None
+    key = (os.getpid(), url)
+    found = _scripts.get(key)
+    if found is None:
+        with _lock:
+            found = _scripts.setdefault(key, RedisScripts(url))
+    return found
+
+
+def async_scripts() -> AsyncRedisScripts | None:
+    """The running event loop's connection; None where no Redis is configured."""
+    url = settings.REDIS_URL
+    if not url:
+        return None
+    loop = asyncio.get_running_loop()
+    found = _by_loop.get(loop)
+    if found is None:
+        found = _by_loop[loop] = AsyncRedisScripts(url)
+    return found
+
+
+def drive(journey: Journey[Answer]) -> Answer:
+    """Drives a journey to its end in this thread."""
+    return run(journey, scripts())
+
+
+async def drive_async(journey: Journey[Answer]) -> Answer:
+    """Drives a journey to its end on the running event loop."""
+    return await run_async(journey, async_scripts())
+
+
+def close() -> None:
+    """Closes this process's pooled connections. For tests and the end of a process."""
+    with _lock:
+        while _scripts:
+            _, made = _scripts.popitem()
+            made.close()

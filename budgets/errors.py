@@ -1,0 +1,86 @@
+"""What budgets raise: one class per reason, each a kind of spendhub.errors."""
+
+from __future__ import annotations
+
+import uuid
+from typing import TYPE_CHECKING
+
+from spendhub.errors import Conflict, Missing, Refused
+from spendhub.money import format_usd
+
+if TYPE_CHECKING:
+    from budgets.decisions import Decision
+
+
+class BudgetExceeded(Refused):
+    """A budget has no room for this call; the same call can succeed after `decision.resets_at`.
+
+    `decision` says which budget, what remains and which model would still fit.
+    """
+
+    code = "budget_exceeded"
+
+    def __init__(self, decision: Decision) -> None:
+        self.decision = decision
+        bound = decision.bound
+        assert bound is not None, "a refusal names its budget"
+        remaining, asked = bound.remaining_nano_usd, decision.call.estimated_nano_usd
+        budget = bound.matched.budget
+        if decision.reason == "frozen":
+            why = f"Budget {budget.name!r} is frozen."
+        else:
+            why = (
+                f"Budget {budget.name!r} has {format_usd(remaining)} USD left of "
+                f"{format_usd(bound.matched.limit_nano_usd)} USD; this call needs up to {format_usd(asked)} USD."
+            )
+        when = f" It begins afresh at {decision.resets_at:%Y-%m-%dT%H:%M:%SZ}." if decision.resets_at else ""
+        cheaper = f" {decision.suggested_model} would still fit." if decision.suggested_model else ""
+        super().__init__(
+            why + when + cheaper,
+            budget=budget.name,
+            budget_id=str(budget.id),
+            scope=f"{budget.scope_type}:{bound.matched.scope_key}",
+            reason=decision.reason,
+            remaining=format_usd(remaining),
+            requested=format_usd(asked),
+            short_by=format_usd(max(0, asked - remaining)),
+            resets_at=decision.resets_at.isoformat().replace("+00:00", "Z") if decision.resets_at else None,
+            suggested_model=decision.suggested_model,
+            decision_id=str(decision.id),
+        )
+
+    @property
+    def retry_after_seconds(self) -> int | None:
+        """Whole seconds from the check until the budget begins afresh; None where it never does."""
+        if self.decision.resets_at is None:
+            return None
+        return max(1, int((self.decision.resets_at - self.decision.call.now).total_seconds()) + 1)
+
+
+class ReservationMissing(Missing):
+    """No reservation of this tenant has that id or idempotency key."""
+
+    code = "reservation_missing"
+
+    def __init__(self, name: uuid.UUID | str) -> None:
+        super().__init__(f"There is no reservation {str(name)[:80]!r}.", reservation=str(name)[:80])
+
+
+class ReservationSettled(Conflict):
+    """The reservation has been settled in another way already."""
+
+    code = "reservation_settled"
+
+    def __init__(self, reservation_id: uuid.UUID, status: str) -> None:
+        super().__init__(
+            f"Reservation {reservation_id} is {status} already.", reservation=str(reservation_id), status=status
+        )
+
+
+class IdempotencyConflict(Conflict):
+    """The idempotency key was used before, for a different request."""
+
+    code = "idempotency_conflict"
+
+    def __init__(self, key: str) -> None:
+        super().__init__(f"Idempotency key {key[:80]!r} was used for a different request.", idempotency_key=key[:80])

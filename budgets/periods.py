@@ -1,0 +1,103 @@
+"""Which window a moment falls in, cut in the tenant's time zone. Pure.
+
+A day is as long as the zone's clocks make it (23 or 25 hours when they change), a week begins on
+Monday, a month on its first day. Source: docs/budgets.md, "Windows".
+"""
+
+from __future__ import annotations
+
+import functools
+from datetime import UTC, datetime, timedelta
+from typing import NamedTuple, overload
+from zoneinfo import ZoneInfo
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class Window(NamedTuple):
+    """One concrete period, in epoch seconds; a `total` window starts at 0 and has no end."""
+
+    starts_at: int
+    ends_at: int | None
+
+    def contains(self, moment: float) -> bool:
+        return self.starts_at <= moment and (self.ends_at is None or moment < self.ends_at)
+
+
+@overload
+def as_datetime(epoch_seconds: int) -> datetime: ...
+@overload
+def as_datetime(epoch_seconds: None) -> None: ...
+@overload
+def as_datetime(epoch_seconds: int | None) -> datetime | None: ...
+def as_datetime(epoch_seconds: int | None) -> datetime | None:
+    """Epoch seconds as aware UTC; None stays None."""
+    return None if epoch_seconds is None else EPOCH + timedelta(seconds=epoch_seconds)
+
+
+@functools.lru_cache(maxsize=512)
+def zone(name: str) -> ZoneInfo:
+    """The IANA time zone `name`."""
+    return ZoneInfo(name)
+
+
+# The current window of a (period, zone) pair is asked for with every call: remember the last one.
+_latest: dict[tuple[str, str], Window] = {}
+
+
+def window_at(period: str, moment: datetime, timezone: str) -> Window:
+    """The window of `period` (hour, day, week, month, total) that holds `moment` in `timezone`."""
+    seconds = moment.timestamp()
+    known = _latest.get((period, timezone))
+    if known is not None and known.contains(seconds):
+        return known
+    window = cut_window(period, moment, timezone)
+    _latest[(period, timezone)] = window
+    return window
+
+
+def cut_window(period: str, moment: datetime, timezone: str) -> Window:
+    """`window_at`, worked out anew. Raises ValueError for a period we do not know."""
+    if period == "total":
+        return Window(0, None)
+    tz = zone(timezone)
+    if period == "hour":
+        # Hours are cut in absolute time from the local full hour, so that the hour which the clocks
+        # repeat in autumn is two windows, and zones with half-hour offsets begin at their own :00.
+        local = moment.astimezone(tz)
+        start = int(moment.timestamp()) - (local.minute * 60 + local.second)
+        return Window(start, start + 3600)
+    local = moment.astimezone(tz)
+    midnight = local.replace(hour=0, minute=0, second=0, microsecond=0, fold=0, tzinfo=None)
+    if period == "day":
+        first, following = midnight, midnight + timedelta(days=1)
+    elif period == "week":
+        first = midnight - timedelta(days=local.weekday())
+        following = first + timedelta(days=7)
+    elif period == "month":
+        first = midnight.replace(day=1)
+        following = (first + timedelta(days=32)).replace(day=1)
+    else:
+        raise ValueError(f"unknown period {period!r}")
+    return Window(_first_moment_of(first, tz), _first_moment_of(following, tz))
+
+
+def _first_moment_of(local_midnight: datetime, tz: ZoneInfo) -> int:
+    """Epoch seconds at which the local date begins; where midnight is skipped by a clock change,
+    the first moment after the gap; where it happens twice, the first of the two."""
+    aware = local_midnight.replace(tzinfo=tz, fold=0)
+    seconds = aware.astimezone(UTC)
+    if seconds.astimezone(tz).replace(tzinfo=None) != local_midnight:
+        # In a gap, fold=0 applies the offset from before it, which lands behind the gap by its length;
+        # the date begins exactly where the offset changes.
+        before = int((seconds - timedelta(hours=3)).timestamp())
+        after = int(seconds.timestamp())
+        date = local_midnight.date()
+        while after - before > 1:
+            middle = (before + after) // 2
+            if datetime.fromtimestamp(middle, tz).date() < date:
+                before = middle
+            else:
+                after = middle
+        return after
+    return int(seconds.timestamp())

@@ -1,0 +1,104 @@
+"""Live numbers of budgets, for admins and the API: what is spent, held and left in the current window."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from budgets.counters.charge import counters
+from budgets.decisions import spend_state
+from budgets.matching import Matched, window_of
+from budgets.models import BudgetWindow
+from budgets.periods import Window, as_datetime
+from budgets.snapshot import BudgetFacts, tenant_budgets
+from spendhub.steps import CallInThread, Journey
+
+
+@dataclass(frozen=True, slots=True)
+class LiveWindow:
+    """One budget and key in its current window. Money in nano_usd; `remaining` is the room to the hard cap."""
+
+    matched: Matched
+    spent_nano_usd: int
+    reserved_nano_usd: int
+    state: str
+
+    @property
+    def remaining_nano_usd(self) -> int:
+        return max(0, self.matched.hard_nano_usd - self.spent_nano_usd - self.reserved_nano_usd)
+
+    @property
+    def window(self) -> Window:
+        return self.matched.window
+
+    @property
+    def utilisation(self) -> float:
+        """Share of the limit that is spent or held; 0 where there is no limit to speak of."""
+        limit = self.matched.limit_nano_usd
+        return (self.spent_nano_usd + self.reserved_nano_usd) / limit if limit else 0.0
+
+
+def live_windows(
+    tenant_id: int, now: datetime, budget_ids: Iterable[uuid.UUID] | None = None
+) -> Journey[Mapping[uuid.UUID, tuple[LiveWindow, ...]]]:
+    """Each budget's current window, per key: one for an exact key or the whole account (also when nothing is
+    spent yet), and for an allowance "*" one per key that has spent something, the fullest first."""
+    budgets = tenant_budgets(tenant_id)
+    wanted = budgets.by_id.values() if budget_ids is None else [
+        budgets.by_id[budget_id] for budget_id in budget_ids if budget_id in budgets.by_id
+    ]  # fmt: skip
+    matched = [
+        _matched(budget, budget.scope_key, now, budgets.timezone) for budget in wanted if not _is_allowance(budget)
+    ]
+    allowances = [budget for budget in wanted if _is_allowance(budget)]
+    if allowances:
+        keys = yield CallInThread(_keys_with_spend, (tenant_id, allowances, now, budgets.timezone))
+        matched.extend(_matched(budget, key, now, budgets.timezone) for budget, key in keys)
+    found: dict[uuid.UUID, list[LiveWindow]] = {budget.id: [] for budget in wanted}
+    if matched:
+        counts = yield from counters().look(tenant_id, [each.line for each in matched], now.timestamp())
+        for each, count in zip(matched, counts, strict=True):
+            found[each.budget.id].append(
+                LiveWindow(
+                    each,
+                    count.spend_nano_usd,
+                    count.reserved_nano_usd,
+                    spend_state(each, count.spend_nano_usd),
+                )
+            )
+    return {
+        budget_id: tuple(sorted(windows, key=lambda live: (-live.utilisation, live.matched.scope_key)))
+        for budget_id, windows in found.items()
+    }
+
+
+def _is_allowance(budget: BudgetFacts) -> bool:
+    return budget.scope_key == "*" and budget.scope_type != "tenant"
+
+
+def _matched(budget: BudgetFacts, key: str, now: datetime, timezone: str) -> Matched:
+    return Matched(
+        budget, key, window_of(budget, now, timezone), budget.limit_at(now), budget.soft_at(now), budget.hard_at(now)
+    )
+
+
+# An allowance may have any number of keys; a page shows the fullest ones.
+MAX_KEYS_PER_ALLOWANCE = 200
+
+
+def _keys_with_spend(
+    tenant_id: int, allowances: list[BudgetFacts], now: datetime, timezone: str
+) -> list[tuple[BudgetFacts, str]]:
+    keys: list[tuple[BudgetFacts, str]] = []
+    for budget in allowances:
+        window = window_of(budget, now, timezone)
+        rows = (
+            BudgetWindow.objects.for_tenant(tenant_id)
+            .filter(budget_id=budget.id, starts_at=as_datetime(window.starts_at))
+            .order_by("-spend_nano_usd", "scope_key")
+            .values_list("scope_key", flat=True)
+        )
+        keys.extend((budget, key) for key in rows[:MAX_KEYS_PER_ALLOWANCE])
+    return keys

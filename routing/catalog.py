@@ -1,0 +1,250 @@
+"""Loads and refreshes the shared catalog: what admins have set stays, old prices are closed, not changed.
+
+`refresh_catalog` compares a catalog file with the rows and writes the difference in a few bulk
+statements; a second run finds nothing to do.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from django.core.exceptions import ValidationError
+from django.db import transaction
+
+from routing.errors import InvalidCatalog
+from routing.models import CATALOG_SNAPSHOT, Model, Provider
+from routing.price_changes import refresh_prices
+from routing.price_specs import PriceSpec, specs_from_file, specs_from_genai
+from spendhub.snapshots import bump
+
+DATA_DIR = Path(__file__).parent / "data"
+BUILT_IN_FILES = (DATA_DIR / "catalog.json", DATA_DIR / "sandbox.json")
+PROVIDER_FIELDS = ("dialect", "base_url", "api_key_env")
+MODEL_FIELDS = (
+    "provider_id", "kind", "quality", "context_tokens", "max_output_tokens", "capabilities", "aliases",
+    "upstream_name", "retires_at", "source",
+)  # fmt: skip
+
+
+@dataclass
+class CatalogChanges:
+    """What a refresh did, one line each."""
+
+    lines: list[str] = field(default_factory=list)
+
+    def __bool__(self) -> bool:
+        return bool(self.lines)
+
+    def add(self, line: str) -> None:
+        """Notes one change."""
+        self.lines.append(line)
+
+
+def read_catalog_file(path: Path) -> dict[str, Any]:
+    """The content of a catalog file. Raises InvalidCatalog, naming the file and what is wrong in it."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InvalidCatalog(f"{path}: {error.strerror}") from None
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise InvalidCatalog(f"{path}: is no JSON: {error}") from None
+    if not isinstance(content, dict) or not isinstance(content.get("models", []), list):
+        raise InvalidCatalog(f"{path}: must be an object with lists `providers` and `models`")
+    return content
+
+
+def refresh_catalog(files: Sequence[Path], now: datetime) -> CatalogChanges:
+    """Brings the shared rows up to the content of `files`; rows that the files do not name stay as they are.
+
+    Raises InvalidCatalog before anything is written.
+    """
+    changes = CatalogChanges()
+    with transaction.atomic():
+        for path in files:
+            _refresh_from(read_catalog_file(path), str(path.name), now, changes)
+        if changes:
+            bump(CATALOG_SNAPSHOT)
+    return changes
+
+
+def set_provider(
+    name: str, *, dialect: str | None = None, base_url: str | None = None, api_key_env: str | None = None
+) -> tuple[Provider, bool]:
+    """Adds the shared provider `name`, or gives it another dialect, address or key; what is None stays.
+
+    Returns the row and whether it is new. What was set here a catalog refresh leaves alone. Raises
+    InvalidCatalog for values that no provider can have.
+    """
+    given = {"dialect": dialect, "base_url": base_url, "api_key_env": api_key_env}
+    wanted = {name: value for name, value in given.items() if value is not None}
+    with transaction.atomic():
+        provider = Provider.objects.across_tenants().filter(tenant=None, name=name).first()
+        created = provider is None
+        provider = provider or Provider(tenant=None, name=name)
+        for attribute, value in wanted.items():
+            setattr(provider, attribute, value)
+        remember_edits(provider, wanted)
+        try:
+            provider.full_clean()
+        except ValidationError as error:
+            raise InvalidCatalog(_first_message(error)) from None
+        provider.save()
+    return provider, created
+
+
+def remember_edits(row: Provider | Model, field_names: Iterable[str]) -> None:
+    """Notes that an admin has set these fields of a shared row, so that a refresh leaves them alone."""
+    row.edited_fields = sorted({*row.edited_fields, *field_names})
+
+
+def _refresh_from(content: Mapping[str, Any], label: str, now: datetime, changes: CatalogChanges) -> None:
+    checked_on = _date(content.get("checked_on"), f"{label}: checked_on") or now.date()
+    providers = _refresh_providers(content.get("providers", []), changes)
+    models = _refresh_models(content["models"], providers, checked_on, label, changes)
+    wanted = {
+        models[str(entry["name"])]: _prices_of(entry, providers_of_prices=content, label=label)
+        for entry in content["models"]
+    }
+    for line in refresh_prices(wanted, checked_on, now):
+        changes.add(line)
+
+
+def _refresh_providers(entries: Sequence[Mapping[str, Any]], changes: CatalogChanges) -> dict[str, Provider]:
+    known = {row.name: row for row in Provider.objects.across_tenants().filter(tenant=None)}
+    for entry in entries:
+        name = str(entry.get("name", ""))
+        row = known.get(name)
+        values = {key: str(entry[key]) for key in PROVIDER_FIELDS if key in entry}
+        if row is None:
+            row = known[name] = Provider(tenant=None, name=name, **values)
+            changes.add(f"+ provider {name}")
+        elif not _take_over(row, values, f"provider {name}", changes):
+            continue
+        try:
+            row.full_clean(exclude=["edited_fields"])
+        except ValidationError as error:
+            raise InvalidCatalog(f"provider {name!r}: {_first_message(error)}") from None
+        row.save()
+    return known
+
+
+def _refresh_models(
+    entries: Sequence[Mapping[str, Any]],
+    providers: Mapping[str, Provider],
+    checked_on: date,
+    label: str,
+    changes: CatalogChanges,
+) -> dict[str, Model]:
+    known = {row.name: row for row in Model.objects.across_tenants().filter(tenant=None)}
+    created, updated = [], []
+    for entry in entries:
+        values = _model_values(entry, providers, label)
+        name = str(entry["name"])
+        row = known.get(name)
+        if row is None:
+            row = known[name] = Model(tenant=None, name=name, checked_on=checked_on, **values)
+            created.append(row)
+            changes.add(f"+ model {name}")
+        elif _take_over(row, values, f"model {name}", changes):
+            row.checked_on = checked_on
+            updated.append(row)
+    Model.objects.across_tenants().bulk_create(created, batch_size=200)
+    if updated:
+        Model.objects.across_tenants().bulk_update(updated, [*_columns(MODEL_FIELDS), "checked_on"], batch_size=100)
+    return known
+
+
+def _take_over(row: Provider | Model, values: Mapping[str, Any], label: str, changes: CatalogChanges) -> bool:
+    changed = False
+    for name, value in values.items():
+        before = getattr(row, name)
+        if before == value or name.removesuffix("_id") in row.edited_fields:
+            continue
+        setattr(row, name, value)
+        changes.add(f"~ {label}: {name.removesuffix('_id')} {before!r} -> {value!r}")
+        changed = True
+    return changed
+
+
+def _model_values(entry: Any, providers: Mapping[str, Provider], label: str) -> dict[str, Any]:
+    if not isinstance(entry, Mapping) or not entry.get("name"):
+        raise InvalidCatalog(f"{label}: a model needs a name: {str(entry)[:80]}")
+    where = f"{label}: model {entry['name']!r}"
+    provider = providers.get(str(entry.get("provider")))
+    if provider is None:
+        raise InvalidCatalog(f"{where}: no provider is called {entry.get('provider')!r}")
+    values: dict[str, Any] = {"provider_id": provider.pk, "source": str(entry.get("source", ""))[:300]}
+    for name in ("kind", "quality", "upstream_name"):
+        if name in entry:
+            values[name] = str(entry[name])
+    for name in ("context_tokens", "max_output_tokens"):
+        if name in entry:
+            values[name] = entry[name]
+            if entry[name] is not None and (not isinstance(entry[name], int) or entry[name] < 0):
+                raise InvalidCatalog(f"{where}: {name}: {entry[name]!r} is no number of tokens")
+    for name in ("capabilities", "aliases"):
+        if name in entry:
+            if not isinstance(entry[name], list) or not all(isinstance(word, str) for word in entry[name]):
+                raise InvalidCatalog(f"{where}: {name} must be a list of words")
+            values[name] = entry[name]
+    if values.get("kind", Model.Kind.CHAT) not in Model.Kind.values:
+        raise InvalidCatalog(f"{where}: kind must be one of {', '.join(Model.Kind.values)}")
+    if values.get("quality", Model.Quality.STANDARD) not in Model.Quality.values:
+        raise InvalidCatalog(f"{where}: quality must be one of {', '.join(Model.Quality.values)}")
+    retires_on = _date(entry.get("retires_on"), f"{where}: retires_on")
+    if retires_on is not None:
+        values["retires_at"] = datetime(retires_on.year, retires_on.month, retires_on.day, tzinfo=UTC)
+    return values
+
+
+def _prices_of(entry: Mapping[str, Any], providers_of_prices: Mapping[str, Any], label: str) -> list[PriceSpec]:
+    try:
+        if "prices" in entry:
+            return specs_from_file(entry["prices"], str(providers_of_prices.get("source", label)))
+    except InvalidCatalog as error:
+        raise InvalidCatalog(f"{label}: model {entry['name']!r}: {error.message}") from None
+    reference = str(entry.get("genai_prices", ""))
+    provider_id, _, model_id = reference.partition(":")
+    found = _find_genai_model(provider_id, str(entry.get("upstream_name") or entry["name"]), model_id)
+    return specs_from_genai(found) if found is not None else []
+
+
+def _find_genai_model(provider_id: str, upstream_name: str, model_id: str) -> Any:
+    provider = _genai_providers().get(provider_id)
+    if provider is None:
+        return None
+    # By name first: a newer package may price a dated version apart from its family.
+    found = provider.find_model(upstream_name)
+    return found or next((model for model in provider.models if model.id == model_id), None)
+
+
+@cache
+def _genai_providers() -> dict[str, Any]:
+    # Here, not above: its import costs half a second that only `catalog update` should pay.
+    from genai_prices.data import providers
+
+    return {provider.id: provider for provider in providers}
+
+
+def _columns(names: Iterable[str]) -> list[str]:
+    return [name.removesuffix("_id") for name in names]
+
+
+def _date(value: Any, where: str) -> date | None:
+    if not value:
+        return None
+    try:
+        return date.fromisoformat(str(value))
+    except ValueError:
+        raise InvalidCatalog(f"{where}: {str(value)[:40]!r} is no date like 2026-10-14") from None
+
+
+def _first_message(error: ValidationError) -> str:
+    name, messages = next(iter(error.message_dict.items()))
+    return f"{name}: {messages[0]}"

@@ -1,0 +1,216 @@
+"""Providers, models and prices on the wire. Money is USD per million tokens."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from django.core.exceptions import ValidationError as DjangoValidationError
+from django.db.models import Q
+from django.utils import timezone
+from drf_spectacular.utils import extend_schema_field
+from rest_framework import serializers
+
+from routing.models import CAPABILITIES, Model, Price, Provider, validate_base_url
+from routing.own_upstreams import UpstreamNotAllowed, check_own_address, check_own_key
+from routing.price_specs import KINDS, PriceSpec
+from routing.snapshot import compile_prices
+from spendhub.api.authentication import principal_of
+from spendhub.api.fields import (
+    MoneyField,
+    StrictCharField,
+    StrictDateTimeField,
+    StrictIntegerField,
+    StrictModelSerializer,
+    StrictSerializer,
+)
+from spendhub.money import format_usd
+
+MAX_WORDS = 50
+MAX_TOKENS = 2**31 - 1
+
+
+@extend_schema_field({"type": "array", "items": {"type": "string"}, "maxItems": MAX_WORDS})
+class WordsField(serializers.Field[list[str], Any, list[str], Any]):
+    """A list of distinct words; of `choices` where given."""
+
+    def __init__(self, *, choices: tuple[str, ...] = (), **options: Any) -> None:
+        self._choices = choices
+        super().__init__(**options)
+
+    def to_internal_value(self, data: Any) -> list[str]:
+        if not isinstance(data, list) or len(data) > MAX_WORDS:
+            raise serializers.ValidationError(f"a list of at most {MAX_WORDS} words")
+        for word in data:
+            if not isinstance(word, str) or not word.strip() or len(word) > 120 or not word.isprintable():
+                raise serializers.ValidationError("each must be a word of 1 to 120 printable characters")
+            if self._choices and word not in self._choices:
+                raise serializers.ValidationError(f"{word!r} is none of {', '.join(self._choices)}")
+        return list(dict.fromkeys(data))
+
+    def to_representation(self, value: list[str]) -> list[str]:
+        return value
+
+
+@extend_schema_field({"type": "string", "maxLength": 120})
+class NamedRowField(serializers.Field[Any, Any, str, Any]):
+    """A provider or model by its name: the caller's own one, else the shared one."""
+
+    def __init__(self, *, of: type[Provider] | type[Model], **options: Any) -> None:
+        self._of = of
+        self._name = StrictCharField(max_length=120)
+        super().__init__(**options)
+
+    def to_internal_value(self, data: Any) -> Any:
+        name = self._name.run_validation(data)
+        tenant_id = principal_of(self.context["request"]).tenant_id
+        visible = self._of.objects.across_tenants().filter(Q(tenant=None) | Q(tenant=tenant_id), name=name)
+        found = sorted(visible, key=lambda row: row.tenant_id is None)
+        if not found:
+            raise serializers.ValidationError(f"no {self._of._meta.verbose_name} is called {name[:60]!r}")
+        return found[0]
+
+    def to_representation(self, value: Any) -> str:
+        return str(value.name)
+
+
+class OwnUpstreamMixin:
+    """Checks the address and key variable that a tenant enters."""
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        """Of a tenant's own upstream: see routing/own_upstreams.py."""
+        request = self.context["request"]  # type: ignore[attr-defined]  # a mixin of serializers
+        tenant_id = principal_of(request).tenant_id
+        for name in ("base_url", "api_key_env"):
+            try:
+                if name == "base_url":
+                    if attrs.get(name):
+                        validate_base_url(attrs[name])
+                    check_own_address(attrs.get(name, ""))
+                else:
+                    check_own_key(tenant_id, attrs.get(name, ""))
+            except (UpstreamNotAllowed, DjangoValidationError) as error:
+                raise serializers.ValidationError({name: [error.message]}) from None
+        return attrs
+
+
+class SharedFlag(serializers.BooleanField):
+    """Whether the row belongs to the whole installation."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(
+            read_only=True, source="*", help_text="True: for every account, and read-only here.", **options
+        )
+
+    def to_representation(self, value: Any) -> bool:
+        return value.tenant_id is None
+
+
+class ProviderSerializer(OwnUpstreamMixin, StrictModelSerializer):
+    """A vendor, or any server that speaks a vendor's dialect."""
+
+    is_shared = SharedFlag()
+    timeout_seconds = StrictIntegerField(min_value=1, max_value=3600, required=False)
+
+    class Meta:
+        model = Provider
+        fields = ["id", "name", "dialect", "base_url", "api_key_env", "timeout_seconds", "is_enabled", "is_shared"]
+
+    def validate_dialect(self, dialect: str) -> str:
+        """The sandbox is built in; there is one."""
+        if dialect == Provider.Dialect.SANDBOX:
+            raise serializers.ValidationError("the sandbox is built in and cannot be added")
+        return dialect
+
+
+class RatesSerializer(StrictSerializer):
+    """USD per million tokens of each kind; null: this kind has no rate of its own."""
+
+    input = MoneyField()
+    output = MoneyField()
+    cache_read = MoneyField(allow_null=True)
+    cache_write = MoneyField(allow_null=True)
+    cache_write_1h = MoneyField(allow_null=True)
+    reasoning = MoneyField(allow_null=True)
+
+
+class ModelSerializer(OwnUpstreamMixin, StrictModelSerializer):
+    """A model that agents may ask for, by `name` or one of its `aliases`."""
+
+    name = StrictCharField(max_length=120)
+    provider = NamedRowField(of=Provider, help_text="The provider's name.")
+    aliases = WordsField(required=False)
+    capabilities = WordsField(required=False, choices=CAPABILITIES)
+    context_tokens = StrictIntegerField(min_value=1, max_value=MAX_TOKENS, required=False, allow_null=True)
+    max_output_tokens = StrictIntegerField(min_value=1, max_value=MAX_TOKENS, required=False, allow_null=True)
+    price = serializers.SerializerMethodField(help_text="What it costs now, for small input; null without a price.")
+    is_shared = SharedFlag()
+
+    class Meta:
+        model = Model
+        fields = [
+            "id", "name", "provider", "aliases", "upstream_name", "base_url", "api_key_env", "kind", "quality",
+            "context_tokens", "max_output_tokens", "capabilities", "is_enabled", "retires_at", "source", "price",
+            "is_shared",
+        ]  # fmt: skip
+
+    @extend_schema_field(RatesSerializer(allow_null=True))
+    def get_price(self, model: Model) -> dict[str, str | None] | None:
+        """The caller's own price for it, else the shared one, at this moment."""
+        rows = list(model.prices.all()) if model.pk else []
+        for owned in (True, False):
+            price = compile_prices(row for row in rows if (row.tenant_id is not None) == owned).at(timezone.now())
+            if price is not None:
+                rates = price.rates_for(0)
+                by_kind = {kind: getattr(rates, kind) for kind in KINDS}
+                return {kind: None if rate is None else format_usd(rate) for kind, rate in by_kind.items()}
+        return None
+
+
+class PriceSerializer(StrictSerializer):
+    """What a million tokens of each kind cost, in USD, from a moment on. A change is a new price."""
+
+    id = serializers.IntegerField(read_only=True)
+    model = NamedRowField(of=Model, help_text="The model's name.")
+    input = MoneyField(source="input_nano_usd_per_mtok")
+    output = MoneyField(source="output_nano_usd_per_mtok")
+    cache_read = MoneyField(source="cache_read_nano_usd_per_mtok", required=False, allow_null=True)
+    cache_write = MoneyField(source="cache_write_nano_usd_per_mtok", required=False, allow_null=True)
+    cache_write_1h = MoneyField(source="cache_write_1h_nano_usd_per_mtok", required=False, allow_null=True)
+    reasoning = MoneyField(source="reasoning_nano_usd_per_mtok", required=False, allow_null=True)
+    valid_from = StrictDateTimeField(required=False, help_text="Now, when absent.")
+    valid_until = StrictDateTimeField(required=False, allow_null=True)
+    min_context_tokens = StrictIntegerField(
+        min_value=0, max_value=MAX_TOKENS, required=False, help_text="For calls whose input is larger than this."
+    )
+    daily_from_minute = StrictIntegerField(min_value=0, max_value=1439, required=False, help_text="Of the day in UTC.")
+    daily_until_minute = StrictIntegerField(min_value=1, max_value=1440, required=False)
+    source = StrictCharField(  # type: ignore[assignment]  # a serializer's own `source` is an argument, not this
+        max_length=300, required=False, allow_blank=True
+    )
+    currency = serializers.CharField(read_only=True)
+    checked_on = serializers.DateField(read_only=True, allow_null=True)
+    is_custom = serializers.BooleanField(read_only=True)
+    is_shared = SharedFlag()
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        """The times must be in order."""
+        spec = self.spec(attrs, timezone.now())
+        if spec.valid_until is not None and spec.valid_until <= spec.valid_from:
+            raise serializers.ValidationError({"valid_until": ["must be after valid_from"]})
+        if spec.daily_until_minute <= spec.daily_from_minute:
+            raise serializers.ValidationError({"daily_until_minute": ["must be after daily_from_minute"]})
+        return attrs
+
+    def spec(self, attrs: dict[str, Any], now: datetime) -> PriceSpec:
+        """The price that `attrs` describe; an edit begins with what the row has, and holds from `now` on."""
+        row: Price | None = self.instance if isinstance(self.instance, Price) else None
+        values: dict[str, Any] = {}
+        for kind in KINDS:
+            column = f"{kind}_nano_usd_per_mtok"
+            values[kind] = attrs.get(column, getattr(row, column, None))
+        for name in ("valid_until", "min_context_tokens", "daily_from_minute", "daily_until_minute", "source"):
+            if name in attrs or row is not None:
+                values[name] = attrs[name] if name in attrs else getattr(row, name)
+        begins = attrs.get("valid_from") or (max(row.valid_from, now) if row is not None else now)
+        return PriceSpec(**values, valid_from=begins)

@@ -1,0 +1,1 @@
+"""Vendors' wire formats, one folder each: see base.py."""

@@ -1,0 +1,191 @@
+"""The catalog over the API: shared rows to look at, a tenant's own rows to edit."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.db.models import Prefetch, Q, QuerySet
+from django.utils import timezone
+from drf_spectacular.utils import OpenApiParameter, extend_schema, extend_schema_view
+from rest_framework.request import Request
+from rest_framework.serializers import BaseSerializer
+
+from routing.models import CAPABILITIES, Model, Price, Provider
+from routing.price_changes import end_price, set_price
+from routing.serializers import ModelSerializer, PriceSerializer, ProviderSerializer
+from spendhub.api.authentication import principal_of
+from spendhub.api.viewsets import TenantModelViewSet, conflicts_told
+from spendhub.errors import Forbidden, Invalid
+from spendhub.tenants.changes import record_change
+from spendhub.tenants.models import Tenant
+from spendhub.tenants.snapshot import Principal
+
+
+class SharedRow(Forbidden):
+    """The row belongs to the whole installation; a tenant sees it, and makes one of its own to differ."""
+
+    code = "shared_row"
+
+
+class CatalogViewSet(TenantModelViewSet):
+    """Rows that are shared or the caller's own; only its own can be changed."""
+
+    ordering = ("name", "pk")
+
+    def visible_rows(self, principal: Principal) -> QuerySet[Any]:
+        """Shared rows and the caller's own, filtered as the query says."""
+        rows: QuerySet[Any] = self.model.objects.across_tenants().filter(  # type: ignore[attr-defined]  # a TenantManager
+            Q(tenant=None) | Q(tenant=principal.tenant_id)
+        )
+        shared = _flag(self.request, "shared")
+        if shared is not None:
+            rows = rows.filter(tenant__isnull=shared)
+        return self.filtered(rows, self.request)
+
+    def filtered(self, rows: QuerySet[Any], request: Request) -> QuerySet[Any]:
+        """`rows` as this list's own filters say."""
+        return rows
+
+    def get_object(self) -> Any:
+        row = super().get_object()
+        if self.request.method not in ("GET", "HEAD", "OPTIONS") and row.tenant_id is None:
+            raise SharedRow("this belongs to the whole installation; make one of your own with the same name instead")
+        return row
+
+
+SHARED = OpenApiParameter("shared", bool, description="true: only shared ones; false: only your own")
+PROVIDER_FILTERS = [
+    OpenApiParameter("name", str, description="exactly this name"),
+    OpenApiParameter("dialect", str, enum=Provider.Dialect.values),
+    SHARED,
+]
+MODEL_FILTERS = [
+    OpenApiParameter("name", str, description="exactly this name"),
+    OpenApiParameter("search", str, description="part of the name"),
+    OpenApiParameter("provider", str, description="the provider's name"),
+    OpenApiParameter("kind", str, enum=Model.Kind.values),
+    OpenApiParameter("quality", str, enum=Model.Quality.values),
+    OpenApiParameter("capability", str, enum=list(CAPABILITIES), many=True, description="has all of these"),
+    OpenApiParameter("enabled", bool),
+    SHARED,
+]
+PRICE_FILTERS = [
+    OpenApiParameter("model", str, description="the model's name"),
+    OpenApiParameter("provider", str, description="the provider's name"),
+    OpenApiParameter("current", bool, description="true: only prices that have not ended"),
+    SHARED,
+]
+
+
+@extend_schema_view(list=extend_schema(parameters=PROVIDER_FILTERS))
+class ProviderViewSet(CatalogViewSet):
+    """Vendors, and other servers that speak a vendor's dialect."""
+
+    model = Provider
+    serializer_class = ProviderSerializer
+
+    def filtered(self, rows: QuerySet[Any], request: Request) -> QuerySet[Any]:
+        return _exactly(rows, request, name="name", dialect="dialect")
+
+
+@extend_schema_view(list=extend_schema(parameters=MODEL_FILTERS))
+class ModelViewSet(CatalogViewSet):
+    """Models that agents may ask for. One of your own stands before the shared one of the same name."""
+
+    model = Model
+    serializer_class = ModelSerializer
+
+    def filtered(self, rows: QuerySet[Any], request: Request) -> QuerySet[Any]:
+        principal = principal_of(request)
+        prices = Price.objects.across_tenants().filter(Q(tenant=None) | Q(tenant=principal.tenant_id))
+        rows = rows.select_related("provider").prefetch_related(Prefetch("prices", queryset=prices))
+        rows = _exactly(rows, request, name="name", provider="provider__name", kind="kind", quality="quality")
+        search = _text(request, "search")
+        if search:
+            rows = rows.filter(name__icontains=search)
+        enabled = _flag(request, "enabled")
+        if enabled is not None:
+            rows = rows.filter(is_enabled=enabled)
+        for capability in request.query_params.getlist("capability"):
+            if capability not in CAPABILITIES:
+                raise Invalid(f"capability is one of {', '.join(CAPABILITIES)}", field="capability")
+            # Of the JSON's text: SQLite has no `contains` for JSON, and no capability is part of another's quotes.
+            rows = rows.filter(capabilities__icontains=f'"{capability}"')
+        return rows
+
+
+@extend_schema_view(
+    list=extend_schema(parameters=PRICE_FILTERS),
+    update=extend_schema(description="Ends this price and begins another with the changes. The answer is the new one."),
+    partial_update=extend_schema(
+        description="Ends this price and begins another with the changes. The answer is the new one."
+    ),
+    destroy=extend_schema(description="Ends the price now. What was counted with it stands."),
+)
+class PriceViewSet(CatalogViewSet):
+    """Prices of models. A price of your own counts before the shared one; none is ever rewritten."""
+
+    model = Price
+    serializer_class = PriceSerializer
+    ordering = ("-valid_from", "-pk")
+
+    def filtered(self, rows: QuerySet[Any], request: Request) -> QuerySet[Any]:
+        rows = rows.select_related("model", "model__provider")
+        rows = _exactly(rows, request, model="model__name", provider="model__provider__name")
+        current = _flag(request, "current")
+        if current is not None:
+            has_ended = Q(valid_until__lte=timezone.now())
+            rows = rows.exclude(has_ended) if current else rows.filter(has_ended)
+        return rows
+
+    def perform_create(self, serializer: BaseSerializer[Any]) -> None:
+        self._set(serializer, serializer.validated_data["model"], "create", {})
+
+    def perform_update(self, serializer: BaseSerializer[Any]) -> None:
+        row = serializer.instance
+        assert isinstance(row, Price)
+        wanted = serializer.validated_data.get("model", row.model)
+        if wanted.pk != row.model_id:
+            raise Invalid("a price stays with its model; make a new one for another model", field="model")
+        self._set(serializer, row.model, "update", self.describe(row))
+
+    def perform_destroy(self, instance: Price) -> None:
+        principal = principal_of(self.request)
+        with conflicts_told():
+            record_change(principal.tenant_id, principal.actor, "delete", instance, self.describe(instance), {})
+            end_price(instance, timezone.now())
+
+    def _set(self, serializer: BaseSerializer[Any], model: Model, action: str, before: dict[str, Any]) -> None:
+        principal = principal_of(self.request)
+        assert isinstance(serializer, PriceSerializer)
+        now = timezone.now()
+        spec = serializer.spec(serializer.validated_data, now)
+        with conflicts_told():
+            tenant = Tenant.objects.get(pk=principal.tenant_id)
+            price = set_price(model, spec, tenant=tenant, now=now)
+            record_change(principal.tenant_id, principal.actor, action, price, before, self.describe(price))
+        serializer.instance = price
+
+
+def _text(request: Request, name: str) -> str:
+    value = request.query_params.get(name, "")
+    if len(value) > 200 or not value.isprintable():
+        raise Invalid(f"{name} must be a short text", field=name)
+    return value
+
+
+def _flag(request: Request, name: str) -> bool | None:
+    value = request.query_params.get(name)
+    if value is None:
+        return None
+    if value not in ("true", "false"):
+        raise Invalid(f"{name} is true or false", field=name)
+    return value == "true"
+
+
+def _exactly(rows: QuerySet[Any], request: Request, **columns: str) -> QuerySet[Any]:
+    for name, column in columns.items():
+        value = _text(request, name)
+        if value:
+            rows = rows.filter(**{column: value})
+    return rows

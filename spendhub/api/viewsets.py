@@ -1,0 +1,96 @@
+"""Create, read, update, delete: for the caller's tenant only, every change recorded."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, ClassVar
+
+from django.db import IntegrityError, models, transaction
+from django.db.models import ProtectedError, QuerySet, RestrictedError
+from rest_framework.serializers import BaseSerializer
+from rest_framework.viewsets import ModelViewSet
+
+from spendhub.api.authentication import principal_of
+from spendhub.api.permissions import ReadOrManage
+from spendhub.errors import Conflict
+from spendhub.tenants.changes import record_change
+from spendhub.tenants.snapshot import Principal
+
+
+class AlreadyExists(Conflict):
+    """Another row has what must be unique."""
+
+    code = "already_exists"
+
+
+class InUse(Conflict):
+    """Something else needs the row, so that it cannot be deleted."""
+
+    code = "in_use"
+
+
+class TenantModelViewSet(ModelViewSet[Any]):
+    """CRUD on `model`, whose `objects` is a TenantManager and which has a `tenant`.
+
+    Only rows of the caller's tenant exist here; another tenant's id is 404 like one that never was.
+    Override `visible_rows` to show shared rows too, and `editable_rows` for what may be written.
+    """
+
+    model: ClassVar[type[models.Model]]
+    permission_classes = [ReadOrManage]
+    lookup_value_regex = "[0-9]{1,18}"
+
+    def visible_rows(self, principal: Principal) -> QuerySet[Any]:
+        """What the caller can see."""
+        rows: QuerySet[Any] = self.model.objects.for_tenant(principal.tenant_id)  # type: ignore[attr-defined]  # a TenantManager
+        return rows
+
+    def editable_rows(self, principal: Principal) -> QuerySet[Any]:
+        """What the caller can change: by default all they see."""
+        return self.visible_rows(principal)
+
+    def get_queryset(self) -> QuerySet[Any]:
+        if getattr(self, "swagger_fake_view", False):  # the schema is drawn without a caller
+            nothing: QuerySet[Any] = self.model.objects.across_tenants().none()  # type: ignore[attr-defined]  # a TenantManager
+            return nothing
+        principal = principal_of(self.request)
+        is_reading = self.request.method in ("GET", "HEAD", "OPTIONS")
+        return self.visible_rows(principal) if is_reading else self.editable_rows(principal)
+
+    def describe(self, row: Any) -> dict[str, Any]:
+        """What the record of changes keeps of a row: by default the fields a caller can write."""
+        serializer: Any = self.get_serializer(row)
+        shown = serializer.data
+        return {name: shown[name] for name, field in serializer.fields.items() if not field.read_only and name in shown}
+
+    def perform_create(self, serializer: BaseSerializer[Any]) -> None:
+        principal = principal_of(self.request)
+        with conflicts_told():
+            row = serializer.save(tenant_id=principal.tenant_id)
+            record_change(principal.tenant_id, principal.actor, "create", row, {}, self.describe(row))
+
+    def perform_update(self, serializer: BaseSerializer[Any]) -> None:
+        principal = principal_of(self.request)
+        before = self.describe(serializer.instance)
+        with conflicts_told():
+            row = serializer.save()
+            record_change(principal.tenant_id, principal.actor, "update", row, before, self.describe(row))
+
+    def perform_destroy(self, instance: Any) -> None:
+        principal = principal_of(self.request)
+        with conflicts_told():
+            record_change(principal.tenant_id, principal.actor, "delete", instance, self.describe(instance), {})
+            instance.delete()
+
+
+@contextmanager
+def conflicts_told() -> Iterator[None]:
+    """A transaction in which a broken uniqueness or reference becomes a Conflict (409)."""
+    try:
+        with transaction.atomic():
+            yield
+    except (ProtectedError, RestrictedError):
+        raise InUse("other records need this one; it cannot be deleted") from None
+    except IntegrityError:
+        raise AlreadyExists("there is one like it already") from None

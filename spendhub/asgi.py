@@ -1,0 +1,91 @@
+"""The door: /v1/* goes to the data plane, everything else to Django in a thread pool.
+
+Django stays WSGI on purpose: its own ASGI path costs twice the CPU per request, and only the data
+plane streams (docs/decisions/0001-one-door-two-planes.md).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+import django
+from a2wsgi import WSGIMiddleware
+from django.conf import settings
+from django.core.wsgi import get_wsgi_application
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "spendhub.settings")
+django.setup(set_prefix=False)
+
+from spendhub.gateway.app import application as gateway  # noqa: E402  # models may be imported only after set-up
+from spendhub.health import HEALTH_PATHS, health_answer  # noqa: E402  # as above
+from spendhub.processes import (  # noqa: E402  # as above
+    die_with_parent,
+    start_background_threads,
+    stop_background_threads,
+)
+
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+Application = Callable[[MutableMapping[str, Any], Receive, Send], Awaitable[None]]
+
+
+def _web_plane() -> Application:
+    wsgi: Application = WSGIMiddleware(get_wsgi_application(), workers=settings.WEB_THREADS)  # type: ignore[assignment,arg-type]  # a2wsgi types scopes as TypedDicts
+
+    async def web(scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
+        async def receive_as_coroutine() -> Message:
+            # granian's `receive` gives an awaitable that is no coroutine; a2wsgi needs a coroutine.
+            return await receive()
+
+        await wsgi(scope, receive_as_coroutine, send)
+
+    return web
+
+
+async def _no_web_plane(scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
+    body = b'{"error": {"code": "missing", "message": "This process serves /v1 only.", "details": {}}}'
+    await _send_json(send, 404, body)
+
+
+async def _send_json(send: Send, status: int, body: bytes) -> None:
+    headers = [(b"content-type", b"application/json"), (b"cache-control", b"no-store")]
+    headers.append((b"content-length", str(len(body)).encode()))
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+
+
+def open_door(web: Application) -> Application:
+    """The ASGI application that sends each request to its plane and looks after the process."""
+
+    async def door(scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            path: str = scope["path"]
+            if path.startswith("/v1/"):
+                await gateway(scope, receive, send)
+            elif path in HEALTH_PATHS:
+                await _send_json(send, *await asyncio.to_thread(health_answer, path))
+            else:
+                await web(scope, receive, send)
+        elif scope["type"] == "lifespan":
+            await _live(scope, receive, send)
+        elif scope["type"] == "websocket":
+            await send({"type": "websocket.close", "code": 1000})
+
+    return door
+
+
+async def _live(scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
+    """The process's life: our threads first, then the data plane's own start; at the end the other way round."""
+    if os.environ.get("SPENDHUB_IS_SUPERVISED"):
+        die_with_parent()
+    await asyncio.to_thread(start_background_threads)
+    await gateway(scope, receive, send)
+    await asyncio.to_thread(stop_background_threads)
+
+
+application = open_door(_web_plane())
+data_plane = open_door(_no_web_plane)

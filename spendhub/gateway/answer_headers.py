@@ -1,0 +1,110 @@
+"""What every answer says about its money: our headers, and the recipe's under their own names.
+
+docs/gateway.md, "What comes back", is their list.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from budgets.decisions import ALLOW, Decision, LookedAt
+from spendhub.gateway.exchange import Headers
+from spendhub.money import format_usd
+
+
+def money_headers(decision: Decision, model: str, request_id: str, cost_nano_usd: int | None) -> Headers:
+    """The headers of a call that was let through. Without a cost (a stream's beginning) the estimate counts."""
+    charged = decision.call.estimated_nano_usd if cost_nano_usd is None else cost_nano_usd
+    headers: Headers = [
+        (b"x-spendhub-model", _text(model)),
+        (b"x-spendhub-decision", decision.action.encode()),
+        (b"x-spendhub-request-id", request_id.encode()),
+    ]
+    if cost_nano_usd is not None:
+        headers.append((b"x-spendhub-cost", format_usd(cost_nano_usd).encode()))
+    remaining = remaining_after(decision, charged)
+    if remaining is not None:
+        headers.append((b"x-spendhub-remaining", format_usd(remaining).encode()))
+    if decision.action != ALLOW:
+        _advise(headers, decision)
+    told = _told_about(decision)
+    if told is not None:
+        spent = told.count.spend_nano_usd + (cost_nano_usd or 0)
+        _describe(headers, told, spent, max(0, told.remaining_nano_usd - charged))
+    return headers
+
+
+def refusal_headers(decision: Decision) -> Headers:
+    """The headers of a refusal."""
+    headers: Headers = [(b"x-spendhub-decision", decision.action.encode())]
+    headers.append((b"x-spendhub-decision-id", str(decision.id).encode()))
+    if decision.remaining_nano_usd is not None:
+        headers.append((b"x-spendhub-remaining", format_usd(decision.remaining_nano_usd).encode()))
+    _advise(headers, decision)
+    told = _told_about(decision)
+    if told is not None:
+        _describe(headers, told, told.count.spend_nano_usd, told.remaining_nano_usd)
+    return headers
+
+
+def money_object(decision: Decision, model: str, cost_nano_usd: int, *, is_estimated: bool) -> dict[str, Any]:
+    """The same as an object, for the last usage event of a stream."""
+    remaining = remaining_after(decision, cost_nano_usd)
+    told: dict[str, Any] = {
+        "cost": format_usd(cost_nano_usd),
+        "model": model,
+        "remaining": None if remaining is None else format_usd(remaining),
+        "decision": decision.action,
+    }
+    if decision.suggested_model:
+        told["suggested_model"] = decision.suggested_model
+    if decision.disabled_tools:
+        told["disabled_tools"] = list(decision.disabled_tools)
+    if is_estimated:
+        told["estimated"] = True
+    return told
+
+
+def remaining_after(decision: Decision, charged_nano_usd: int) -> int | None:
+    """The least room of the enforced budgets once the call has cost this much; None without such a budget."""
+    if decision.remaining_nano_usd is None:
+        return None
+    return max(0, decision.remaining_nano_usd + decision.call.estimated_nano_usd - charged_nano_usd)
+
+
+def _told_about(decision: Decision) -> LookedAt | None:
+    """The budget to tell about: the one that decided, else the enforced one with the least room."""
+    if decision.bound is not None:
+        return decision.bound
+    tightest: LookedAt | None = None
+    for each in decision.looked_at:
+        if not each.matched.budget.is_enforced:
+            continue
+        if tightest is None or each.remaining_nano_usd < tightest.remaining_nano_usd:
+            tightest = each
+    return tightest
+
+
+def _advise(headers: Headers, decision: Decision) -> None:
+    if decision.suggested_model:
+        headers.append((b"x-spendhub-suggested-model", _text(decision.suggested_model)))
+        headers.append((b"x-budget-suggested-model", _text(decision.suggested_model)))
+    if decision.disabled_tools:
+        headers.append((b"x-spendhub-disabled-tools", _text(",".join(decision.disabled_tools))))
+    if decision.bound is not None:
+        budget = decision.bound.matched.budget
+        warning = f"budget {budget.name!r}: {decision.action} ({decision.reason})"
+        headers.append((b"x-spendhub-warning", _text(warning)))
+        headers.append((b"x-budget-warning", _text(warning)))
+
+
+def _describe(headers: Headers, told: LookedAt, spent_nano_usd: int, remaining_nano_usd: int) -> None:
+    headers.append((b"x-budget-status", told.action.encode()))
+    headers.append((b"x-budget-limit", format_usd(told.matched.limit_nano_usd).encode()))
+    headers.append((b"x-budget-spent", format_usd(spent_nano_usd).encode()))
+    headers.append((b"x-budget-remaining", format_usd(remaining_nano_usd).encode()))
+
+
+def _text(value: str) -> bytes:
+    """Any text as a header value: what is not printable ASCII is replaced, so that nobody can add a line."""
+    return "".join(character if " " <= character <= "~" else "?" for character in value).encode("ascii")

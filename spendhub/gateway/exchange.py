@@ -1,0 +1,99 @@
+"""One HTTP request and its answer, as close to ASGI as it gets: every object more is CPU per call."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+from spendhub.api.errors import BodyTooLarge
+from spendhub.errors import Invalid
+
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+Headers = list[tuple[bytes, bytes]]
+
+MAX_BODY_BYTES = 8 * 1024 * 1024
+# A body that is too large is read on and thrown away up to here: a client that is cut off while it
+# is still sending would never see why.
+MAX_DISCARDED_BYTES = 64 * 1024 * 1024
+
+
+class ClientLeft(Exception):
+    """The client closed the connection before it had its answer."""
+
+
+class Exchange:
+    """One request on its way to one answer. `headers` has lower-case names; the last of a name wins."""
+
+    __slots__ = ("_receive", "_send", "client", "has_begun", "headers", "method", "path")
+
+    def __init__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
+        self.method: str = scope["method"]
+        self.path: str = scope["path"]
+        self.headers: dict[bytes, bytes] = dict(scope["headers"])
+        self.client: str | None = (scope.get("client") or (None,))[0]
+        self.has_begun = False
+        self._receive = receive
+        self._send = send
+
+    def header(self, name: bytes) -> str | None:
+        """A header as text, None when it is absent. Raises Invalid for one that is no UTF-8."""
+        value = self.headers.get(name)
+        if value is None:
+            return None
+        try:
+            return value.decode("utf-8")
+        except UnicodeDecodeError:
+            raise Invalid(f"header {name.decode('latin-1')} is not UTF-8") from None
+
+    async def read_body(self) -> bytes:
+        """The whole body. Raises BodyTooLarge above MAX_BODY_BYTES, ClientLeft when it never ends."""
+        pieces: list[bytes] = []
+        size = 0
+        while True:
+            message = await self._receive()
+            if message["type"] == "http.disconnect":
+                raise ClientLeft
+            piece: bytes = message.get("body", b"")
+            size += len(piece)
+            if size <= MAX_BODY_BYTES:
+                pieces.append(piece)
+            elif size > MAX_DISCARDED_BYTES:
+                break
+            if not message.get("more_body", False):
+                break
+        if size > MAX_BODY_BYTES:
+            raise BodyTooLarge(f"the body has more than {MAX_BODY_BYTES} bytes", max_bytes=MAX_BODY_BYTES)
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    async def answer(self, status: int, body: bytes, headers: Headers) -> None:
+        """A complete answer. `headers` without the length."""
+        headers.append((b"content-length", str(len(body)).encode()))
+        self.has_begun = True
+        await self._tell({"type": "http.response.start", "status": status, "headers": headers})
+        await self._tell({"type": "http.response.body", "body": body})
+
+    async def begin(self, headers: Headers) -> None:
+        """Begins an answer that is sent piece by piece."""
+        self.has_begun = True
+        await self._tell({"type": "http.response.start", "status": 200, "headers": headers})
+
+    async def write(self, piece: bytes) -> None:
+        """One more piece."""
+        await self._tell({"type": "http.response.body", "body": piece, "more_body": True})
+
+    async def end(self, last_piece: bytes) -> None:
+        """The last piece."""
+        await self._tell({"type": "http.response.body", "body": last_piece})
+
+    async def _tell(self, message: Message) -> None:
+        try:
+            await self._send(message)
+        except (OSError, RuntimeError) as error:  # ASGI servers raise one or the other on a closed connection
+            raise ClientLeft from error
+
+    async def client_left(self) -> None:
+        """Returns once the client has closed the connection; call it after the body was read."""
+        while (await self._receive())["type"] != "http.disconnect":
+            pass

@@ -1,0 +1,5 @@
+"""Tables of the project itself: only the snapshot versions."""
+
+from spendhub.snapshots import SnapshotVersion
+
+__all__ = ["SnapshotVersion"]

@@ -1,0 +1,128 @@
+"""Work that needs Redis or another thread, written once for sync and async callers.
+
+A journey (reserve, settle, ...) is a generator that yields steps and is sent their results; it does
+no I/O itself. `run` drives it from a Django view or the worker, `run_async` from the data plane.
+An exception that a step meets is thrown into the generator at its `yield`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import time
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar
+
+from django.db import connections
+
+Answer = TypeVar("Answer")
+
+
+@dataclass(frozen=True, slots=True)
+class RunScript:
+    """One Lua script in one round trip. The result is what the script returned."""
+
+    name: str
+    keys: Sequence[str]
+    args: Sequence[str | int | bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class AwaitFuture:
+    """Waits for another thread, e.g. the group commit. The result is the future's."""
+
+    future: concurrent.futures.Future[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """Waits `seconds`. The result is None."""
+
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class CallInThread:
+    """Runs a blocking function (a database read on a cold path); its value is the result."""
+
+    function: Any
+    args: tuple[Any, ...] = ()
+
+
+Step = RunScript | AwaitFuture | Pause | CallInThread
+Journey = Generator[Step, Any, Answer]
+
+
+class ScriptRunner(Protocol):
+    """Runs a named Lua script; raises spendhub's CounterStoreDown when Redis does not answer."""
+
+    def run_script(self, step: RunScript) -> Any: ...
+
+
+class AsyncScriptRunner(Protocol):
+    async def run_script(self, step: RunScript) -> Any: ...
+
+
+def run(journey: Journey[Answer], scripts: ScriptRunner | None) -> Answer:
+    """Drives a journey to its end in this thread and returns its answer."""
+    try:
+        step = next(journey)
+        while True:
+            try:
+                result = _take(step, scripts)
+            except Exception as error:  # whatever the step met belongs to the journey, which knows what it means
+                step = journey.throw(error)
+            else:
+                step = journey.send(result)
+    except StopIteration as end:
+        return end.value  # type: ignore[no-any-return]  # StopIteration.value is Any in typeshed
+
+
+def _take(step: Step, scripts: ScriptRunner | None) -> Any:
+    if isinstance(step, RunScript):
+        if scripts is None:
+            raise RuntimeError(f"no Redis is configured, yet script {step.name} was asked for")
+        return scripts.run_script(step)
+    if isinstance(step, AwaitFuture):
+        return step.future.result()
+    if isinstance(step, CallInThread):
+        return step.function(*step.args)
+    time.sleep(step.seconds)
+    return None
+
+
+async def run_async(journey: Journey[Answer], scripts: AsyncScriptRunner | None) -> Answer:
+    """Drives a journey to its end on the event loop and returns its answer."""
+    try:
+        step = next(journey)
+        while True:
+            try:
+                result = await _take_async(step, scripts)
+            except (Exception, asyncio.CancelledError) as error:  # as in `run`
+                step = journey.throw(error)
+            else:
+                step = journey.send(result)
+    except StopIteration as end:
+        return end.value  # type: ignore[no-any-return]  # StopIteration.value is Any in typeshed
+
+
+async def _take_async(step: Step, scripts: AsyncScriptRunner | None) -> Any:
+    if isinstance(step, RunScript):
+        if scripts is None:
+            raise RuntimeError(f"no Redis is configured, yet script {step.name} was asked for")
+        return await scripts.run_script(step)
+    if isinstance(step, AwaitFuture):
+        return await asyncio.wrap_future(step.future)
+    if isinstance(step, CallInThread):
+        return await asyncio.to_thread(_in_borrowed_thread, step)
+    await asyncio.sleep(step.seconds)
+    return None
+
+
+def _in_borrowed_thread(step: CallInThread) -> Any:
+    try:
+        return step.function(*step.args)
+    finally:
+        # These threads outlive the call: a connection left open here is one the pool never gets back.
+        connections.close_all()

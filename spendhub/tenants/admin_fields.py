@@ -1,0 +1,176 @@
+"""How amounts, shares, times and lists are typed and shown in the admin: as people write them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from decimal import Decimal, InvalidOperation
+from typing import Any
+
+from django import forms
+from django.core.exceptions import ValidationError
+from unfold.widgets import (
+    UnfoldAdminCheckboxSelectMultipleWidget,
+    UnfoldAdminTextareaWidget,
+    UnfoldAdminTextInputWidget,
+)
+
+from spendhub.errors import InvalidMoney
+from spendhub.money import NANO_PER_USD, format_usd, parse_usd
+from spendhub.tenants.attribution import Attribution, InvalidAttribution
+
+
+def show_usd(nano_usd: int | None) -> str:
+    """An amount for people: $1,234.50; below a dollar up to six decimals; an en dash for none.
+
+    Only for reading: what is typed and what is exported keeps all nine decimals.
+    """
+    if nano_usd is None:
+        return "–"
+    sign, whole = ("-", -nano_usd) if nano_usd < 0 else ("", nano_usd)
+    if whole == 0:
+        return "$0.00"
+    decimals = 2 if whole >= NANO_PER_USD else 4 if whole >= NANO_PER_USD // 100 else 6
+    amount = Decimal(whole) / NANO_PER_USD
+    shown = f"{amount:,.{decimals}f}"
+    if Decimal(shown.replace(",", "")) == 0:
+        return f"{sign}under $0.000001"
+    return f"{sign}${shown}"
+
+
+def show_share(share: Decimal | str | None) -> str:
+    """A share as a percentage: 0.8 is 80 %."""
+    if share is None:
+        return "–"
+    return f"{(Decimal(share) * 100).normalize():f} %"
+
+
+class UsdField(forms.CharField):
+    """US dollars as a decimal, kept as whole nano_usd."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        kwargs.setdefault(
+            "widget", UnfoldAdminTextInputWidget(attrs={"inputmode": "decimal", "prefix": "$", "class": "sh-usd"})
+        )
+        super().__init__(**kwargs)
+
+    def prepare_value(self, value: Any) -> Any:
+        return format_usd(value) if isinstance(value, int) else value
+
+    def clean(self, value: Any) -> Any:
+        text = super().clean(value)
+        if text in self.empty_values:
+            return None
+        try:
+            return parse_usd(text.replace("$", "").replace(",", "") if isinstance(text, str) else text)
+        except InvalidMoney as error:
+            raise ValidationError(f"Write an amount in US dollars, such as 25 or 0.15: {error.message}.") from None
+
+    def has_changed(self, initial: Any, data: Any) -> bool:
+        try:
+            return bool(initial != self.clean(data))
+        except ValidationError:
+            return True
+
+
+class PercentField(forms.CharField):
+    """A percentage, kept as a share: 80 is 0.8."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        kwargs.setdefault("widget", UnfoldAdminTextInputWidget(attrs={"inputmode": "decimal", "suffix": "%"}))
+        super().__init__(**kwargs)
+
+    def prepare_value(self, value: Any) -> Any:
+        return f"{(value * 100).normalize():f}" if isinstance(value, Decimal) else value
+
+    def clean(self, value: Any) -> Any:
+        return parse_percent(super().clean(value))
+
+    def has_changed(self, initial: Any, data: Any) -> bool:
+        try:
+            return bool(initial != self.clean(data))
+        except ValidationError:
+            return True
+
+
+def parse_percent(text: str) -> Decimal:
+    """A share from "80" or "80 %". Raises ValidationError outside 0 to 100."""
+    try:
+        percent = Decimal(text.strip().removesuffix("%").strip())
+    except InvalidOperation:
+        raise ValidationError(f"{text!r} is no percentage; write it like 80.") from None
+    if not percent.is_finite() or not 0 <= percent <= 100:
+        raise ValidationError(f"{text} is not between 0 and 100.")
+    return (percent / 100).quantize(Decimal("0.0001"))
+
+
+class LinesField(forms.CharField):
+    """A list typed one entry a line. `read` makes an entry of a line (raising ValidationError),
+    `show` makes its line."""
+
+    def __init__(self, *, read: Callable[[str], Any] = str, show: Callable[[Any], str] = str, **kwargs: Any) -> None:
+        kwargs.setdefault("widget", UnfoldAdminTextareaWidget(attrs={"rows": 4}))
+        kwargs.setdefault("required", False)
+        super().__init__(**kwargs)
+        self._read, self._show = read, show
+
+    def prepare_value(self, value: Any) -> Any:
+        return value if isinstance(value, str) or value is None else self.lines(value)
+
+    def lines(self, value: Any) -> str:
+        """The text for a stored value."""
+        return "\n".join(self._show(entry) for entry in value)
+
+    def collect(self, entries: list[Any]) -> Any:
+        """The value to store for the entries read; a list unless a subclass says otherwise."""
+        return entries
+
+    def clean(self, value: Any) -> Any:
+        entries, errors = [], []
+        for number, line in enumerate((super().clean(value) or "").splitlines(), start=1):
+            if not line.strip():
+                continue
+            try:
+                entries.append(self._read(line.strip()))
+            except ValidationError as error:
+                errors.append(f"Line {number}: {' '.join(error.messages)}")
+        if errors:
+            raise ValidationError(errors)
+        return self.collect(entries)
+
+    def has_changed(self, initial: Any, data: Any) -> bool:
+        try:
+            return bool((initial or self.collect([])) != self.clean(data))
+        except ValidationError:
+            return True
+
+
+class AttributionField(LinesField):
+    """Attribution typed as `agent: support-bot`, one dimension a line."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(read=_read_dimension, **kwargs)
+
+    def lines(self, value: Any) -> str:
+        return "\n".join(f"{dimension}: {key}" for dimension, key in value.items())
+
+    def collect(self, entries: list[Any]) -> Any:
+        try:
+            return Attribution.parse(dict(entries)).as_dict()
+        except InvalidAttribution as error:
+            raise ValidationError(f"{error.message}.") from None
+
+
+class WordsField(forms.MultipleChoiceField):
+    """Some of a fixed list of words, ticked."""
+
+    def __init__(self, words: Sequence[str], **kwargs: Any) -> None:
+        kwargs.setdefault("widget", UnfoldAdminCheckboxSelectMultipleWidget())
+        kwargs.setdefault("required", False)
+        super().__init__(choices=[(word, word) for word in words], **kwargs)
+
+
+def _read_dimension(line: str) -> tuple[str, str]:
+    dimension, separator, key = line.partition(":")
+    if not separator:
+        raise ValidationError(f"{line!r} should look like “agent: support-bot”.")
+    return dimension.strip().lower(), key.strip()

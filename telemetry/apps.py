@@ -1,0 +1,14 @@
+from django.apps import AppConfig
+
+
+class TelemetryConfig(AppConfig):
+    name = "telemetry"
+    verbose_name = "Spend records"
+    default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self) -> None:
+        # Budgets ask what was spent before they existed, and may not know what a span is.
+        from budgets import openings
+        from telemetry.recorded_spend import RecordedSpans
+
+        openings.recorded = RecordedSpans()

@@ -1,0 +1,46 @@
+"""A span as it is handed in, before it is on disk."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from routing.pricing import TokenUsage
+from spendhub.ids import new_id
+from spendhub.tenants.attribution import NOBODY, Attribution
+
+NO_USAGE = TokenUsage.checked()
+
+
+@dataclass(frozen=True, slots=True)
+class SpanDraft:
+    """One call that happened. Money in nano_usd; `occurred_at` is the moment of the check.
+
+    `request_id` counts once per tenant, whoever retries. `reserved_nano_usd` is what was held for it.
+    """
+
+    request_id: str
+    occurred_at: datetime
+    source: str
+    cost_nano_usd: int
+    attribution: Attribution = NOBODY
+    api_key: str = ""
+    provider: str = ""
+    model: str = ""
+    requested_model: str = ""
+    usage: TokenUsage = NO_USAGE
+    breakdown: Mapping[str, int] = field(default_factory=dict)
+    is_estimated: bool = False
+    status: str = "ok"
+    error_code: str = ""
+    duration_ms: int | None = None
+    first_token_ms: int | None = None
+    reserved_nano_usd: int | None = None
+    reservation_id: uuid.UUID | None = None
+    trace_id: str = ""
+    parent_id: str = ""
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    id: uuid.UUID = field(default_factory=new_id)

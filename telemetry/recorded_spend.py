@@ -1,0 +1,41 @@
+"""What was already spent in a window, per key: what a new budget begins with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from django.db import connection
+from django.db.models import Sum
+
+from budgets.periods import Window, as_datetime
+from spendhub.tenants.attribution import DIMENSIONS
+from telemetry.models import CostSpan
+
+_COLUMN_OF_SCOPE = {dimension: dimension for dimension in (*DIMENSIONS, "api_key", "provider", "model")}
+
+
+class RecordedSpans:
+    """budgets.openings.Recorded, out of the spans."""
+
+    def hold_still(self) -> None:
+        """On PostgreSQL this conflicts with the lock that every INSERT and UPDATE of a span takes by itself, so
+        writers pay nothing for it; SQLite's transactions run one after the other anyway."""
+        if connection.vendor == "postgresql":
+            with connection.cursor() as cursor:
+                cursor.execute("LOCK TABLE telemetry_costspan IN SHARE ROW EXCLUSIVE MODE")
+
+    def spend(self, tenant_id: int, scope_type: str, scope_key: str, window: Window) -> Mapping[str, int]:
+        return _spend(tenant_id, scope_type, scope_key, window)
+
+
+def _spend(tenant_id: int, scope_type: str, scope_key: str, window: Window) -> Mapping[str, int]:
+    spans = CostSpan.objects.for_tenant(tenant_id).filter(occurred_at__gte=as_datetime(window.starts_at)).order_by()
+    if window.ends_at is not None:
+        spans = spans.filter(occurred_at__lt=as_datetime(window.ends_at))
+    if scope_type == "tenant":
+        return {"*": spans.aggregate(total=Sum("cost_nano_usd"))["total"] or 0}
+    column = _COLUMN_OF_SCOPE[scope_type]
+    if scope_key != "*":
+        spans = spans.filter(**{column: scope_key})
+    rows = spans.exclude(**{column: ""}).values_list(column).annotate(total=Sum("cost_nano_usd"))
+    return {key: total for key, total in rows if total}

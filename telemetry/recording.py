@@ -1,0 +1,190 @@
+"""From a call that happened to money that is counted: on disk first, then the counters follow.
+
+Each is a journey (spendhub.steps). When one returns, its spans and the ledger are committed.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from budgets.counters.charge import counters
+from budgets.errors import ReservationMissing, ReservationSettled
+from budgets.models import Reservation
+from budgets.reservations import HeldCall, find_reservation, hold_id_for, hold_of
+from routing.pricing import TokenUsage, price_usage
+from routing.snapshot import CATALOG
+from spendhub import group_commit
+from spendhub.errors import Invalid
+from spendhub.steps import AwaitFuture, CallInThread, Journey
+from spendhub.tenants.attribution import Attribution
+from telemetry.drafts import NO_USAGE, SpanDraft
+from telemetry.models import CostSpan
+from telemetry.span_store import SpanBatch, StoredBatch, store_spans
+
+__all__ = ["Committed", "Settlement", "SpanDraft", "commit_by_key", "commit_reservation", "record", "settle_call"]
+
+
+class NothingToCommit(Invalid):
+    """A commit came with neither usage nor an actual cost."""
+
+    code = "nothing_to_commit"
+
+
+def record(tenant_id: int, drafts: Sequence[SpanDraft], now: datetime) -> Journey[StoredBatch]:
+    """Stores spans of calls that held nothing. All or none; duplicates are recognised, not counted."""
+    batch = SpanBatch(tenant_id, tuple(drafts), now)
+    stored: StoredBatch = yield AwaitFuture(group_commit.submit(store_spans, batch, weight=len(drafts)))
+    if stored.totals:
+        yield from counters().publish(tenant_id, stored.totals)
+    return stored
+
+
+def settle_call(held: HeldCall, draft: SpanDraft, now: datetime) -> Journey[StoredBatch]:
+    """Stores the span of a call that was held by this process, then ends its hold.
+
+    Between the two the money counts twice for a moment (spent and held), never less than once.
+    """
+    batch = SpanBatch(held.call.tenant_id, (draft,), now)
+    stored: StoredBatch = yield AwaitFuture(group_commit.submit(store_spans, batch))
+    if held.hold is not None:
+        yield from counters().settle(held.hold, stored.totals, now.timestamp())
+    elif stored.totals:
+        yield from counters().publish(held.call.tenant_id, stored.totals)
+    return stored
+
+
+@dataclass(frozen=True, slots=True)
+class Settlement:
+    """What a reserved call turned out to be: its usage, or its cost (nano_usd) where the caller knows better."""
+
+    usage: TokenUsage | None = None
+    actual_nano_usd: int | None = None
+    model: str | None = None
+    provider: str | None = None
+    request_id: str | None = None
+    duration_ms: int | None = None
+    status: str = "ok"
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """A settled reservation. `released_nano_usd` was held and not needed; `over_nano_usd` was needed and not held."""
+
+    span_id: uuid.UUID
+    cost_nano_usd: int
+    released_nano_usd: int
+    over_nano_usd: int
+    is_repeat: bool
+    is_late: bool
+
+
+def commit_by_key(
+    tenant_id: int, idempotency_key: str, settlement: Settlement, *, unpriced_models: str, source: str, now: datetime
+) -> Journey[Committed]:
+    """`commit_reservation`, found by the idempotency key it was made with."""
+    reservation_id = hold_id_for(tenant_id, idempotency_key)
+    return (
+        yield from commit_reservation(
+            tenant_id, reservation_id, settlement, unpriced_models=unpriced_models, source=source, now=now
+        )
+    )
+
+
+def commit_reservation(
+    tenant_id: int,
+    reservation_id: uuid.UUID,
+    settlement: Settlement,
+    *,
+    unpriced_models: str,
+    source: str = "api",
+    now: datetime,
+) -> Journey[Committed]:
+    """Books what a reserved call cost, in full even where more was spent than held, and ends the hold.
+
+    A commit after the hold has lapsed still counts. Repeating it answers the same and counts nothing.
+    Raises ReservationMissing, ReservationSettled (released, or committed differently), NothingToCommit,
+    and routing's UnpricedModel.
+    """
+    known: Reservation | None = yield CallInThread(find_reservation, (tenant_id, reservation_id))
+    if known is None:
+        raise ReservationMissing(reservation_id)
+    if known.status == Reservation.Status.RELEASED:
+        raise ReservationSettled(reservation_id, known.status)
+    draft = _draft_of(known, settlement, unpriced_models, source)
+    if known.status == Reservation.Status.COMMITTED:
+        return (yield from _repeated(known, draft, now))
+    batch = SpanBatch(tenant_id, (draft,), now, reservation_id=known.id)
+    try:
+        stored: StoredBatch = yield AwaitFuture(group_commit.submit(store_spans, batch))
+    except ReservationSettled:
+        # Somebody else was faster by a moment: judge against what they did.
+        known = yield CallInThread(find_reservation, (tenant_id, reservation_id))
+        if known is None or known.status != Reservation.Status.COMMITTED:
+            raise
+        return (yield from _repeated(known, draft, now))
+    yield from counters().settle(hold_of(known), stored.totals, now.timestamp())
+    return _committed(known, stored.ids[0], draft.cost_nano_usd, now, is_repeat=stored.accepted == 0)
+
+
+def _repeated(known: Reservation, draft: SpanDraft, now: datetime) -> Journey[Committed]:
+    span = yield CallInThread(_span_of_request, (known.tenant_id, draft.request_id))
+    if span is None or span.cost_nano_usd != draft.cost_nano_usd:
+        raise ReservationSettled(known.id, "committed with another cost or request id")
+    # The first commit's process may have died before it ended the hold.
+    yield from counters().settle(hold_of(known), (), now.timestamp())
+    return _committed(known, span.id, span.cost_nano_usd, now, is_repeat=True)
+
+
+def _span_of_request(tenant_id: int, request_id: str) -> CostSpan | None:
+    return CostSpan.objects.for_tenant(tenant_id).filter(request_id=request_id).first()
+
+
+def _committed(known: Reservation, span_id: uuid.UUID, cost: int, now: datetime, *, is_repeat: bool) -> Committed:
+    difference = known.amount_nano_usd - cost
+    return Committed(
+        span_id=span_id,
+        cost_nano_usd=cost,
+        released_nano_usd=max(0, difference),
+        over_nano_usd=max(0, -difference),
+        is_repeat=is_repeat,
+        is_late=known.expires_at <= now,
+    )
+
+
+def _draft_of(known: Reservation, settlement: Settlement, unpriced_models: str, source: str) -> SpanDraft:
+    requested = settlement.model or known.model
+    model = CATALOG.current().resolve(known.tenant_id, requested) if requested else None
+    cost, breakdown, is_estimated = settlement.actual_nano_usd, {}, False
+    if cost is None:
+        if settlement.usage is None:
+            raise NothingToCommit("A commit needs `usage` or `actual_cost`.")
+        if not requested:
+            raise NothingToCommit("To price `usage`, the reservation or the commit must name a model.")
+        quote = CATALOG.current().quote(known.tenant_id, requested, known.created_at, unpriced_models=unpriced_models)
+        priced = price_usage(settlement.usage, quote.price)
+        cost, breakdown, is_estimated = priced.total_nano_usd, priced.by_kind(), quote.is_estimated
+    return SpanDraft(
+        id=known.id,
+        request_id=settlement.request_id or str(known.id),
+        occurred_at=known.created_at,
+        source=source,
+        cost_nano_usd=cost,
+        attribution=Attribution.parse(known.attribution),
+        api_key=known.api_key,
+        provider=settlement.provider or (model.provider.name if model else known.provider),
+        model=model.name if model else requested,
+        requested_model=requested,
+        usage=settlement.usage or NO_USAGE,
+        breakdown=breakdown,
+        is_estimated=is_estimated,
+        status=settlement.status,
+        duration_ms=settlement.duration_ms,
+        reserved_nano_usd=known.amount_nano_usd,
+        reservation_id=known.id,
+        metadata=settlement.metadata,
+    )

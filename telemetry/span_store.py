@@ -1,0 +1,182 @@
+"""Spans on disk and in the ledger, in one transaction: the applier of the group commit.
+
+A span that is stored is counted in every window it falls under, and one that was stored before is
+not counted again. The unique key (tenant, request id) decides which it is, not a look beforehand.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from django.db import connection
+
+from budgets.calls import scopes_of
+from budgets.counters.base import WindowTotal
+from budgets.errors import ReservationSettled
+from budgets.ledger import Charge, add_charges, budgets_for_writing
+from budgets.matching import count_budgets
+from budgets.models import Reservation
+from budgets.snapshot import NO_BUDGETS, TenantBudgets
+from budgets.states import WindowKey
+from spendhub.bulk_insert import adapt, insert_rows, read_uuid
+from telemetry.corrections import Correction, correct_rows
+from telemetry.drafts import SpanDraft
+from telemetry.models import CostSpan
+
+_COLUMNS = (
+    "id", "tenant_id", "request_id", "occurred_at", "recorded_at", "source", "reservation_id", "trace_id", "parent_id",
+    "provider", "model", "requested_model", "org", "user", "agent", "feature", "session", "task", "api_key",
+    "input_tokens", "cache_read_tokens", "cache_write_tokens", "cache_write_1h_tokens", "output_tokens",
+    "reasoning_tokens", "cost_nano_usd", "breakdown", "reserved_nano_usd", "is_estimated", "status", "error_code",
+    "duration_ms", "first_token_ms", "metadata",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class SpanBatch:
+    """Spans of one tenant that are accepted or refused together; `reservation_id` is settled with them."""
+
+    tenant_id: int
+    drafts: tuple[SpanDraft, ...]
+    now: datetime
+    reservation_id: uuid.UUID | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StoredBatch:
+    """What became of a batch: each draft's span id (of the earlier span where it is a duplicate), how many
+    were new, and the absolute totals of every window they count in."""
+
+    ids: tuple[uuid.UUID, ...]
+    accepted: int
+    totals: tuple[WindowTotal, ...]
+
+    @property
+    def duplicates(self) -> int:
+        return len(self.ids) - self.accepted
+
+
+def store_spans(batches: Sequence[SpanBatch]) -> list[StoredBatch | ReservationSettled]:
+    """Stores the batches' spans and adds them to the ledger. A batch whose reservation is settled already
+    is answered ReservationSettled and stores nothing."""
+    settled = _settle_reservations(batches)
+    wanted = [batch for batch in batches if batch.reservation_id is None or batch.reservation_id in settled]
+    new = _insert(wanted)
+    budgets = budgets_for_writing()
+    charges_of: list[list[Charge]] = []
+    upgrades: list[tuple[int, Correction]] = []
+    earlier = _earlier_spans(wanted, new)
+    for position, batch in enumerate(wanted):
+        charges: list[Charge] = []
+        for draft in batch.drafts:
+            if draft.id in new:
+                charges.extend(charges_for(budgets, batch.tenant_id, draft, draft.cost_nano_usd))
+            elif draft.status != CostSpan.Status.INTERRUPTED:
+                before = earlier.get((batch.tenant_id, draft.request_id))
+                if before is not None and before.status == CostSpan.Status.INTERRUPTED:
+                    upgrades.append((position, Correction.by_late_answer(before, draft, batch.now)))
+        charges_of.append(charges)
+    totals: dict[WindowKey, WindowTotal] = {}
+    if any(charges_of):
+        totals = add_charges([charge for charges in charges_of for charge in charges], batches[0].now)
+    late_totals: dict[int, list[WindowTotal]] = {}
+    for position, correction in upgrades:
+        late_totals.setdefault(position, []).extend(correct_rows([correction]))
+    stored = iter(
+        StoredBatch(
+            ids=tuple(_id_of(batch, draft, new, earlier) for draft in batch.drafts),
+            accepted=sum(draft.id in new for draft in batch.drafts),
+            totals=tuple({charge.window_key: totals[charge.window_key] for charge in charges_of[position]}.values())
+            + tuple(late_totals.get(position, ())),
+        )
+        for position, batch in enumerate(wanted)
+    )
+    return [
+        next(stored)
+        if batch.reservation_id is None or batch.reservation_id in settled
+        else ReservationSettled(batch.reservation_id, "settled")
+        for batch in batches
+    ]
+
+
+def charges_for(budgets: Mapping[int, TenantBudgets], tenant_id: int, draft: SpanDraft, nano_usd: int) -> list[Charge]:
+    """One charge per window that the span counts in: those that held the moment of its check."""
+    if nano_usd == 0:
+        return []
+    scopes = scopes_of(draft.attribution, draft.api_key, draft.provider, draft.model)
+    return [
+        Charge(tenant_id, matched, nano_usd)
+        for matched in count_budgets(budgets.get(tenant_id, NO_BUDGETS), scopes, draft.occurred_at)
+    ]
+
+
+def _settle_reservations(batches: Sequence[SpanBatch]) -> set[uuid.UUID]:
+    """Turns held reservations into committed ones; those that were not held any more are not in the answer."""
+    ids = sorted({batch.reservation_id for batch in batches if batch.reservation_id is not None})
+    if not ids:
+        return set()
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "UPDATE budgets_reservation SET status = %s, settled_at = %s, span_id = id "
+            f"WHERE status = %s AND id IN ({', '.join(['%s'] * len(ids))}) RETURNING id",
+            [
+                Reservation.Status.COMMITTED.value,
+                adapt(batches[0].now),
+                Reservation.Status.HELD.value,
+                *(adapt(each) for each in ids),
+            ],
+        )
+        settled = {read_uuid(row[0]) for row in cursor.fetchall()}
+    claimed: set[uuid.UUID] = set()
+    for batch in batches:
+        if batch.reservation_id in settled:
+            if batch.reservation_id in claimed:
+                # Two commits of one reservation met in this very batch; the writer applies each alone.
+                raise ReservationSettled(batch.reservation_id, "settled")
+            claimed.add(batch.reservation_id)
+    return settled
+
+
+def _insert(batches: Sequence[SpanBatch]) -> set[uuid.UUID]:
+    rows = [_row(batch, draft) for batch in batches for draft in batch.drafts]
+    if not rows:
+        return set()
+    return {read_uuid(row[0]) for row in insert_rows(CostSpan, _COLUMNS, rows, "DO NOTHING", ("id",))}
+
+
+def _row(batch: SpanBatch, draft: SpanDraft) -> tuple[object, ...]:
+    who, usage = draft.attribution, draft.usage
+    return (
+        draft.id, batch.tenant_id, draft.request_id, draft.occurred_at, batch.now, draft.source, draft.reservation_id,
+        draft.trace_id, draft.parent_id, draft.provider, draft.model, draft.requested_model,
+        who.org or "", who.user or "", who.agent or "", who.feature or "", who.session or "", who.task or "",
+        draft.api_key, usage.input_tokens, usage.cache_read_tokens, usage.cache_write_tokens,
+        usage.cache_write_1h_tokens, usage.output_tokens, usage.reasoning_tokens, draft.cost_nano_usd,
+        dict(draft.breakdown), draft.reserved_nano_usd, draft.is_estimated, draft.status, draft.error_code,
+        draft.duration_ms, draft.first_token_ms, dict(draft.metadata),
+    )  # fmt: skip
+
+
+def _earlier_spans(batches: Sequence[SpanBatch], new: set[uuid.UUID]) -> dict[tuple[int, str], CostSpan]:
+    repeated: dict[int, set[str]] = {}
+    for batch in batches:
+        for draft in batch.drafts:
+            if draft.id not in new:
+                repeated.setdefault(batch.tenant_id, set()).add(draft.request_id)
+    return {
+        (tenant_id, span.request_id): span
+        for tenant_id, request_ids in repeated.items()
+        for span in CostSpan.objects.for_tenant(tenant_id).filter(request_id__in=request_ids)
+    }
+
+
+def _id_of(
+    batch: SpanBatch, draft: SpanDraft, new: set[uuid.UUID], earlier: Mapping[tuple[int, str], CostSpan]
+) -> uuid.UUID:
+    if draft.id in new:
+        return draft.id
+    before = earlier.get((batch.tenant_id, draft.request_id))
+    return before.id if before is not None else draft.id

@@ -1,0 +1,190 @@
+"""Budgets in the admin: typed in dollars and percent, with rules one a line, and edited by those who may."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from django.test import Client
+from django.utils import timezone
+
+from budgets.counters.drive import drive
+from budgets.models import Budget, BudgetEvent
+from spendhub.tenants.attribution import Attribution
+from spendhub.tenants.models import Change, Tenant
+from telemetry.drafts import SpanDraft
+from telemetry.models import CostSpan
+from telemetry.recording import record
+from tests.factories import ModelFactory
+
+BrowserOf = Callable[[str], Client]
+# Spans are written by a thread of their own, which sees only what is committed.
+pytestmark = pytest.mark.django_db(transaction=True)
+
+USD = 1_000_000_000
+ADD = "/admin/budgets/budget/add/"
+
+
+def typed(**changed: str) -> dict[str, str]:
+    """The budget form as a person fills it in."""
+    return {
+        "name": "Support bot", "scope_type": "agent", "scope_key": "support-bot", "limit_nano_usd": "25", "period": "month",
+        "soft_cap": "80", "hard_cap": "100", "mode": "enforce", "downgrade_rules": "", "disabled_tools": "",
+        "thresholds": "50 %\n100", "starts_at_0": "", "starts_at_1": "", "ends_at_0": "", "ends_at_1": "",
+        "raises-TOTAL_FORMS": "0", "raises-INITIAL_FORMS": "0",
+    } | changed  # fmt: skip
+
+
+def make_budget(tenant: Tenant, **values: Any) -> Budget:
+    budget = Budget(**{"name": "All", "scope_type": "tenant", "limit_nano_usd": 10 * USD, "tenant": tenant} | values)
+    budget.save()
+    return budget
+
+
+def spend(tenant: Tenant, nano_usd: int, *, is_estimated: bool = False) -> CostSpan:
+    draft = SpanDraft(
+        request_id=f"call-{nano_usd}",
+        occurred_at=timezone.now(),
+        source="api",
+        cost_nano_usd=nano_usd,
+        attribution=Attribution(agent="support-bot"),
+        is_estimated=is_estimated,
+    )
+    drive(record(tenant.pk, [draft], timezone.now()))
+    return CostSpan.objects.for_tenant(tenant).get(request_id=draft.request_id)
+
+
+def test_a_budget_is_typed_in_dollars_and_percent_and_stored_exactly(acme: Tenant, browser_of: BrowserOf) -> None:
+    ModelFactory(name="gpt-small")
+    answer = browser_of("adam").post(
+        ADD,
+        typed(
+            limit_nano_usd="$1,250.000000001",
+            soft_cap="75.5",
+            downgrade_rules="gpt-big, o-big → gpt-small",
+            disabled_tools="web",
+        ),
+    )
+    assert answer.status_code == 302
+    budget = Budget.objects.for_tenant(acme).get()
+    assert budget.limit_nano_usd == 1_250_000_000_001
+    assert (budget.soft_cap, budget.hard_cap) == (Decimal("0.755"), Decimal(1))
+    assert budget.downgrade_rules == [{"from": ["gpt-big", "o-big"], "to": "gpt-small"}]
+    assert (budget.disabled_tools, budget.thresholds) == (["web"], ["0.5", "1"])
+    change = Change.objects.for_tenant(acme).get(action="create")
+    assert (change.actor, change.after["limit_usd"]) == ("user:adam", "$1,250.00")
+
+
+@pytest.mark.parametrize(
+    ("changed", "told"),
+    [
+        ({"limit_nano_usd": "lots"}, "Write an amount in US dollars"),
+        ({"limit_nano_usd": "-1"}, "Write an amount in US dollars"),
+        ({"limit_nano_usd": "NaN"}, "Write an amount in US dollars"),
+        ({"limit_nano_usd": "9000001"}, "Write an amount in US dollars"),
+        ({"soft_cap": "90", "hard_cap": "80"}, "The soft cap comes before the hard cap"),
+        ({"soft_cap": "101"}, "is not between 0 and 100"),
+        ({"downgrade_rules": "gpt-big gpt-small"}, "Line 1:"),
+        ({"downgrade_rules": "gpt-big -> no-such-model"}, "We know no model called"),
+        ({"thresholds": "50\nhalf"}, "Line 2:"),
+        ({"scope_key": " "}, "This field is required"),
+    ],
+)
+def test_what_makes_no_sense_is_told_in_words_and_nothing_is_stored(
+    acme: Tenant, browser_of: BrowserOf, changed: dict[str, str], told: str
+) -> None:
+    answer = browser_of("adam").post(ADD, typed(**changed))
+    assert answer.status_code == 200
+    assert told in answer.content.decode()
+    assert not Budget.objects.for_tenant(acme).exists()
+
+
+def test_a_second_budget_for_the_same_scope_and_period_is_refused(acme: Tenant, browser_of: BrowserOf) -> None:
+    browser = browser_of("adam")
+    assert browser.post(ADD, typed()).status_code == 302
+    assert "already limits this for the same period" in browser.post(ADD, typed(name="Twin")).content.decode()
+    assert Budget.objects.for_tenant(acme).count() == 1
+
+
+def test_the_list_shows_what_is_spent_and_left(acme: Tenant, browser_of: BrowserOf) -> None:
+    make_budget(acme)
+    spend(acme, 4 * USD)
+    page = browser_of("ben").get("/admin/budgets/budget/").content.decode()
+    assert "<b>$4.00</b> of $10.00" in page
+    assert "$6.00 left" in page
+
+
+def test_reset_begins_afresh_and_says_who_did_it(acme: Tenant, browser_of: BrowserOf) -> None:
+    budget = make_budget(acme)
+    spend(acme, 4 * USD)
+    assert browser_of("ben").post(f"/admin/budgets/budget/{budget.pk}/reset/").status_code == 403
+    browser = browser_of("adam")
+    browser.get(f"/admin/budgets/budget/{budget.pk}/reset/")
+    assert not BudgetEvent.objects.for_tenant(acme).filter(kind="budget-reset").exists()
+    browser.post(f"/admin/budgets/budget/{budget.pk}/reset/")
+    assert BudgetEvent.objects.for_tenant(acme).get(kind="budget-reset").actor == "user:adam"
+    assert "<b>$0.00</b> of $10.00" in browser.get("/admin/budgets/budget/").content.decode()
+
+
+def test_freeze_unfreeze_and_archive(acme: Tenant, browser_of: BrowserOf) -> None:
+    budget = make_budget(acme)
+    browser, page = browser_of("adam"), f"/admin/budgets/budget/{budget.pk}"
+    browser.post(f"{page}/freeze/")
+    budget.refresh_from_db()
+    assert budget.is_frozen
+    browser.post(f"{page}/unfreeze/")
+    budget.refresh_from_db()
+    assert not budget.is_frozen
+    browser.post(f"{page}/archive/")
+    budget.refresh_from_db()
+    assert budget.archived_at is not None
+    actions = Change.objects.for_tenant(acme).order_by("id").values_list("action", flat=True)
+    assert list(actions) == ["freeze", "unfreeze", "archive"]
+
+
+def test_a_one_off_raise_gives_more_room(acme: Tenant, browser_of: BrowserOf) -> None:
+    budget = make_budget(acme)
+    now = timezone.now()
+    answer = browser_of("adam").post(
+        f"/admin/budgets/budget/{budget.pk}/change/",
+        typed(
+            limit_nano_usd="10",
+            **{
+                "raises-TOTAL_FORMS": "1",
+                "raises-0-by_nano_usd": "5",
+                "raises-0-starts_at_0": f"{now - timedelta(days=1):%Y-%m-%d}",
+                "raises-0-starts_at_1": "00:00",
+                "raises-0-ends_at_0": f"{now + timedelta(days=2):%Y-%m-%d}",
+                "raises-0-ends_at_1": "00:00",
+                "raises-0-reason": "fair",
+            },
+        ),
+    )
+    assert answer.status_code == 302, answer.context["errors"]
+    assert budget.raises.get().actor == "user:adam"
+    assert "of $15.00" in browser_of("adam").get("/admin/budgets/budget/").content.decode()
+
+
+def test_an_estimated_call_is_corrected_and_its_budget_follows(acme: Tenant, browser_of: BrowserOf) -> None:
+    make_budget(acme)
+    span = spend(acme, 4 * USD, is_estimated=True)
+    address, correction = (
+        f"/admin/telemetry/costspan/{span.pk}/correct/",
+        {"cost_nano_usd": "1.5", "reason": "the bill"},
+    )
+    assert browser_of("ben").post(address, correction).status_code == 403
+    assert browser_of("ann").post(address, correction).status_code == 302
+    span.refresh_from_db()
+    assert (span.cost_nano_usd, span.is_estimated) == (1_500_000_000, False)
+    assert "<b>$1.50</b> of $10.00" in browser_of("ben").get("/admin/budgets/budget/").content.decode()
+
+
+def test_totals_of_the_filtered_list_are_above_it(acme: Tenant, browser_of: BrowserOf) -> None:
+    spend(acme, 4 * USD)
+    spend(acme, 1 * USD, is_estimated=True)
+    browser = browser_of("ben")
+    assert browser.get("/admin/telemetry/costspan/").context["total_cost"] == "$5.00"
+    assert browser.get("/admin/telemetry/costspan/?is_estimated__exact=1").context["total_cost"] == "$1.00"

@@ -1,0 +1,94 @@
+"""The catalog in the admin: shared rows are looked at, own ones edited, prices never rewritten."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+import pytest
+from django.test import Client
+
+from routing.models import Model, Price, Provider
+from spendhub.tenants.models import Tenant
+from tests.factories import ModelFactory, PriceFactory, ProviderFactory
+
+BrowserOf = Callable[[str], Client]
+pytestmark = pytest.mark.django_db
+
+LONG_AGO = datetime(2025, 1, 1, tzinfo=UTC)
+
+
+def typed_price(model: Model, **changed: str) -> dict[str, str]:
+    return {
+        "model": str(model.pk), "valid_from_0": "2026-01-01", "valid_from_1": "00:00", "input_nano_usd_per_mtok": "2.5",
+        "output_nano_usd_per_mtok": "10", "cache_read_nano_usd_per_mtok": "", "cache_write_nano_usd_per_mtok": "",
+        "cache_write_1h_nano_usd_per_mtok": "", "reasoning_nano_usd_per_mtok": "", "min_context_tokens": "0",
+        "daily_from_minute": "0", "daily_until_minute": "1440", "source": "",
+    } | changed  # fmt: skip
+
+
+def test_a_tenant_sets_its_own_price_and_leaves_the_shared_one_as_it_was(acme: Tenant, browser_of: BrowserOf) -> None:
+    model = ModelFactory(name="gpt-small", tenant=None)
+    shared = PriceFactory(model=model, tenant=None, valid_from=LONG_AGO)
+    answer = browser_of("adam").post("/admin/routing/price/add/", typed_price(model))
+    assert answer.status_code == 302
+    own = Price.objects.for_tenant(acme).get()
+    assert (own.input_nano_usd_per_mtok, own.output_nano_usd_per_mtok) == (2_500_000_000, 10_000_000_000)
+    shared.refresh_from_db()
+    assert shared.valid_until is None
+
+
+def test_a_second_price_closes_the_first_where_it_begins(acme: Tenant, browser_of: BrowserOf) -> None:
+    model = ModelFactory(name="gpt-small", tenant=None)
+    browser = browser_of("adam")
+    browser.post("/admin/routing/price/add/", typed_price(model))
+    answer = browser.post(
+        "/admin/routing/price/add/", typed_price(model, valid_from_0="2126-03-01", input_nano_usd_per_mtok="3")
+    )
+    assert answer.status_code == 302, answer.context["errors"]
+    first, second = Price.objects.for_tenant(acme).order_by("valid_from")
+    assert first.valid_until == second.valid_from == datetime(2126, 3, 1, tzinfo=UTC)
+    assert first.input_nano_usd_per_mtok == 2_500_000_000
+
+
+def test_shared_rows_are_not_edited_by_a_tenant(acme: Tenant, browser_of: BrowserOf) -> None:
+    model = ModelFactory(name="gpt-small", tenant=None)
+    browser = browser_of("adam")
+    assert browser.get(f"/admin/routing/model/{model.pk}/change/").status_code == 200
+    assert browser.post(f"/admin/routing/model/{model.pk}/change/", {"name": "mine"}).status_code == 403
+    assert browser.post(f"/admin/routing/model/{model.pk}/delete/", {"post": "yes"}).status_code == 403
+    model.refresh_from_db()
+    assert model.name == "gpt-small"
+
+
+def test_a_shared_model_becomes_ones_own_with_its_prices(acme: Tenant, browser_of: BrowserOf) -> None:
+    model = ModelFactory(name="gpt-small", tenant=None)
+    PriceFactory(model=model, tenant=None, valid_from=LONG_AGO)
+    browser_of("adam").post(f"/admin/routing/model/{model.pk}/make_own/")
+    own = Model.objects.for_tenant(acme).get()
+    assert own.name == "gpt-small"
+    assert own.prices.get().tenant == acme
+    assert Model.objects.across_tenants().filter(tenant=None).count() == 1
+
+
+@pytest.mark.parametrize(
+    ("changed", "told"),
+    [
+        ({"api_key_env": "OPENAI_API_KEY"}, "other variables belong to the installation"),
+        ({"base_url": "https://127.0.0.1/v1"}, "must be a public https address"),
+        ({"dialect": "sandbox"}, "The sandbox is built in"),
+    ],
+)
+def test_a_tenants_own_provider_reaches_neither_our_keys_nor_our_network(
+    acme: Tenant, browser_of: BrowserOf, changed: dict[str, str], told: str
+) -> None:
+    typed = {"name": "mine", "dialect": "openai", "base_url": "https://llm.example.com/v1", "api_key_env": ""}
+    answer = browser_of("adam").post("/admin/routing/provider/add/", typed | {"timeout_seconds": "60"} | changed)
+    assert told in answer.content.decode()
+    assert not Provider.objects.for_tenant(acme).exists()
+
+
+def test_a_provider_made_ones_own_leaves_the_installations_key_behind(acme: Tenant, browser_of: BrowserOf) -> None:
+    shared = ProviderFactory(name="openai", tenant=None, api_key_env="OPENAI_API_KEY")
+    browser_of("adam").post(f"/admin/routing/provider/{shared.pk}/make_own/")
+    assert Provider.objects.for_tenant(acme).get().api_key_env == ""

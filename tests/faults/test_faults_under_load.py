@@ -1,0 +1,80 @@
+"""Whatever breaks under load: counters equal the ledger, the ledger equals the spans, nothing twice, no false block."""
+
+from __future__ import annotations
+
+import time
+
+import psycopg
+import pytest
+import redis
+
+from tests.faults.under_load import HELD_NANO_USD, Books
+
+pytestmark = [pytest.mark.servers, pytest.mark.slow]
+
+
+def test_nothing_is_lost_or_counted_twice_when_nothing_breaks(books: Books) -> None:
+    with books.load():
+        books.wait_for_good_calls(100)
+    books.assert_exact()
+    assert set(books.statuses) == {200}
+
+
+def test_a_web_worker_killed_in_mid_load_loses_nothing(books: Books) -> None:
+    with books.load():
+        books.wait_for_good_calls(30)
+        books.kill_a_web_worker()
+        books.wait_for_good_calls(60)
+    books.assert_exact()
+
+
+def test_calls_whose_process_died_are_booked_at_their_estimate(books: Books) -> None:
+    with books.load(callers=16):
+        books.wait_for_good_calls(50)
+        books.kill_all_web_workers()
+        books.wait_for_good_calls(50)
+    books.assert_exact()
+    interrupted = [span for span in books.served.spans("ada") if span["status"] == "interrupted"]
+    assert interrupted, "16 callers had calls at the vendor when both processes died"
+    assert {(span["cost_nano_usd"], bool(span["is_estimated"])) for span in interrupted} == {(HELD_NANO_USD, True)}
+
+
+def test_a_redis_that_loses_its_memory_in_mid_load_is_filled_again(books: Books) -> None:
+    with books.load():
+        books.wait_for_good_calls(30)
+        redis.Redis.from_url(books.valkey.url).flushall()
+        books.wait_for_good_calls(60)
+    books.assert_exact()
+
+
+def test_a_redis_that_dies_and_comes_back_is_never_missed(books: Books) -> None:
+    with books.load():
+        books.wait_for_good_calls(30)
+        books.valkey.kill()
+        books.wait_for_good_calls(60)
+        books.valkey.start()
+        time.sleep(8)
+        books.wait_for_good_calls(60)
+    books.assert_exact()
+    with psycopg.connect(books.postgres.url) as connection:
+        store, epoch = connection.execute("SELECT store, epoch FROM budgets_counterfence").fetchone() or ("", 0)
+    assert store == "redis", "the counters came home"
+    assert epoch >= 3
+
+
+def test_a_database_that_restarts_in_mid_load_loses_nothing(books: Books) -> None:
+    with books.load():
+        books.wait_for_good_calls(30)
+        books.postgres.restart()
+        books.wait_for_good_calls(60)
+    books.assert_exact()
+
+
+def test_a_database_that_crashes_in_mid_load_loses_nothing(books: Books) -> None:
+    with books.load():
+        books.wait_for_good_calls(30)
+        books.postgres.kill()
+        time.sleep(1)
+        books.postgres.start()
+        books.wait_for_good_calls(60)
+    books.assert_exact()

@@ -1,0 +1,55 @@
+"""One SpendHub for the whole folder: each test is a user of its own, so none sees another one's money."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import psycopg
+import pytest
+
+from tests.gateway.served import Served, serve
+from tests.settings import TEST_DATABASE, TEST_DIR
+
+
+@contextmanager
+def running_spendhub(*arguments: str, valkey_number: int, **env: str) -> Iterator[Served]:
+    """A SpendHub on empty stores of the session's kind: SQLite alone, or PostgreSQL and Valkey.
+
+    Servers that run at the same time need different `valkey_number`s, 0 or 1.
+    """
+    name = f"gateway_{uuid.uuid4().hex}"
+    directory = TEST_DIR / name
+    if TEST_DATABASE != "postgres":
+        with serve(directory, *arguments, **env) as served:
+            yield served
+        shutil.rmtree(directory, ignore_errors=True)
+        return
+    address = os.environ["SPENDHUB_TEST_POSTGRES_URL"]
+    # The databases 4 to 7 of the session's Valkey are nobody else's with up to two xdist workers.
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % 2
+    valkey = f"{os.environ['SPENDHUB_TEST_VALKEY_URL'].rsplit('/', 1)[0]}/{4 + 2 * valkey_number + worker}"
+    with psycopg.connect(address, autocommit=True) as admin:
+        admin.execute(f"CREATE DATABASE {name}")
+        try:
+            stores = {"DATABASE_URL": f"{address.rsplit('/', 1)[0]}/{name}", "REDIS_URL": valkey}
+            with serve(directory, *arguments, **stores, **env) as served:
+                yield served
+        finally:
+            admin.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+    shutil.rmtree(directory, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def served() -> Iterator[Served]:
+    with running_spendhub(valkey_number=0) as running:
+        yield running
+
+
+@pytest.fixture
+def user() -> str:
+    """Somebody nobody has spent for yet."""
+    return f"user-{uuid.uuid4().hex}"

@@ -1,0 +1,191 @@
+"""A real SpendHub with a fake vendor behind it, and its books as they are on disk."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import openai
+import psycopg
+
+from tests.fakes.openai_upstream import FakeOpenAI
+from tests.servers import SpendHub, wait_until
+
+# USD per million tokens, so that a test can do its sums: 1 token in is 2,000 nano_usd, 1 out is 10,000.
+INPUT_NANO_USD, OUTPUT_NANO_USD = 2_000, 10_000
+
+
+def configured_models(base_url: str) -> str:
+    """ROUTER_CONFIG_MODELS: `vendor-chat`, and `vendor-out`, whose input is free, so that it costs what was held."""
+    common = {"provider": "vendor", "apiKeyEnv": "VENDOR_KEY", "config": {"baseUrl": base_url}}
+    return json.dumps(
+        [
+            {
+                "id": "vendor-chat", "inputCostPerMillion": 2, "outputCostPerMillion": 10,
+                "max_output_tokens": 2000, "aliases": ["vendor-alias"], **common,
+            },
+            {"id": "vendor-out", "inputCostPerMillion": 0, "outputCostPerMillion": 10, **common},
+            {"id": "vendor-off", "inputCostPerMillion": 2, "outputCostPerMillion": 10, "enabled": False, **common},
+            {"id": "vendor-free", **common},
+            {"id": "unplugged", "provider": "unplugged", "inputCostPerMillion": 2, "outputCostPerMillion": 10,
+             "apiKeyEnv": "NO_SUCH_KEY", "config": {"baseUrl": base_url}},
+            {"id": "nobody", "provider": "nobody", "inputCostPerMillion": 2, "outputCostPerMillion": 10,
+             "apiKeyEnv": "VENDOR_KEY", "config": {"baseUrl": "http://127.0.0.1:9/v1"}},
+        ]
+    )  # fmt: skip
+
+
+# Kept until the session ends: a client that is collected with a connection open warns in whichever test runs then.
+_clients: list[openai.OpenAI | openai.AsyncOpenAI] = []
+
+
+@dataclass(frozen=True)
+class Served:
+    """One running SpendHub, a key with all permissions, and the vendor it calls."""
+
+    server: SpendHub
+    vendor: FakeOpenAI
+    key: str
+
+    @property
+    def url(self) -> str:
+        """Where SDKs are pointed at."""
+        return f"{self.server.url}/v1"
+
+    def sdk(self, **options: Any) -> openai.OpenAI:
+        """The official client, which asks once and never again."""
+        client = openai.OpenAI(base_url=self.url, api_key=self.key, max_retries=0, timeout=30, **options)
+        _clients.append(client)
+        return client
+
+    def async_sdk(self, **options: Any) -> openai.AsyncOpenAI:
+        """The official client for event loops."""
+        client = openai.AsyncOpenAI(base_url=self.url, api_key=self.key, max_retries=0, timeout=60, **options)
+        _clients.append(client)
+        return client
+
+    def ask(
+        self, text: str = "hello", *, model: str = "vendor-chat", headers: Any = None, **body: Any
+    ) -> httpx.Response:
+        """One chat completion without an SDK."""
+        return httpx.post(
+            f"{self.url}/chat/completions",
+            headers={"authorization": f"Bearer {self.key}"} | (headers or {}),
+            json={"model": model, "messages": [{"role": "user", "content": text}], **body},
+            timeout=30,
+        )
+
+    def native(self, method: str, path: str, **options: Any) -> Any:
+        """One call of the native API, which must succeed."""
+        headers = {"authorization": f"Bearer {self.key}"}
+        answered = httpx.request(method, f"{self.server.url}/api/v1/{path}", headers=headers, timeout=30, **options)
+        assert answered.is_success, answered.text
+        return answered.json() if answered.content else None
+
+    def define_budget(self, user: str, limit: str, *, period: str = "month", **facts: Any) -> str:
+        """A budget for one user (or the scope that `facts` name), in force when this returns; its id."""
+        wanted = {"name": f"{user} per {period}", "scope_type": "user", "scope_key": user, "limit": limit}
+        made: str = self.native("POST", "budgets", json={**wanted, "period": period, **facts})["id"]
+        # The check is answered by the process that will serve the calls, from the same snapshot.
+        asked = {"attribution": {"user": user}, "model": facts.get("scope_key"), "estimated_cost": "0.000000001"}
+
+        def is_in_force() -> bool:
+            headers = {"authorization": f"Bearer {self.key}"}
+            answered = httpx.post(f"{self.server.url}/api/v1/check", headers=headers, json=asked, timeout=30).json()
+            told = answered.get("error", {}).get("details", answered)
+            return any(each["id"] == made for each in told.get("budgets", []))
+
+        wait_until(is_in_force, 5, "the budget to be in force")
+        return made
+
+    def spans(self, user: str) -> list[dict[str, Any]]:
+        """The spans of one user, oldest first, as they are on disk."""
+        return self._rows('SELECT * FROM telemetry_costspan WHERE "user" = ? ORDER BY recorded_at, id', user)
+
+    def the_span(self, user: str) -> dict[str, Any]:
+        """The only span of one user."""
+        found = self.spans(user)
+        assert len(found) == 1, found
+        return found[0]
+
+    def ledger(self, budget_id: str) -> int:
+        """What the ledger says one budget has spent, in nano_usd."""
+        return sum(row["spend_nano_usd"] for row in self._of_budget("budgets_budgetwindow", budget_id))
+
+    def span_count(self) -> int:
+        """How many spans there are in all."""
+        return int(self._rows("SELECT count(*) AS n FROM telemetry_costspan")[0]["n"])
+
+    def held(self, user: str, model: str = "vendor-chat") -> str:
+        """What is reserved in the user's tightest budget, as the native API tells it."""
+        asked = {"attribution": {"user": user}, "model": model, "estimated_cost": "0.000000001"}
+        headers = {"authorization": f"Bearer {self.key}"}
+        told = httpx.post(f"{self.server.url}/api/v1/check", headers=headers, json=asked, timeout=30).json()
+        told = told.get("error", {}).get("details", told)
+        return str(max(told["budgets"], key=lambda each: float(each["reserved"]))["reserved"])
+
+    def wait_for_spans(self, user: str, count: int, seconds: float = 10) -> list[dict[str, Any]]:
+        """The spans of one user once there are `count`."""
+        wait_until(lambda: len(self.spans(user)) >= count, seconds, f"{count} spans of {user}")
+        return self.spans(user)
+
+    def _of_budget(self, table: str, budget_id: str) -> list[dict[str, Any]]:
+        if self._is_postgres:
+            return self._rows(f"SELECT * FROM {table} WHERE budget_id = ?::uuid", budget_id)
+        return self._rows(f"SELECT * FROM {table} WHERE budget_id = ?", budget_id.replace("-", ""))
+
+    @property
+    def _is_postgres(self) -> bool:
+        return self.server.env.get("DATABASE_URL", "").startswith("postgres")
+
+    def _rows(self, sql: str, *values: Any) -> list[dict[str, Any]]:
+        if self._is_postgres:
+            with psycopg.connect(self.server.env["DATABASE_URL"], autocommit=True) as books:
+                cursor = books.execute(sql.replace("?", "%s"), values)
+                names = [column.name for column in cursor.description or ()]
+                return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+        path = f"file:{self.server.directory}/spendhub.sqlite3?mode=ro"
+        with closing(sqlite3.connect(path, uri=True, timeout=20)) as books:
+            books.row_factory = sqlite3.Row
+            return [dict(row) for row in books.execute(sql, values)]
+
+
+@contextmanager
+def serve(directory: Path, *arguments: str, **env: str) -> Iterator[Served]:
+    """Starts vendor and SpendHub with an empty database of its own, and stops both at the end."""
+    with FakeOpenAI() as vendor:
+        env = {"VENDOR_KEY": "sk-vendor", "ROUTER_CONFIG_MODELS": configured_models(vendor.base_url), **env}
+        server = SpendHub(directory, env, arguments)
+        server.directory.mkdir(parents=True, exist_ok=True)
+        server.manage("migrate", "--verbosity", "0")
+        server.manage("catalog", "update")
+        key = server.manage("tenant", "create", "Acme").strip().splitlines()[-1]
+        server.start_without_migrating(60)
+        try:
+            yield Served(server, vendor, key)
+        finally:
+            server.stop()
+
+
+def events_of(text: str) -> list[Any]:
+    """The data of each event in a stream, decoded; "[DONE]" as it is."""
+    found = [line.removeprefix("data: ") for line in text.splitlines() if line.startswith("data: ")]
+    return [data if data == "[DONE]" else json.loads(data) for data in found]
+
+
+def metadata_of(span: dict[str, Any]) -> dict[str, Any]:
+    """A span's metadata, however the database gives it."""
+    found = span["metadata"]
+    return json.loads(found) if isinstance(found, str) else found
+
+
+def pause_for_snapshots() -> None:
+    """An edit is in force everywhere within two seconds."""
+    time.sleep(2)

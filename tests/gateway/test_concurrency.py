@@ -1,0 +1,61 @@
+"""Many at once against a budget that fits few: exactly those pass, and vendor, spans and ledger agree."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Iterator
+
+import httpx
+import pytest
+
+from tests.gateway.conftest import running_spendhub
+from tests.gateway.served import OUTPUT_NANO_USD, Served
+
+pytestmark = pytest.mark.slow
+
+# `vendor-out` has free input, and the vendor is told to use all ten tokens: a call costs what was held for it.
+CALL_NANO_USD = 10 * OUTPUT_NANO_USD
+BUDGET_OF_TEN_CALLS = "0.001"
+
+
+@pytest.fixture(scope="module")
+def served() -> Iterator[Served]:
+    """Two server processes, so that the cap holds across processes."""
+    with running_spendhub("--workers", "2", valkey_number=1) as running:
+        yield running
+
+
+async def ask_at_once(served: Served, user: str, count: int, *, is_stream: bool) -> Counter[int]:
+    body = {"model": "vendor-out", "max_tokens": 10, "user": user, "stream": is_stream}
+    body["messages"] = [{"role": "user", "content": "[out:10] [say:1 2 3 4 5 6 7 8 9 10]"}]
+    headers = {"authorization": f"Bearer {served.key}"}
+    limits = httpx.Limits(max_connections=count)
+    async with httpx.AsyncClient(limits=limits, timeout=60, headers=headers) as client:
+        asked = [client.post(f"{served.url}/chat/completions", json=body) for _ in range(count)]
+        return Counter([answered.status_code for answered in await asyncio.gather(*asked)])
+
+
+@pytest.mark.parametrize("is_stream", [False, True])
+@pytest.mark.parametrize("budgets", [1, 10])
+def test_of_a_hundred_calls_at_once_exactly_the_ten_that_fit_are_made(
+    served: Served, user: str, budgets: int, is_stream: bool
+) -> None:
+    # The tight budget, and others that match as well and have room.
+    others = [("user", period) for period in ("day", "week", "month", "total")]
+    others += [("tenant", period) for period in ("hour", "day", "week", "month", "total")]
+    made = [served.define_budget(user, BUDGET_OF_TEN_CALLS, period="hour")]
+    for scope, period in others[: budgets - 1]:
+        facts = {} if scope == "user" else {"scope_type": "tenant", "scope_key": "*"}
+        made.append(served.define_budget(user, "1000", period=period, **facts))
+    asyncio.run(asyncio.sleep(2))  # in force in both processes
+    before = served.vendor.served.completed
+    try:
+        assert asyncio.run(ask_at_once(served, user, 100, is_stream=is_stream)) == {200: 10, 402: 90}
+        assert served.vendor.served.completed == before + 10
+        assert [span["cost_nano_usd"] for span in served.spans(user)] == [CALL_NANO_USD] * 10
+        assert served.ledger(made[0]) == 10 * CALL_NANO_USD
+        assert served.held(user) == "0.00"
+    finally:
+        for budget in made:
+            served.native("DELETE", f"budgets/{budget}")

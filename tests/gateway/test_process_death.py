@@ -1,0 +1,80 @@
+"""A call whose process dies after the vendor was asked is booked at its estimate, once; one that is told to
+stop finishes what it has begun."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.gateway.conftest import running_spendhub
+from tests.gateway.served import OUTPUT_NANO_USD, Served
+from tests.servers import wait_until
+
+pytestmark = pytest.mark.slow
+
+CALL_NANO_USD = 10 * OUTPUT_NANO_USD
+
+
+@pytest.fixture
+def served() -> Iterator[Served]:
+    with running_spendhub(valkey_number=1, SPENDHUB_CALL_HOLD_SECONDS="5") as running:
+        yield running
+
+
+def children_of(pid: int) -> list[int]:
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def serving_process(served: Served) -> int:
+    """The one that answers requests: the child of granian's own parent."""
+    for child in children_of(served.server.pid):
+        if b"granian" in Path(f"/proc/{child}/cmdline").read_bytes():
+            return children_of(child)[0]
+    raise AssertionError("no granian among the supervisor's children")
+
+
+def post_in_the_background(served: Served, user: str, text: str, **changes: object) -> socket.socket:
+    """Sends a call and leaves its answer to be read."""
+    body = {"model": "vendor-out", "max_tokens": 10, "user": user, "messages": [{"role": "user", "content": text}]}
+    content = json.dumps({**body, **changes}).encode()
+    connection = socket.create_connection(("127.0.0.1", served.server.port))
+    head = f"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {served.key}\r\n"
+    connection.sendall(f"{head}connection: close\r\ncontent-length: {len(content)}\r\n\r\n".encode() + content)
+    return connection
+
+
+def test_a_call_whose_process_is_killed_is_booked_as_interrupted_once(served: Served, user: str) -> None:
+    budget = served.define_budget(user, "1")
+    calls = served.vendor.served.calls
+    connection = post_in_the_background(served, user, "[fault:hang]")
+    wait_until(lambda: served.vendor.served.calls == calls + 1, 10, "the vendor to be asked")
+    os.kill(serving_process(served), signal.SIGKILL)
+    connection.close()
+    span = served.wait_for_spans(user, 1, seconds=40)[0]
+    assert (span["status"], span["cost_nano_usd"], bool(span["is_estimated"])) == ("interrupted", CALL_NANO_USD, True)
+    assert (span["user"], span["model"], span["provider"]) == (user, "vendor-out", "vendor")
+    wait_until(lambda: served.held(user, "vendor-out") == "0.00", 20, "the hold to end")
+    time.sleep(3)  # the worker looks again meanwhile
+    assert len(served.spans(user)) == 1
+    assert served.ledger(budget) == CALL_NANO_USD
+
+
+def test_a_server_that_is_told_to_stop_finishes_the_stream_it_has_begun(served: Served, user: str) -> None:
+    with post_in_the_background(served, user, "[fault:slow-stream] [out:10]", stream=True) as connection:
+        assert connection.recv(100).startswith(b"HTTP/1.1 200")
+        stopping = threading.Thread(target=served.server.stop)
+        stopping.start()
+        received = b""
+        while piece := connection.recv(65_536):
+            received += piece
+        stopping.join()
+    assert b"data: [DONE]" in received
+    assert [(span["status"], span["output_tokens"]) for span in served.spans(user)] == [("ok", 10)]

@@ -1,0 +1,152 @@
+"""What the vendor does wrong, and what the client then gets, pays, and finds in the books."""
+
+from __future__ import annotations
+
+import socket
+import time
+
+import openai
+import pytest
+
+from tests.fakes.openai_upstream import WORDS_OF_ANSWER
+from tests.gateway.served import INPUT_NANO_USD, OUTPUT_NANO_USD, Served, events_of
+from tests.servers import wait_until
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.mark.parametrize("is_stream", [False, True])
+@pytest.mark.parametrize("status", [500, 401, 429])
+def test_a_vendors_error_is_passed_on_as_it_is_and_costs_nothing(
+    served: Served, user: str, status: int, is_stream: bool
+) -> None:
+    served.define_budget(user, "1")
+    answered = served.ask(f"[fault:{status}]", user=user, stream=is_stream)
+    assert answered.status_code == status
+    assert answered.json()["error"]["message"] == f"fault {status} on demand"
+    assert answered.headers.get("retry-after") == ("7" if status == 429 else None)
+    assert answered.headers["x-spendhub-cost"] == "0.00"
+    assert answered.headers["x-spendhub-remaining"] == "1.00"
+    span = served.the_span(user)
+    assert (span["status"], span["error_code"], span["cost_nano_usd"]) == ("error", f"upstream_{status}", 0)
+    assert served.held(user) == "0.00"
+
+
+def test_the_sdk_raises_the_vendors_rate_limit_as_its_own(served: Served, user: str) -> None:
+    with pytest.raises(openai.RateLimitError):
+        served.sdk().chat.completions.create(
+            model="vendor-chat", messages=[{"role": "user", "content": "[fault:429]"}], user=user
+        )
+
+
+@pytest.mark.parametrize("model", ["nobody", "fault-reset-at-once"])
+def test_a_vendor_that_cannot_be_reached_is_a_502_and_costs_nothing(served: Served, user: str, model: str) -> None:
+    served.define_budget(user, "1")
+    asked = {"model": "nobody"} if model == "nobody" else {"text": "[fault:reset-at-once]"}
+    answered = served.ask(user=user, **asked)
+    assert answered.status_code == 502
+    assert answered.json()["error"]["code"] == "upstream_failed"
+    assert served.the_span(user)["cost_nano_usd"] == 0
+    assert served.held(user) == "0.00"
+
+
+@pytest.mark.parametrize("fault", ["not-json", "html"])
+def test_an_answer_that_is_none_is_a_502_and_what_went_in_is_billed_by_our_count(
+    served: Served, user: str, fault: str
+) -> None:
+    served.define_budget(user, "1")
+    answered = served.ask(f"[fault:{fault}]", user=user)
+    assert answered.status_code == 502
+    span = served.the_span(user)
+    assert span["status"] == "error" and bool(span["is_estimated"])
+    assert span["output_tokens"] == 0
+    assert span["cost_nano_usd"] == span["input_tokens"] * INPUT_NANO_USD > 0
+    assert served.held(user) == "0.00"
+
+
+@pytest.mark.parametrize("is_stream", [False, True])
+def test_an_answer_without_usage_is_counted_by_us_and_marked(served: Served, user: str, is_stream: bool) -> None:
+    answered = served.ask(
+        "[fault:no-usage] [say:one two six]", user=user, stream=is_stream, stream_options={"include_usage": True}
+    )
+    assert answered.status_code == 200
+    span = served.the_span(user)
+    assert (span["status"], bool(span["is_estimated"]), span["output_tokens"]) == ("ok", True, 3)
+    assert span["cost_nano_usd"] == span["input_tokens"] * INPUT_NANO_USD + 3 * OUTPUT_NANO_USD
+    if is_stream:
+        *_, usage, done = events_of(answered.text)
+        assert (usage["usage"]["completion_tokens"], usage["spendhub"]["estimated"], done) == (3, True, "[DONE]")
+
+
+@pytest.mark.parametrize("is_stream", [False, True])
+def test_impossible_usage_is_not_booked(served: Served, user: str, is_stream: bool) -> None:
+    served.ask("[fault:impossible-usage]", user=user, stream=is_stream)
+    span = served.the_span(user)
+    assert span["status"] == "error" and bool(span["is_estimated"])
+    assert span["cache_read_tokens"] == 0
+
+
+@pytest.mark.parametrize("fault", ["reset", "cut"])
+def test_a_stream_that_breaks_off_is_billed_as_far_as_it_came_and_ends_with_an_error(
+    served: Served, user: str, fault: str
+) -> None:
+    served.define_budget(user, "1")
+    with pytest.raises(openai.APIError):
+        list(
+            served.sdk().chat.completions.create(
+                model="vendor-chat", messages=[{"role": "user", "content": f"[fault:{fault}]"}], user=user, stream=True
+            )
+        )
+    span = served.the_span(user)
+    assert (span["status"], span["error_code"], bool(span["is_estimated"])) == ("error", "upstream_failed", True)
+    assert 0 < span["output_tokens"] < 40
+    assert span["cost_nano_usd"] == span["input_tokens"] * INPUT_NANO_USD + span["output_tokens"] * OUTPUT_NANO_USD
+    assert served.held(user) == "0.00"
+
+
+@pytest.mark.parametrize("fault", ["split-utf8", "crlf"])
+def test_a_stream_cut_up_by_the_network_arrives_whole(served: Served, user: str, fault: str) -> None:
+    answered = served.ask(f"[fault:{fault}]", user=user, stream=True)
+    *events, done = events_of(answered.text)
+    assert "".join(event["choices"][0]["delta"].get("content") or "" for event in events) == WORDS_OF_ANSWER
+    assert done == "[DONE]"
+    assert served.the_span(user)["output_tokens"] == 15
+
+
+def test_what_is_no_event_of_openais_goes_through_and_the_rest_counts(served: Served, user: str) -> None:
+    answered = served.ask("[fault:malformed-sse]", user=user, stream=True)
+    assert "data: {not json" in answered.text
+    assert answered.text.endswith("data: [DONE]\n\n")
+    assert served.the_span(user)["output_tokens"] == 15
+
+
+def test_a_client_that_leaves_a_stream_is_billed_for_what_was_produced_and_the_vendor_is_let_go(
+    served: Served, user: str
+) -> None:
+    budget = served.define_budget(user, "1")
+    completed = served.vendor.served.completed
+    with served.sdk().chat.completions.create(
+        model="vendor-chat", messages=[{"role": "user", "content": "[fault:slow-stream]"}], user=user, stream=True
+    ) as stream:
+        for _, _chunk in zip(range(4), stream, strict=False):
+            pass
+    span = served.wait_for_spans(user, 1)[0]
+    assert (span["status"], bool(span["is_estimated"])) == ("aborted", True)
+    assert 0 < span["output_tokens"] < 15
+    assert span["cost_nano_usd"] == span["input_tokens"] * INPUT_NANO_USD + span["output_tokens"] * OUTPUT_NANO_USD
+    assert served.ledger(budget) == span["cost_nano_usd"]
+    wait_until(lambda: served.held(user) == "0.00", 5, "the hold to end")
+    time.sleep(1.6)  # the whole answer would have taken that long
+    assert served.vendor.served.completed == completed
+
+
+def test_a_client_that_leaves_before_a_whole_answer_is_billed_for_it(served: Served, user: str) -> None:
+    host, port = served.server.url.removeprefix("http://").split(":")
+    body = b'{"model":"vendor-chat","user":"%s","messages":[{"role":"user","content":"[fault:slow=0.5] [out:7]"}]}'
+    body %= user.encode()
+    head = f"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {served.key}\r\n"
+    with socket.create_connection((host, int(port))) as connection:
+        connection.sendall(f"{head}content-length: {len(body)}\r\n\r\n".encode() + body)
+        time.sleep(0.2)
+    span = served.wait_for_spans(user, 1)[0]
+    assert (span["status"], span["output_tokens"]) == ("ok", 7)

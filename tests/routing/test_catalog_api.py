@@ -1,0 +1,246 @@
+"""The catalog over the API: shared rows are seen by all and edited by none, own rows by their tenant alone."""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.test import Client
+from django.utils import timezone
+
+from routing.models import Model, Price, Provider
+from routing.snapshot import CATALOG
+from spendhub.money import parse_usd
+from spendhub.tenants.models import Change, Tenant
+from tests.factories import ApiKeyFactory, TenantFactory
+
+pytestmark = pytest.mark.django_db
+
+
+class Caller:
+    """Someone with a key."""
+
+    def __init__(self, tenant: Tenant, **key: Any) -> None:
+        self.tenant = tenant
+        self.secret = ApiKeyFactory(tenant=tenant, **key).secret
+        self.client = Client()
+
+    def call(self, method: str, path: str, body: Any = None) -> tuple[int, Any]:
+        given = {"data": json.dumps(body), "content_type": "application/json"} if body is not None else {}
+        headers = {"authorization": f"Bearer {self.secret}"}
+        answer = getattr(self.client, method)(f"/api/v1/{path}", headers=headers, **given)
+        return answer.status_code, answer.json() if answer.content else None
+
+    def names(self, path: str) -> list[str]:
+        status, page = self.call("get", path)
+        assert status == 200, page
+        return [row.get("name") or row["model"] for row in page["results"]]
+
+
+@pytest.fixture
+def acme() -> Caller:
+    return Caller(TenantFactory(slug="acme"))
+
+
+@pytest.fixture
+def globex() -> Caller:
+    return Caller(TenantFactory(slug="globex"))
+
+
+@pytest.fixture
+def vendor() -> Provider:
+    return Provider.objects.create(tenant=None, name="vendor", base_url="https://vendor.example/v1")
+
+
+@pytest.fixture
+def shared(vendor: Provider) -> Model:
+    model = Model.objects.create(
+        tenant=None, provider=vendor, name="m", capabilities=["tools", "vision"], aliases=["em"], context_tokens=1000
+    )
+    rate = parse_usd("2")
+    Price.objects.create(
+        tenant=None, model=model, valid_from=timezone.now() - timedelta(days=9),
+        input_nano_usd_per_mtok=rate, output_nano_usd_per_mtok=5 * rate,
+    )  # fmt: skip
+    return model
+
+
+def test_shared_rows_are_seen_by_all_with_their_price(acme: Caller, globex: Caller, shared: Model) -> None:
+    for caller in (acme, globex):
+        status, page = caller.call("get", "models")
+        assert status == 200
+        (row,) = page["results"]
+        assert row["price"] == {
+            "input": "2.00", "output": "10.00", "cache_read": None, "cache_write": None, "cache_write_1h": None,
+            "reasoning": None,
+        }  # fmt: skip
+        assert (row["name"], row["provider"], row["aliases"], row["is_shared"]) == ("m", "vendor", ["em"], True)
+        assert caller.names("providers") == ["vendor"]
+        assert caller.names("prices") == ["m"]
+
+
+@pytest.mark.parametrize("path", ["providers", "models", "prices"])
+@pytest.mark.parametrize("method", ["put", "patch", "delete"])
+def test_shared_rows_are_changed_by_none(acme: Caller, shared: Model, path: str, method: str) -> None:
+    row = {"providers": shared.provider, "models": shared, "prices": shared.prices.get()}[path]
+    status, answer = acme.call(method, f"{path}/{row.pk}", {})
+    assert (status, answer["error"]["code"]) == (403, "shared_row")
+    row.refresh_from_db()
+    assert not Change.objects.for_tenant(acme.tenant).exclude(subject_type="tenants.apikey").exists()
+
+
+def test_a_tenants_own_rows_are_made_seen_changed_and_deleted_by_it_alone(
+    acme: Caller, globex: Caller, shared: Model
+) -> None:
+    status, provider = acme.call("post", "providers", {"name": "own", "base_url": "https://llm.acme.example/v1"})
+    assert (status, provider["is_shared"], provider["dialect"]) == (201, False, "openai")
+    status, model = acme.call("post", "models", {"name": "m", "provider": "own", "capabilities": ["code"]})
+    assert (status, model["price"]) == (201, None)
+    status, price = acme.call("post", "prices", {"model": "m", "input": "1.5", "output": 3})
+    assert (status, price["input"], price["output"], price["is_custom"]) == (201, "1.50", "3.00", True)
+    status, model = acme.call("get", f"models/{model['id']}")
+    assert model["price"]["input"] == "1.50"
+    facts = CATALOG.refresh().resolve(acme.tenant.pk, "m")
+    assert facts is not None and facts.provider.name == "own"
+    assert globex.names("models") == ["m"] and globex.names("providers") == ["vendor"]
+    for path in (f"providers/{provider['id']}", f"models/{model['id']}", f"prices/{price['id']}"):
+        assert globex.call("get", path)[0] == 404
+        assert globex.call("patch", path, {})[0] == 404
+        assert globex.call("delete", path)[0] == 404
+    assert acme.call("patch", f"models/{model['id']}", {"is_enabled": False})[1]["is_enabled"] is False
+    assert acme.call("delete", f"providers/{provider['id']}")[0] == 409
+    changes = Change.objects.for_tenant(acme.tenant).exclude(subject_type="tenants.apikey")
+    assert [change.action for change in changes.order_by("pk")] == ["create", "create", "create", "update"]
+
+
+def test_a_shared_model_can_have_a_price_of_ones_own(acme: Caller, globex: Caller, shared: Model) -> None:
+    assert acme.call("post", "prices", {"model": "m", "input": "1", "output": "1"})[0] == 201
+    assert acme.call("get", f"models/{shared.pk}")[1]["price"]["input"] == "1.00"
+    assert globex.call("get", f"models/{shared.pk}")[1]["price"]["input"] == "2.00"
+    assert globex.names("prices?shared=false") == []
+
+
+def test_an_edited_price_is_a_new_one_and_the_old_one_ends(acme: Caller, shared: Model) -> None:
+    _, first = acme.call("post", "prices", {"model": "m", "input": "1", "output": "1"})
+    status, second = acme.call("patch", f"prices/{first['id']}", {"input": "3"})
+    assert (status, second["input"], second["output"]) == (200, "3.00", "1.00")
+    assert second["id"] != first["id"]
+    _, ended = acme.call("get", f"prices/{first['id']}")
+    assert (ended["input"], ended["valid_until"]) == ("1.00", second["valid_from"])
+    assert acme.call("delete", f"prices/{second['id']}")[0] == 204
+    assert acme.names("prices?current=true&shared=false") == []
+    assert len(acme.names("prices?current=false")) == 2
+
+
+def test_a_price_of_the_past_is_not_rewritten(acme: Caller, shared: Model) -> None:
+    past = (timezone.now() - timedelta(days=2)).isoformat()
+    assert acme.call("post", "prices", {"model": "m", "input": "1", "output": "1", "valid_from": past})[0] == 201
+    status, answer = acme.call("post", "prices", {"model": "m", "input": "2", "output": "1", "valid_from": past})
+    assert (status, answer["error"]["code"]) == (409, "price_in_the_past")
+    assert [price.input_nano_usd_per_mtok for price in Price.objects.for_tenant(acme.tenant)] == [parse_usd("1")]
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        ("name=m", ["m"]),
+        ("name=em", []),
+        ("search=M", ["m", "mini"]),
+        ("provider=vendor", ["m", "mini"]),
+        ("provider=other", []),
+        ("kind=embedding", ["mini"]),
+        ("quality=standard", ["m", "mini"]),
+        ("capability=tools&capability=vision", ["m"]),
+        ("capability=code", []),
+        ("enabled=false", ["mini"]),
+        ("shared=true", ["m"]),
+        ("shared=false", ["mini"]),
+    ],
+)
+def test_models_are_filtered(acme: Caller, shared: Model, query: str, expected: list[str]) -> None:
+    Model.objects.create(tenant=acme.tenant, provider=shared.provider, name="mini", kind="embedding", is_enabled=False)
+    assert acme.names(f"models?{query}") == expected
+
+
+@pytest.mark.parametrize("query", ["enabled=maybe", "shared=1", "capability=magic", "search=%00", "limit=0"])
+def test_a_wrong_filter_is_told(acme: Caller, query: str) -> None:
+    assert acme.call("get", f"models?{query}")[0] == 400
+
+
+def test_lists_come_in_pages(acme: Caller, shared: Model) -> None:
+    for number in range(5):
+        Model.objects.create(tenant=acme.tenant, provider=shared.provider, name=f"own-{number}")
+    status, page = acme.call("get", "models?limit=4")
+    assert (status, len(page["results"])) == (200, 4)
+    rest = acme.client.get(page["next"], headers={"authorization": f"Bearer {acme.secret}"}).json()
+    assert [row["name"] for row in page["results"] + rest["results"]] == [
+        "m",
+        *(f"own-{number}" for number in range(5)),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("providers", {"name": "own", "base_url": "http://llm.acme.example/v1"}),
+        ("providers", {"name": "own", "base_url": "https://127.0.0.1/v1"}),
+        ("providers", {"name": "own", "base_url": "https://169.254.169.254/latest"}),
+        ("providers", {"name": "own", "base_url": "https://[::1]/v1"}),
+        ("providers", {"name": "own", "base_url": "https://2130706433/v1"}),
+        ("providers", {"name": "own", "base_url": "https://127.1/v1"}),
+        ("providers", {"name": "own", "base_url": "https://localhost/v1"}),
+        ("providers", {"name": "own", "base_url": "https://db.internal/v1"}),
+        ("providers", {"name": "own", "base_url": "https://postgres/v1"}),
+        ("providers", {"name": "own", "api_key_env": "OPENAI_API_KEY"}),
+        ("providers", {"name": "own", "api_key_env": "SECRET_KEY"}),
+        ("providers", {"name": "own", "dialect": "sandbox"}),
+        ("providers", {"name": "not a slug"}),
+        ("providers", {"name": "own", "timeout_seconds": 0}),
+        ("models", {"name": "x", "provider": "nobody"}),
+        ("models", {"name": "x", "provider": "vendor", "base_url": "https://10.0.0.1/v1"}),
+        ("models", {"name": "x", "provider": "vendor", "api_key_env": "OPENAI_API_KEY"}),
+        ("models", {"name": "x", "provider": "vendor", "capabilities": ["magic"]}),
+        ("models", {"name": "x", "provider": "vendor", "aliases": "y"}),
+        ("models", {"name": "x", "provider": "vendor", "aliases": [7]}),
+        ("models", {"name": "x", "provider": "vendor", "context_tokens": -1}),
+        ("models", {"name": "x", "provider": "vendor", "colour": "red"}),
+        ("models", {"name": "x\u0000", "provider": "vendor"}),
+        ("models", {"name": "", "provider": "vendor"}),
+        ("prices", {"model": "nobody", "input": 1, "output": 1}),
+        ("prices", {"model": "m", "input": -1, "output": 1}),
+        ("prices", {"model": "m", "input": "NaN", "output": 1}),
+        ("prices", {"model": "m", "input": 1}),
+        ("prices", {"model": "m", "input": 1, "output": 1, "min_context_tokens": -1}),
+        ("prices", {"model": "m", "input": 1, "output": 1, "daily_from_minute": 500, "daily_until_minute": 400}),
+        ("prices", {"model": "m", "input": 1, "output": 1, "valid_until": "2001-01-01T00:00:00Z"}),
+    ],
+)
+def test_what_cannot_be_is_refused_and_nothing_is_written(
+    acme: Caller, shared: Model, path: str, body: dict[str, Any]
+) -> None:
+    status, answer = acme.call("post", path, body)
+    assert (status, "error" in answer) == (400, True)
+    kinds: list[Any] = [Provider, Model, Price]
+    assert not any(kind.objects.for_tenant(acme.tenant).exists() for kind in kinds)
+
+
+def test_a_tenant_may_name_the_key_variables_set_aside_for_it(acme: Caller, globex: Caller) -> None:
+    body = {"name": "own", "base_url": "https://llm.acme.example/v1", "api_key_env": f"TENANT_{acme.tenant.pk}_LLM_KEY"}
+    assert acme.call("post", "providers", body)[0] == 201
+    assert globex.call("post", "providers", body)[0] == 400
+
+
+def test_a_name_is_taken_once(acme: Caller, globex: Caller, vendor: Provider) -> None:
+    assert acme.call("post", "models", {"name": "own", "provider": "vendor"})[0] == 201
+    assert acme.call("post", "models", {"name": "own", "provider": "vendor"})[0] == 409
+    assert globex.call("post", "models", {"name": "own", "provider": "vendor"})[0] == 201
+
+
+def test_reading_needs_read_and_writing_manage(acme: Caller, shared: Model) -> None:
+    reader = Caller(acme.tenant, permissions=("read",))
+    spender = Caller(acme.tenant, permissions=("spend",))
+    assert reader.call("get", "models")[0] == 200
+    assert reader.call("post", "models", {"name": "own", "provider": "vendor"})[0] == 403
+    assert spender.call("get", "models")[0] == 403

@@ -1,0 +1,238 @@
+"""Calls against a fake vendor that speaks the full wire format over real HTTP."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from routing.errors import (
+    CredentialMissing,
+    DialectNotSpoken,
+    UpstreamError,
+    UpstreamRefused,
+    UpstreamTimeout,
+)
+from routing.execution import Execution, execute
+from routing.pricing import TokenUsage
+from routing.upstreams import sse, transport
+from routing.upstreams.transport import HttpTransport
+from tests.fakes.openai_upstream import WORDS_OF_ANSWER, FakeOpenAI
+from tests.routing.facts import model_facts
+
+USAGE_OF_HELLO = TokenUsage(input_tokens=8, output_tokens=15)
+
+
+@pytest.fixture(scope="module")
+def vendor() -> Iterator[FakeOpenAI]:
+    with FakeOpenAI() as running:
+        yield running
+
+
+@pytest.fixture(autouse=True)
+def vendor_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FAKE_KEY", "sk-fake")
+
+
+def ask(vendor: FakeOpenAI, text: str = "hello", *, is_stream: bool = False, timeout: int = 5, **body: Any) -> Asked:
+    """Makes one call and reads it to its end."""
+    return asyncio.run(_ask(vendor, text, is_stream, timeout, body))
+
+
+class Asked:
+    """What came of a call."""
+
+    def __init__(self, execution: Execution, body: bytes, events: list[bytes], error: Exception | None) -> None:
+        self.execution, self.body, self.events, self.error = execution, body, events, error
+        self.reader = execution.reader
+
+    @property
+    def text(self) -> str:
+        """The answer's text, put together from the stream."""
+        deltas = [json.loads(event)["choices"] for event in self.events if event != b"[DONE]"]
+        return "".join(choice[0]["delta"].get("content") or "" for choice in deltas if choice)
+
+
+async def _ask(vendor: FakeOpenAI, text: str, is_stream: bool, timeout: int, extra: dict[str, Any]) -> Asked:
+    client = HttpTransport()
+    model = model_facts("m", base_url=vendor.base_url, api_key_env="FAKE_KEY", timeout_seconds=timeout)
+    body = {"model": "alias-of-m", "messages": [{"role": "user", "content": text}], **extra}
+    events: list[bytes] = []
+    whole, failed = b"", None
+    try:
+        execution = await execute(model, body, is_stream=is_stream, transport=client)
+        try:
+            if is_stream:
+                async for event, _ in execution.events():
+                    events.append(event.data)
+            else:
+                whole = await execution.read()
+        except UpstreamError as error:
+            failed = error
+        return Asked(execution, whole, events, failed)
+    finally:
+        await client.aclose()
+
+
+def test_the_vendor_is_asked_for_its_own_name_with_its_own_key_and_nothing_of_ours(vendor: FakeOpenAI) -> None:
+    asked = ask(vendor, temperature=0.1, spendhub={"secret": 1}, stream_options={"include_usage": True})
+    sent = vendor.served.requests[-1]
+    assert sent["body"] == {"model": "m", "messages": [{"role": "user", "content": "hello"}], "temperature": 0.1}
+    assert sent["headers"]["authorization"] == "Bearer sk-fake"
+    assert json.loads(asked.body)["choices"][0]["message"]["content"] == WORDS_OF_ANSWER
+    assert asked.reader.usage == USAGE_OF_HELLO
+    assert asked.reader.finish_reason == "stop"
+    assert asked.reader.produced_tokens() > 0
+
+
+def test_a_stream_is_asked_for_its_usage_even_when_the_client_did_not(vendor: FakeOpenAI) -> None:
+    asked = ask(vendor, is_stream=True)
+    assert vendor.served.requests[-1]["body"]["stream_options"] == {"include_usage": True}
+    assert asked.text == WORDS_OF_ANSWER
+    assert asked.events[-1] == b"[DONE]"
+    assert asked.reader.usage == USAGE_OF_HELLO
+
+
+@pytest.mark.parametrize("fault", ["split-utf8", "crlf", "usage-every-chunk", "slow-stream"])
+def test_a_stream_reads_the_same_however_it_is_cut(vendor: FakeOpenAI, fault: str) -> None:
+    asked = ask(vendor, f"hello [fault:{fault}]", is_stream=True)
+    assert asked.text == WORDS_OF_ANSWER
+    assert asked.reader.usage == TokenUsage(input_tokens=9, output_tokens=15)
+
+
+def test_cached_written_and_reasoning_tokens_are_counted_in_one_place_each(vendor: FakeOpenAI) -> None:
+    asked = ask(vendor, "[in:10] [cached:30] [written:5] [out:7] [reasoning:20]")
+    assert asked.reader.usage == TokenUsage(
+        input_tokens=10, cache_read_tokens=30, cache_write_tokens=5, output_tokens=27, reasoning_tokens=20
+    )
+
+
+@pytest.mark.parametrize("is_stream", [False, True])
+def test_tool_calls_pass_through_whole(vendor: FakeOpenAI, is_stream: bool) -> None:
+    tool = {"type": "function", "function": {"name": "weather", "parameters": {"type": "object"}}}
+    asked = ask(vendor, tools=[tool], is_stream=is_stream)
+    assert asked.reader.usage == TokenUsage(input_tokens=8, output_tokens=5)
+    if is_stream:
+        pieces = [json.loads(event)["choices"] for event in asked.events[:-1]]
+        calls = [
+            choice[0]["delta"]["tool_calls"][0] for choice in pieces if choice and "tool_calls" in choice[0]["delta"]
+        ]
+        assert json.loads("".join(call["function"]["arguments"] for call in calls)) == {"city": "Köln"}
+    else:
+        call = json.loads(asked.body)["choices"][0]["message"]["tool_calls"][0]
+        assert json.loads(call["function"]["arguments"]) == {"city": "Köln"}
+
+
+@pytest.mark.parametrize(("status", "retry_after"), [(500, 1), (401, 1), (429, 7), (503, 1)])
+@pytest.mark.parametrize("is_stream", [False, True])
+def test_a_refusal_keeps_the_vendors_status_and_words(
+    vendor: FakeOpenAI, status: int, retry_after: int, is_stream: bool
+) -> None:
+    with pytest.raises(UpstreamRefused) as refused:
+        ask(vendor, f"[fault:{status}]", is_stream=is_stream)
+    assert refused.value.status == status
+    assert json.loads(refused.value.body)["error"]["message"] == f"fault {status} on demand"
+    assert refused.value.retry_after_seconds == retry_after
+
+
+def test_a_vendor_that_does_not_answer_in_time_is_a_timeout(vendor: FakeOpenAI) -> None:
+    with pytest.raises(UpstreamTimeout):
+        ask(vendor, "[fault:hang]", timeout=1)
+
+
+def test_a_vendor_that_hangs_up_is_an_upstream_error(vendor: FakeOpenAI) -> None:
+    with pytest.raises(UpstreamError):
+        ask(vendor, "[fault:reset-at-once]")
+
+
+def test_nobody_listening_is_an_upstream_error() -> None:
+    stopped = FakeOpenAI(port=1)
+    with pytest.raises(UpstreamError):
+        ask(stopped)
+
+
+def test_a_stream_that_breaks_hands_on_what_came_and_can_be_estimated(vendor: FakeOpenAI) -> None:
+    asked = ask(vendor, "[fault:reset]", is_stream=True)
+    assert isinstance(asked.error, UpstreamError)
+    assert WORDS_OF_ANSWER.startswith(asked.text) and asked.text
+    assert asked.reader.usage is None
+    assert 0 < asked.reader.produced_tokens() < 60
+
+
+def test_a_stream_that_stops_short_has_no_usage_but_an_estimate(vendor: FakeOpenAI) -> None:
+    asked = ask(vendor, "[fault:cut]", is_stream=True)
+    assert asked.error is None
+    assert asked.reader.usage is None
+    assert asked.reader.produced_tokens() > 0
+
+
+def test_an_answer_without_usage_leaves_it_open(vendor: FakeOpenAI) -> None:
+    assert ask(vendor, "[fault:no-usage]").reader.usage is None
+    assert ask(vendor, "[fault:no-usage]", is_stream=True).reader.usage is None
+
+
+@pytest.mark.parametrize("fault", ["not-json", "html", "impossible-usage"])
+def test_an_answer_that_is_none_is_an_upstream_error(vendor: FakeOpenAI, fault: str) -> None:
+    assert isinstance(ask(vendor, f"[fault:{fault}]").error, UpstreamError)
+
+
+def test_a_page_instead_of_a_stream_is_an_upstream_error(vendor: FakeOpenAI) -> None:
+    with pytest.raises(UpstreamError, match="not a stream"):
+        ask(vendor, "[fault:html]", is_stream=True)
+
+
+def test_events_that_are_no_json_pass_through_and_do_not_spoil_the_usage(vendor: FakeOpenAI) -> None:
+    asked = ask(vendor, "[fault:malformed-sse]", is_stream=True)
+    assert b"{not json" in asked.events
+    assert asked.reader.usage == TokenUsage(input_tokens=8, output_tokens=15)
+    assert asked.reader.produced_tokens() > 0
+
+
+def test_a_provider_without_its_key_is_not_called(vendor: FakeOpenAI, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("FAKE_KEY")
+    calls = vendor.served.calls
+    with pytest.raises(CredentialMissing, match="FAKE_KEY"):
+        ask(vendor)
+    assert vendor.served.calls == calls
+
+
+def test_a_provider_without_an_address_is_not_called() -> None:
+    model = model_facts("m", base_url="")
+    with pytest.raises(CredentialMissing, match="no address"):
+        asyncio.run(execute(model, {"messages": []}, is_stream=False, transport=HttpTransport()))
+
+
+def test_an_answer_beyond_all_reason_is_an_upstream_error(vendor: FakeOpenAI, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transport, "MAX_BODY_BYTES", 100)
+    assert "more than 100 bytes" in str(ask(vendor).error)
+
+
+def test_an_event_beyond_all_reason_is_an_upstream_error(vendor: FakeOpenAI, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sse, "MAX_EVENT_BYTES", 100)
+    assert "an event of more than 100 bytes" in str(ask(vendor, is_stream=True).error)
+
+
+def test_a_vendor_that_stops_in_the_middle_is_a_timeout(vendor: FakeOpenAI) -> None:
+    asked = ask(vendor, "[fault:stall]", is_stream=True, timeout=1)
+    assert isinstance(asked.error, UpstreamTimeout)
+    assert WORDS_OF_ANSWER.startswith(asked.text) and asked.text
+
+
+def test_a_dialect_that_has_no_folder_yet_says_so() -> None:
+    model = model_facts("claude", dialect="anthropic", base_url="http://127.0.0.1:1")
+    with pytest.raises(DialectNotSpoken, match="anthropic"):
+        asyncio.run(execute(model, {"messages": []}, is_stream=False, transport=HttpTransport()))
+
+
+def test_what_the_vendor_served_can_be_compared_with_what_was_read(vendor: FakeOpenAI) -> None:
+    before = dict(vendor.served.as_json())
+    usages = [ask(vendor, "one two three", is_stream=bool(number % 2)).reader.usage for number in range(4)]
+    served = vendor.served
+    assert served.completed - before["completed"] == 4
+    assert served.prompt_tokens - before["prompt_tokens"] == sum(usage.input_tokens for usage in usages if usage)
+    assert served.completion_tokens - before["completion_tokens"] == sum(
+        usage.output_tokens for usage in usages if usage
+    )

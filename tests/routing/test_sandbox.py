@@ -1,0 +1,176 @@
+"""The sandbox: canned and labelled text, real counts, OpenAI's whole wire format."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Any
+
+import pytest
+
+from routing.errors import UpstreamRefused
+from routing.execution import execute
+from routing.tokens import count_chat_tokens, count_tokens, estimate_input_tokens
+from routing.upstreams.sandbox import responder
+from routing.upstreams.transport import HttpTransport
+from tests.routing.facts import model_facts
+
+TOOL = {
+    "type": "function",
+    "function": {
+        "name": "weather",
+        "parameters": {
+            "type": "object",
+            "properties": {
+                "city": {"type": "string"},
+                "days": {"type": "integer"},
+                "unit": {"enum": ["C", "F"]},
+                "where": {"type": "object", "properties": {"tags": {"type": "array"}}},
+                "note": {"type": "string"},
+            },
+            "required": ["city", "days", "unit", "where"],
+        },
+    },
+}
+
+
+def ask(text: str = "hello", model: str = "sandbox-small", **body: Any) -> Any:
+    """The answer to one call: the JSON object, or the list of events of a stream, with its reader."""
+
+    async def call() -> Any:
+        facts = model_facts(model, dialect="sandbox", base_url="")
+        given = {"model": model, "messages": [{"role": "user", "content": text}], **body}
+        execution = await execute(facts, given, is_stream=bool(body.get("stream")), transport=HttpTransport())
+        if body.get("stream"):
+            return [event.data async for event, _ in execution.events()], execution.reader
+        return json.loads(await execution.read()), execution.reader
+
+    return asyncio.run(call())
+
+
+def test_the_answer_says_that_it_is_no_models() -> None:
+    answer, _ = ask("Good morning")
+    message = answer["choices"][0]["message"]
+    assert message["content"].startswith("[SpendHub sandbox] This is a canned answer")
+    assert "Good morning" in message["content"]
+    assert (answer["object"], answer["choices"][0]["finish_reason"]) == ("chat.completion", "stop")
+
+
+def test_its_usage_is_counted_from_the_texts() -> None:
+    answer, reader = ask("Good morning")
+    text = answer["choices"][0]["message"]["content"]
+    assert answer["usage"]["prompt_tokens"] == 3 + 4 + len(["Good", "morn", "ing"])
+    assert answer["usage"]["completion_tokens"] == count_tokens(text)
+    assert answer["usage"]["total_tokens"] == answer["usage"]["prompt_tokens"] + answer["usage"]["completion_tokens"]
+    assert reader.usage.output_tokens == reader.produced_tokens() == count_tokens(text)
+
+
+def test_the_same_question_gets_the_same_answer_streamed_or_not() -> None:
+    whole, reader = ask("Grüße aus 東京")
+    events, streamed = ask("Grüße aus 東京", stream=True, stream_options={"include_usage": True})
+    chunks = [json.loads(event) for event in events[:-1]]
+    assert events[-1] == b"[DONE]"
+    text = "".join(chunk["choices"][0]["delta"].get("content") or "" for chunk in chunks if chunk["choices"])
+    assert text == whole["choices"][0]["message"]["content"]
+    assert streamed.usage == reader.usage
+    assert chunks[-1]["choices"] == [] and chunks[-1]["usage"] == whole["usage"]
+    assert all(chunk["usage"] is None for chunk in chunks[:-1])
+    assert chunks[-2]["choices"][0]["finish_reason"] == "stop"
+
+
+@pytest.mark.parametrize("name", ["max_tokens", "max_completion_tokens"])
+def test_it_stops_at_the_limit(name: str) -> None:
+    answer, reader = ask(**{name: 7})
+    assert answer["choices"][0]["finish_reason"] == "length"
+    assert reader.usage.output_tokens == 7
+
+
+def test_it_gives_as_many_choices_as_asked_and_counts_them_all() -> None:
+    one, _ = ask()
+    three, _ = ask(n=3)
+    assert [choice["index"] for choice in three["choices"]] == [0, 1, 2]
+    assert three["usage"]["completion_tokens"] == 3 * one["usage"]["completion_tokens"]
+    events, _ = ask(n=2, stream=True)
+    assert {choice["index"] for event in events[:-1] for choice in json.loads(event)["choices"]} == {0, 1}
+
+
+@pytest.mark.parametrize("choice", ["required", {"type": "function", "function": {"name": "weather"}}, None])
+@pytest.mark.parametrize("stream", [False, True])
+def test_it_calls_a_tool_when_told_to(choice: Any, stream: bool) -> None:
+    text = "please use tool" if choice is None else "hi"
+    answer, reader = ask(text, tools=[TOOL], tool_choice=choice, stream=stream)
+    if stream:
+        deltas = [json.loads(event)["choices"][0]["delta"] for event in answer[:-1] if json.loads(event)["choices"]]
+        arguments = "".join(call["function"]["arguments"] for delta in deltas for call in delta.get("tool_calls", ()))
+    else:
+        assert answer["choices"][0]["finish_reason"] == "tool_calls"
+        arguments = answer["choices"][0]["message"]["tool_calls"][0]["function"]["arguments"]
+    assert json.loads(arguments) == {"city": "sandbox", "days": 1, "unit": "C", "where": {"tags": []}}
+    assert reader.usage.output_tokens == count_tokens(f"weather {arguments}")
+
+
+def test_it_answers_in_words_when_no_tool_is_wanted_or_the_tool_has_answered() -> None:
+    assert ask(tools=[TOOL])[0]["choices"][0]["message"]["content"]
+    assert ask("use tool", tools=[TOOL], tool_choice="none")[0]["choices"][0]["message"]["content"]
+    after = ask(tools=[TOOL], tool_choice="required", messages=[{"role": "tool", "content": "22 C"}])[0]
+    assert 'The tool answered: "22 C"' in after["choices"][0]["message"]["content"]
+
+
+def test_it_answers_in_json_when_asked() -> None:
+    answer, _ = ask(response_format={"type": "json_object"})
+    assert json.loads(answer["choices"][0]["message"]["content"])["sandbox"] is True
+
+
+@pytest.mark.parametrize(("text", "status"), [("hello", 500), ("give me a 429 now", 429), ("401", 401)])
+def test_it_fails_on_demand(text: str, status: int) -> None:
+    with pytest.raises(UpstreamRefused) as refused:
+        ask(text, model="sandbox-error")
+    assert refused.value.status == status
+    assert "[SpendHub sandbox]" in json.loads(refused.value.body)["error"]["message"]
+    assert refused.value.retry_after_seconds == (2 if status == 429 else 1)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"messages": []},
+        {"messages": "hello"},
+        {"messages": ["hello"]},
+        {"n": 9},
+        {"n": "two"},
+        {"tools": [TOOL], "tool_choice": {"type": "function", "function": {"name": "other"}}},
+    ],
+)
+def test_it_refuses_what_openai_would(body: dict[str, Any]) -> None:
+    with pytest.raises(UpstreamRefused) as refused:
+        ask(**body)
+    assert refused.value.status == 400
+
+
+def test_it_can_be_slow(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(responder, "SLOW_SECONDS", 0.01)
+    monkeypatch.setattr(responder, "SLOW_CHUNK_SECONDS", 0.001)
+    events, _ = ask(model="sandbox-slow", stream=True)
+    assert events[-1] == b"[DONE]"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"messages": [{"role": "user", "content": "a b c d !!!! ?? ((("}]},
+        {"messages": [{"role": "user", "content": "東京" * 50}, {"role": "assistant", "content": None}]},
+        {"messages": [{"role": "user", "content": [{"type": "text", "text": "hello"}, "word"]}], "tools": [TOOL]},
+        {"messages": [{"role": "assistant", "tool_calls": [{"function": {"name": "f", "arguments": "{}"}}]}]},
+    ],
+)
+def test_the_estimate_of_a_request_is_not_below_what_the_sandbox_counts(body: dict[str, Any]) -> None:
+    assert estimate_input_tokens(body) >= count_chat_tokens(body) > 0
+
+
+def test_images_and_other_inputs_are_in_the_estimate() -> None:
+    picture = {"type": "image_url", "image_url": {"url": "data:image/png;base64," + "A" * 10_000}}
+    body = {"messages": [{"role": "user", "content": [picture]}]}
+    assert estimate_input_tokens(body) == 3 + 4 + 1_500
+    assert estimate_input_tokens({"input": "abcdef"}) == 3 + 2
+    assert estimate_input_tokens({"input": ["abcdef"]}) > 3
+    assert estimate_input_tokens({}) == 3

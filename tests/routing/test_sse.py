@@ -1,0 +1,57 @@
+"""Server-sent events, however the network cuts them up."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from routing.upstreams import sse
+from routing.upstreams.sse import BrokenStream, SseDecoder, SseEvent
+
+
+def decode(*chunks: bytes) -> list[SseEvent]:
+    decoder = SseDecoder()
+    events = [event for chunk in chunks for event in decoder.feed(chunk)]
+    decoder.end()
+    return events
+
+
+texts = st.lists(
+    st.text(alphabet=st.characters(exclude_characters="\r\n", exclude_categories=("Cs",)), min_size=1), min_size=1
+)
+
+
+@given(texts, st.sampled_from([b"\n", b"\r\n", b"\r"]), st.lists(st.integers(0, 400)))
+def test_events_are_the_same_wherever_chunks_end(words: list[str], end_of_line: bytes, cuts: list[int]) -> None:
+    stream = b"".join(b"data: " + word.encode() + end_of_line * 2 for word in words)
+    edges = sorted({min(cut, len(stream)) for cut in cuts} | {0, len(stream)})
+    chunks = [stream[start:end] for start, end in pairwise(edges)]
+    assert [event.data.decode() for event in decode(*chunks)] == words
+
+
+def test_lines_of_one_event_are_joined_and_comments_skipped() -> None:
+    stream = b"\xef\xbb\xbf: hello\nevent: delta\ndata: one\ndata:two\nid: 7\n\n\ndata\n\n"
+    assert decode(stream) == [SseEvent(b"one\ntwo", "delta"), SseEvent(b"")]
+
+
+def test_what_was_decoded_can_be_sent_on() -> None:
+    event = SseEvent(b"one\ntwo", "delta")
+    assert event.encode() == b"event: delta\ndata: one\ndata: two\n\n"
+    assert decode(event.encode(), SseEvent(b"x").encode()) == [event, SseEvent(b"x")]
+
+
+@pytest.mark.parametrize("rest", [b"data: half", b"data: half\n"])
+def test_a_stream_that_ends_inside_an_event_is_broken(rest: bytes) -> None:
+    with pytest.raises(BrokenStream):
+        decode(b"data: whole\n\n", rest)
+
+
+def test_an_event_beyond_all_reason_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sse, "MAX_EVENT_BYTES", 100)
+    with pytest.raises(BrokenStream):
+        decode(b"data: " + b"x" * 200)
+    with pytest.raises(BrokenStream):
+        decode(*[b"data: " + b"x" * 50 + b"\n"] * 3)

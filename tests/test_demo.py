@@ -1,0 +1,65 @@
+"""`manage.py demo`: made once, believable, exact, and removed whole."""
+
+from __future__ import annotations
+
+import io
+import time
+from typing import Any
+
+import pytest
+from django.core.management import CommandError, call_command
+from django.db.models import Sum
+
+from budgets.models import Budget, BudgetWindow, Decision
+from spendhub.tenants.models import ApiKey, Tenant
+from telemetry.models import CostSpan
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def demo(*options: str) -> tuple[str, str]:
+    out, err = io.StringIO(), io.StringIO()
+    call_command("demo", *options, stdout=out, stderr=err)
+    return out.getvalue(), err.getvalue()
+
+
+@pytest.fixture
+def catalog() -> Any:
+    call_command("catalog", "update", stdout=io.StringIO())
+
+
+def test_without_a_catalog_it_says_what_to_do_first() -> None:
+    with pytest.raises(CommandError, match="catalog update"):
+        demo()
+
+
+@pytest.mark.slow
+def test_it_is_made_once_agrees_with_its_ledger_and_is_removed_whole(catalog: None) -> None:
+    began = time.monotonic()
+    out, _ = demo()
+    assert time.monotonic() - began < 30
+    tenant = Tenant.objects.get(slug="demo")
+    key = out.splitlines()[-1]
+    assert key.startswith(f"sh_{ApiKey.objects.for_tenant(tenant).get().prefix}_")
+    assert "Password: " in out
+    spans = CostSpan.objects.for_tenant(tenant)
+    assert 8_000 <= spans.count() <= 15_000
+    assert set(spans.values_list("source", flat=True)) == {"demo"}
+    window = BudgetWindow.objects.for_tenant(tenant).get(budget__name="Whole company")
+    month = spans.filter(occurred_at__gte=window.starts_at).aggregate(total=Sum("cost_nano_usd"))["total"]
+    assert window.spend_nano_usd == (month or 0)
+    assert Budget.objects.for_tenant(tenant).count() == 8
+    assert Decision.objects.for_tenant(tenant).filter(allowed=False).exists()
+
+    calls = spans.count()
+    out, err = demo()
+    assert (out, spans.count()) == ("", calls)
+    assert "there already" in err
+
+    spans.filter(pk=spans.first().pk).update(source="gateway")  # type: ignore[union-attr]  # there are thousands
+    with pytest.raises(CommandError, match="no samples"):
+        demo("--remove")
+    demo("--remove", "--with-own-calls")
+    assert not Tenant.objects.exists()
+    assert not CostSpan.objects.across_tenants().exists()
+    assert "no demo account" in demo("--remove")[1]

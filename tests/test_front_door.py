@@ -1,0 +1,177 @@
+"""The door: how SpendHub starts, refuses to start, answers, drains and stops."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import httpx
+import psutil
+import pytest
+
+from tests.servers import PROJECT, SpendHub, Valkey, clean_environment, free_port, wait_until
+
+StartServer = Callable[..., SpendHub]
+
+
+def start_with(tmp_path: Path, **env: str) -> subprocess.CompletedProcess[str]:
+    """`manage.py check` in a clean environment with these variables."""
+    environment = clean_environment() | {"SPENDHUB_VAR_DIR": str(tmp_path)} | env
+    command = [sys.executable, "manage.py", "check"]
+    return subprocess.run(command, cwd=PROJECT, env=environment, capture_output=True, text=True, timeout=60)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("DATABASE_URL", "mysql://db/x", "unknown kind 'mysql'"),
+        ("REDIS_URL", "localhost:6379", "expected redis://host:6379/0"),
+        ("DEFAULT_DAILY_BUDGET", "-5", "0 USD or more"),
+        ("TENANT_BUDGETS", '{"acme": "much"}', "acme: 'much' is not a number"),
+        ("SPENDHUB_CALL_HOLD_SECONDS", "soon", "no whole number from 5 to 3600"),
+    ],
+)
+def test_a_wrong_setting_stops_the_start_with_one_line_that_names_it(
+    tmp_path: Path, name: str, value: str, said: str
+) -> None:
+    done = start_with(tmp_path, **{name: value})
+    assert done.returncode == 1
+    assert done.stdout == ""
+    [line] = done.stderr.strip().splitlines()
+    assert line.startswith(f"spendhub: {name}: ")
+    assert said in line
+
+
+def test_a_password_in_a_wrong_address_is_not_printed(tmp_path: Path) -> None:
+    done = start_with(tmp_path, DATABASE_URL="postgres://ada:s3cret@db:99999/x")
+    assert done.returncode == 1
+    assert "s3cret" not in done.stderr
+
+
+def test_the_secret_key_is_made_once_and_only_its_owner_can_read_it(tmp_path: Path) -> None:
+    for _ in range(2):
+        assert start_with(tmp_path).returncode == 0
+    file = tmp_path / "secret_key"
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert len(file.read_text().strip()) >= 50
+    assert [path.name for path in tmp_path.iterdir() if "secret" in path.name] == ["secret_key"]
+
+
+def test_serve_refuses_a_database_that_was_not_migrated(tmp_path: Path) -> None:
+    environment = clean_environment() | {"SPENDHUB_VAR_DIR": str(tmp_path)}
+    command = [sys.executable, "manage.py", "serve", "--port", str(free_port())]
+    done = subprocess.run(command, cwd=PROJECT, env=environment, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1
+    assert "run `manage.py migrate` first" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.servers
+def test_the_door_sends_each_address_to_its_plane(live_server_process: StartServer) -> None:
+    server = live_server_process()
+    assert httpx.get(f"{server.url}/healthz").json() == {"status": "alive"}
+    ready = httpx.get(f"{server.url}/readyz")
+    assert ready.status_code == 200
+    assert ready.json() == {"status": "ready", "database": "ok", "counters": "ok (database)", "snapshots": "ok"}
+    assert httpx.get(f"{server.url}/admin/").headers["location"].startswith("/admin/login/")
+    # The data plane answers in the dialect of the SDK that calls it, not in Django's HTML.
+    assert "text/html" not in httpx.get(f"{server.url}/v1/nothing").headers["content-type"]
+    second = subprocess.run(
+        [sys.executable, "manage.py", "serve", "--port", str(server.port)],
+        cwd=PROJECT,
+        env=server.env,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert second.returncode == 1
+    assert f"cannot listen on 127.0.0.1:{server.port}" in second.stderr
+    assert server.stop() == 0
+    assert server.log.count("SpendHub is ready on") == 1
+
+
+@pytest.mark.servers
+@pytest.mark.parametrize(("plane", "admin", "gateway"), [("data", 404, 401), ("web", 302, 404)])
+def test_one_plane_can_be_served_alone(live_server_process: StartServer, plane: str, admin: int, gateway: int) -> None:
+    server = live_server_process("--plane", plane)
+    assert httpx.get(f"{server.url}/readyz").status_code == 200
+    assert httpx.get(f"{server.url}/admin/").status_code == admin
+    assert httpx.get(f"{server.url}/v1/models").status_code == gateway
+
+
+@pytest.mark.servers
+def test_a_killed_process_is_started_again(live_server_process: StartServer) -> None:
+    server = live_server_process("--workers", "2")
+    size = len(_family(server))
+    for _ in range(2):
+        # The youngest is first a worker of the server, then whatever has just been started instead.
+        max(_family(server), key=lambda process: process.create_time()).kill()
+        wait_until(lambda: len(_family(server)) == size and _answers(server), 20, "all processes are back")
+
+
+@pytest.mark.servers
+def test_children_die_with_a_killed_supervisor(live_server_process: StartServer) -> None:
+    server = live_server_process()
+    family = _family(server)
+    assert len(family) == 3  # the worker, the server, and the server's own worker
+    os.kill(server.pid, signal.SIGKILL)
+    wait_until(lambda: not any(process.is_running() for process in family), 20, "every child has ended")
+
+
+@pytest.mark.servers
+def test_redis_that_does_not_answer_is_told_and_does_not_stop_the_service(
+    live_server_process: StartServer, valkey: Valkey
+) -> None:
+    server = live_server_process(REDIS_URL=valkey.url)
+    assert httpx.get(f"{server.url}/readyz").json()["counters"] == "ok (redis)"
+    valkey.kill()
+    ready = httpx.get(f"{server.url}/readyz", timeout=10)
+    assert ready.status_code == 200
+    assert "the database counts meanwhile" in ready.json()["counters"]
+
+
+@pytest.mark.servers
+def test_a_stop_lets_requests_in_flight_finish(live_server_process: StartServer) -> None:
+    server = live_server_process()
+    answers: list[int] = []
+
+    def slow_request() -> None:
+        # A body that arrives slowly keeps the request in flight while the server is told to stop.
+        def body() -> object:
+            yield b"{"
+            started.set()
+            time.sleep(1.5)
+            yield b"}"
+
+        with httpx.Client(timeout=20) as client:
+            answers.append(client.post(f"{server.url}/api/v1/nothing", content=body()).status_code)
+
+    started = threading.Event()
+    caller = threading.Thread(target=slow_request)
+    caller.start()
+    assert started.wait(10)
+    time.sleep(0.3)  # the first bytes are on their way; there is nothing to ask whether they have come
+    assert server.stop() == 0
+    caller.join()
+    assert answers == [404]
+
+
+def _answers(server: SpendHub) -> bool:
+    try:
+        return httpx.get(f"{server.url}/healthz", timeout=2).status_code == 200
+    except httpx.TransportError:
+        return False
+
+
+def _family(server: SpendHub) -> list[psutil.Process]:
+    return [
+        process
+        for process in psutil.Process(server.pid).children(recursive=True)
+        if process.status() != psutil.STATUS_ZOMBIE
+    ]
