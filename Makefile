@@ -18,7 +18,7 @@ STATIC_SOURCES := $(wildcard spendhub/static/*/* spendhub/static/*/*/* */static/
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile | expand -t 18
 
-install: .venv/runtime .venv/development ## a virtual environment in .venv with all that is needed
+install: .venv/runtime .venv/development .venv/frameworks ## a virtual environment in .venv with all that is needed
 
 .venv/created:
 	@echo "==> making a virtual environment in .venv"
@@ -36,18 +36,23 @@ install: .venv/runtime .venv/development ## a virtual environment in .venv with 
 	@$(PIP) -r requirements-dev.lock
 	@touch $@
 
+.venv/frameworks: requirements-frameworks.lock | .venv/development
+	@echo "==> installing the agent frameworks that the tests drive"
+	@$(PIP) -r requirements-frameworks.lock
+	@touch $@
+
 run: .venv/runtime ## from fresh clone to running product on PORT (8000)
 	@PORT=$(PORT) WORKERS=$(WORKERS) $(BIN)/python -m spendhub.first_run
 
-test: .venv/development lint ## all checks, then all tests on SQLite and on PostgreSQL with Valkey
+test: .venv/development .venv/frameworks lint ## all checks, then all tests on SQLite and on PostgreSQL with Valkey
 	@$(BIN)/python -m tests.browser_present
 	@$(MANAGE) makemigrations --check --dry-run --verbosity 0 || { $(MANAGE) makemigrations --check --dry-run; exit 1; }
 	@rm -f .coverage .coverage.*
 	@echo "==> tests on SQLite, without Redis"
 	@env -u DATABASE_URL -u REDIS_URL SPENDHUB_TEST_DATABASE=sqlite COVERAGE_FILE=.coverage.sqlite \
 		$(BIN)/python -m pytest $(XDIST) --cov --cov-report= -q -m "not servers" $(TESTS)
-	@echo "==> tests on PostgreSQL and Valkey"
-	@SPENDHUB_TEST_DATABASE=postgres COVERAGE_FILE=.coverage.postgres \
+	@echo "==> tests on PostgreSQL and Valkey (those that touch a store)"
+	@SPENDHUB_TEST_DATABASE=postgres SPENDHUB_TEST_STORES_ONLY=1 COVERAGE_FILE=.coverage.postgres \
 		$(BIN)/python -m pytest $(XDIST) --cov --cov-report= -q -m "not sqlite_only" $(TESTS)
 	@$(BIN)/coverage combine -q --keep .coverage.sqlite .coverage.postgres
 	@$(BIN)/coverage report --skip-covered --show-missing
@@ -74,6 +79,8 @@ lock: .venv/development ## exact versions and hashes anew, from requirements*.tx
 		--no-header --strip-extras --allow-unsafe -o requirements.lock requirements.txt
 	@$(BIN)/pip-compile -q --upgrade --generate-hashes --no-emit-index-url --no-emit-find-links --no-emit-trusted-host \
 		--no-header --strip-extras --allow-unsafe -c requirements.lock -o requirements-dev.lock requirements-dev.txt
+	@$(BIN)/pip-compile -q --upgrade --generate-hashes --no-emit-index-url --no-emit-find-links --no-emit-trusted-host \
+		--no-header --strip-extras --allow-unsafe -c requirements-dev.lock -o requirements-frameworks.lock requirements-frameworks.txt
 
 bench: .venv/development ## measures what the README claims, into bench/results
 	@for claim in gateway api reserve spans; do echo "==> $$claim"; $(BIN)/python -m bench.$$claim || exit 1; done

@@ -76,6 +76,17 @@ class Decision:
             for each, count in zip(self.matched, self.counts, strict=True)
         )
 
+    @property
+    def is_merely_held(self) -> bool:
+        """Whether a refused call would fit in every budget if nothing but what is spent counted: the same call can
+        succeed as soon as calls in flight are settled."""
+        stops = [each for each in self.looked_at if each.action == HARD_STOP and each.matched.budget.is_enforced]
+        return bool(stops) and all(
+            each.reason != "frozen"
+            and has_room(each.matched.line, each.count._replace(reserved_nano_usd=0), self.call.estimated_nano_usd)
+            for each in stops
+        )
+
 
 def decide(
     decision_id: uuid.UUID,

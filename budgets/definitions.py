@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
@@ -115,15 +116,20 @@ def edit_budget(budget: Budget, values: Mapping[str, Any], *, actor: str, now: d
         for field in ("scope_type", "scope_key", "period"):
             if field in values and values[field] != getattr(row, field):
                 raise BudgetScopeFixed(field)
-        before, window = describe_budget(row), window_of(facts_of(row), now, row.tenant.timezone)
+        before, counts_from = describe_budget(row), _window_start(row, now)
         for name, value in values.items():
             setattr(row, name, value)
         check_policy(row.soft_cap, row.hard_cap, row.starts_at, row.ends_at)
-        if window_of(facts_of(row), now, row.tenant.timezone).starts_at != window.starts_at:
+        if _window_start(row, now) != counts_from:
             raise BudgetScopeFixed("starts_at")
         row.save(update_fields=[*values] or None)
         record_change(row.tenant_id, actor, "update", row, before, describe_budget(row))
     return row
+
+
+def _window_start(budget: Budget, now: datetime) -> int:
+    """Where the budget's window of this moment begins, wherever it ends."""
+    return window_of(replace(facts_of(budget), ends_at=None), now, budget.tenant.timezone).starts_at
 
 
 def set_frozen(budget: Budget, is_frozen: bool, *, actor: str) -> Budget:

@@ -34,6 +34,8 @@ class BudgetExceeded(Refused):
                 f"{format_usd(bound.matched.limit_nano_usd)} USD; this call needs up to {format_usd(asked)} USD."
             )
         when = f" It begins afresh at {decision.resets_at:%Y-%m-%dT%H:%M:%SZ}." if decision.resets_at else ""
+        if decision.is_merely_held:
+            when = " The rest is held for calls in flight; the same call can succeed once they are settled."
         cheaper = f" {decision.suggested_model} would still fit." if decision.suggested_model else ""
         super().__init__(
             why + when + cheaper,
@@ -46,6 +48,7 @@ class BudgetExceeded(Refused):
             short_by=format_usd(max(0, asked - remaining)),
             resets_at=decision.resets_at.isoformat().replace("+00:00", "Z") if decision.resets_at else None,
             suggested_model=decision.suggested_model,
+            is_merely_held=decision.is_merely_held,
             decision_id=str(decision.id),
         )
 

@@ -6,8 +6,9 @@ type and period an exact key replaces the allowance "*".
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from budgets.counters.base import CounterLine, Lines
@@ -79,15 +80,22 @@ def count_budgets(budgets: TenantBudgets, scopes: tuple[tuple[str, str], ...], n
 
 
 def window_of(budget: BudgetFacts, moment: datetime, timezone: str) -> Window:
-    """The budget's window at `moment`: its period's, cut off where the budget itself begins or ends."""
-    window = window_at(budget.period, moment, timezone)
+    """The budget's window at `moment`: its period's, cut off where the budget itself begins or ends.
+
+    Before its beginning that is its first window, after its end its last one.
+    """
     if budget.starts_at is None and budget.ends_at is None:
-        return window
-    starts_at, ends_at = window
-    if budget.starts_at is not None:
-        starts_at = max(starts_at, int(budget.starts_at.timestamp()))
+        return window_at(budget.period, moment, timezone)
     if budget.ends_at is not None:
-        end = int(budget.ends_at.timestamp())
+        moment = min(moment, budget.ends_at - timedelta(microseconds=1))
+    if budget.starts_at is not None:
+        moment = max(moment, budget.starts_at)
+    starts_at, ends_at = window_at(budget.period, moment, timezone)
+    # To whole seconds, outwards: the window holds every moment at which the budget is in force.
+    if budget.starts_at is not None:
+        starts_at = max(starts_at, math.floor(budget.starts_at.timestamp()))
+    if budget.ends_at is not None:
+        end = math.ceil(budget.ends_at.timestamp())
         ends_at = end if ends_at is None else min(ends_at, end)
     return Window(starts_at, ends_at)
 

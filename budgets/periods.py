@@ -7,6 +7,7 @@ Monday, a month on its first day. Source: docs/budgets.md, "Windows".
 from __future__ import annotations
 
 import functools
+import math
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple, overload
 from zoneinfo import ZoneInfo
@@ -62,17 +63,17 @@ def cut_window(period: str, moment: datetime, timezone: str) -> Window:
         return Window(0, None)
     tz = zone(timezone)
     if period == "hour":
-        # Hours are cut in absolute time from the local full hour, so that the hour which the clocks
-        # repeat in autumn is two windows, and zones with half-hour offsets begin at their own :00.
-        local = moment.astimezone(tz)
-        start = int(moment.timestamp()) - (local.minute * 60 + local.second)
-        return Window(start, start + 3600)
+        return _cut_hour(moment, tz)
     local = moment.astimezone(tz)
     midnight = local.replace(hour=0, minute=0, second=0, microsecond=0, fold=0, tzinfo=None)
+    tomorrow = midnight + timedelta(days=1)
+    if local.fold and _first_moment_of(tomorrow, tz) <= moment.timestamp():
+        # The clocks went back over midnight: the new date had begun, and a date begins only once.
+        midnight = tomorrow
     if period == "day":
         first, following = midnight, midnight + timedelta(days=1)
     elif period == "week":
-        first = midnight - timedelta(days=local.weekday())
+        first = midnight - timedelta(days=midnight.weekday())
         following = first + timedelta(days=7)
     elif period == "month":
         first = midnight.replace(day=1)
@@ -82,14 +83,47 @@ def cut_window(period: str, moment: datetime, timezone: str) -> Window:
     return Window(_first_moment_of(first, tz), _first_moment_of(following, tz))
 
 
+def _cut_hour(moment: datetime, tz: ZoneInfo) -> Window:
+    """Hours are cut in absolute time from the local full hour, so that the hour which the clocks repeat
+    in autumn is two windows, and zones with half-hour offsets begin at their own :00. Where the clocks
+    move by less than an hour (Lord Howe), the change itself ends one window and begins the next."""
+    local = moment.astimezone(tz)
+    seconds = math.floor(moment.timestamp())
+    start = seconds - (local.minute * 60 + local.second)
+    end = start + 3600
+    if _minute_hand(start, tz) != _minute_hand(seconds, tz):
+        start = _change_between(start, seconds, tz)
+    if _minute_hand(end - 1, tz) != _minute_hand(seconds, tz):
+        end = _change_between(seconds, end - 1, tz)
+    return Window(start, end)
+
+
+def _minute_hand(epoch_seconds: int, tz: ZoneInfo) -> int:
+    """How far the zone's clocks stand from UTC's within the hour, in seconds."""
+    local = datetime.fromtimestamp(epoch_seconds, tz)
+    return (local.minute * 60 + local.second - epoch_seconds) % 3600
+
+
+def _change_between(before: int, after: int, tz: ZoneInfo) -> int:
+    """The first moment whose minute hand is that of `after`, not that of `before`."""
+    hand = _minute_hand(after, tz)
+    while after - before > 1:
+        middle = (before + after) // 2
+        if _minute_hand(middle, tz) == hand:
+            after = middle
+        else:
+            before = middle
+    return after
+
+
 def _first_moment_of(local_midnight: datetime, tz: ZoneInfo) -> int:
     """Epoch seconds at which the local date begins; where midnight is skipped by a clock change,
     the first moment after the gap; where it happens twice, the first of the two."""
     aware = local_midnight.replace(tzinfo=tz, fold=0)
     seconds = aware.astimezone(UTC)
     if seconds.astimezone(tz).replace(tzinfo=None) != local_midnight:
-        # In a gap, fold=0 applies the offset from before it, which lands behind the gap by its length;
-        # the date begins exactly where the offset changes.
+        # In a gap, fold=0 applies the offset from before it, which lands behind the change by as much as
+        # midnight lies inside the gap; the date begins exactly where the offset changes.
         before = int((seconds - timedelta(hours=3)).timestamp())
         after = int(seconds.timestamp())
         date = local_midnight.date()

@@ -54,13 +54,18 @@ class DurableReservation:
     is_repeat: bool
 
 
-def check(call: Call) -> Journey[Decision]:
-    """What a reserve of this call would answer now. Holds nothing; stores refusals and a sample of the rest."""
+def look_at(call: Call) -> Journey[Decision]:
+    """What a reserve of this call would answer now. Holds nothing and stores nothing."""
     matched = match_budgets(tenant_budgets(call.tenant_id), call.scopes(), call.now)
     counts: tuple[Count, ...] = ()
     if matched:
         counts = yield from counters().look(call.tenant_id, matched.lines, call.now.timestamp())
-    decision = decide(new_id(), call, matched, counts, _known_to(call))
+    return decide(new_id(), call, matched, counts, _known_to(call))
+
+
+def check(call: Call) -> Journey[Decision]:
+    """As `look_at`, but stores refusals, with a cheaper model that would fit, and a sample of the rest."""
+    decision = yield from look_at(call)
     if decision.allowed:
         keep_sample(decision)
     else:

@@ -58,7 +58,9 @@ def _apply(reset: Reset, budgets: TenantBudgets) -> list[WindowTotal]:
         if reset.budget_id is not None:
             if str(budget.id) != str(reset.budget_id):
                 continue
-        elif budget.scope_type != reset.scope_type or budget.scope_key not in ("*", reset.scope_key):
+        elif budget.scope_type != reset.scope_type or (
+            reset.scope_key != "*" and budget.scope_key not in ("*", reset.scope_key)
+        ):
             continue
         window = window_of(budget, reset.now, budgets.timezone)
         rows = BudgetWindow.objects.for_tenant(reset.tenant_id).filter(

@@ -118,6 +118,12 @@ def facts_of(budget: Budget, raises: tuple[Raise, ...] = ()) -> BudgetFacts:
     )
 
 
+def raises_of(budget: Budget) -> tuple[Raise, ...]:
+    """The raises of one row, lasting or not."""
+    rows = BudgetRaise.objects.for_tenant(budget.tenant_id).filter(budget=budget)
+    return tuple(Raise(row.by_nano_usd, row.starts_at, row.ends_at) for row in rows)
+
+
 def _build() -> Mapping[int, TenantBudgets]:
     raises: dict[uuid.UUID, list[Raise]] = defaultdict(list)
     for row in BudgetRaise.objects.across_tenants():

@@ -11,7 +11,7 @@ from budgets.matching import window_of
 from budgets.models import BUDGETS_SNAPSHOT, Budget, BudgetWindow
 from budgets.openings import open_window
 from budgets.periods import as_datetime
-from budgets.snapshot import facts_of
+from budgets.snapshot import facts_of, raises_of
 from spendhub.snapshots import bump
 from spendhub.tenants.models import Tenant
 
@@ -28,7 +28,7 @@ def change_timezone(tenant: Tenant, timezone: str, now: datetime) -> None:
         tenant.full_clean()
         tenant.save()
         for budget in Budget.objects.for_tenant(tenant).filter(archived_at__isnull=True):
-            facts = facts_of(budget)
+            facts = facts_of(budget, raises_of(budget))
             if not facts.is_in_force(now):
                 continue
             window = window_of(facts, now, timezone)

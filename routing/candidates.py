@@ -1,16 +1,15 @@
-"""Which models may answer a call, in the order in which they are tried.
-
-Plain for now: the named model, or what its alias stands for. Strategies (cheapest, fastest, `auto` ...)
-will return more than one candidate here; whoever executes them tries one after the other already.
-"""
+"""Which models may answer a call: the one that was named, or those that a choice is made among."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from routing.errors import ModelNotAvailable, UnknownModel
+from routing.requirements import FellOut, Option, Requirements
 from routing.snapshot import Catalog, ModelFacts, Quote
+from routing.standing import standing_of, unusable_because
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,10 +23,9 @@ class Candidate:
 def find_candidates(
     catalog: Catalog, tenant_id: int, name: str, now: datetime, *, unpriced_models: str
 ) -> list[Candidate]:
-    """The models that may answer a call for `name`, best first, never empty.
+    """The model that is called `name`, alone. `unpriced_models` is the tenant's setting for models without a price.
 
-    `unpriced_models` is the tenant's setting for models without a price. Raises UnknownModel,
-    ModelNotAvailable or UnpricedModel.
+    Raises UnknownModel, ModelNotAvailable or UnpricedModel.
     """
     model = catalog.resolve(tenant_id, name)
     if model is None:
@@ -36,3 +34,45 @@ def find_candidates(
     if reason is not None:
         raise ModelNotAvailable(name, reason)
     return [Candidate(model, catalog.quote(tenant_id, name, now, unpriced_models=unpriced_models))]
+
+
+def find_options(
+    catalog: Catalog, requirements: Requirements, names: Sequence[str]
+) -> tuple[list[Option], list[FellOut]]:
+    """The models of `names` (none: all of the tenant's) that can do the call, and those that cannot, with the reason.
+
+    Models that could have done another call come first among those that fell out.
+    """
+    tenant_id = requirements.wanted.tenant_id
+    fell_out: list[FellOut] = []
+    options: list[Option] = []
+    if names:
+        for name in names:
+            found = find_option(catalog, requirements, name)
+            if isinstance(found, FellOut):
+                fell_out.append(found)
+            elif all(found.name != option.name for option in options):
+                options.append(found)
+        return options, fell_out
+    standing = standing_of(catalog, tenant_id)
+    for model in standing.usable:
+        fit = requirements.fit(model)
+        if isinstance(fit, str):
+            fell_out.append(FellOut(model.name, fit))
+        else:
+            options.append(fit)
+    fell_out.extend(standing.fell_out)
+    return options, fell_out
+
+
+def find_option(catalog: Catalog, requirements: Requirements, name: str) -> Option | FellOut:
+    """The model called `name` if it can do the call, else why not."""
+    tenant_id = requirements.wanted.tenant_id
+    model = catalog.resolve(tenant_id, name)
+    if model is None:
+        return FellOut(name, "no model is called so")
+    reason = unusable_because(model)
+    if reason is not None:
+        return FellOut(model.name, reason)
+    fit = requirements.fit(model)
+    return FellOut(model.name, fit) if isinstance(fit, str) else fit

@@ -18,18 +18,21 @@ from django.core.exceptions import ValidationError
 from django.db import transaction
 
 from routing.errors import InvalidCatalog
-from routing.models import CATALOG_SNAPSHOT, Model, Provider
+from routing.models import CATALOG_SNAPSHOT, Model, Provider, Route
 from routing.price_changes import refresh_prices
 from routing.price_specs import PriceSpec, specs_from_file, specs_from_genai
 from spendhub.snapshots import bump
 
 DATA_DIR = Path(__file__).parent / "data"
-BUILT_IN_FILES = (DATA_DIR / "catalog.json", DATA_DIR / "sandbox.json")
-PROVIDER_FIELDS = ("dialect", "base_url", "api_key_env")
+BUILT_IN_FILES = (DATA_DIR / "catalog.json", DATA_DIR / "sandbox.json", DATA_DIR / "routes.json")
+PROVIDER_FIELDS: Mapping[str, type] = {
+    "dialect": str, "base_url": str, "api_key_env": str, "auth_header": str, "has_responses": bool,
+}  # fmt: skip
 MODEL_FIELDS = (
     "provider_id", "kind", "quality", "context_tokens", "max_output_tokens", "capabilities", "aliases",
-    "upstream_name", "retires_at", "source",
+    "upstream_name", "region", "retires_at", "source",
 )  # fmt: skip
+ROUTE_FIELDS = ("candidate_models", "strategy", "fallback", "match", "options", "priority")
 
 
 @dataclass
@@ -74,14 +77,26 @@ def refresh_catalog(files: Sequence[Path], now: datetime) -> CatalogChanges:
 
 
 def set_provider(
-    name: str, *, dialect: str | None = None, base_url: str | None = None, api_key_env: str | None = None
+    name: str,
+    *,
+    dialect: str | None = None,
+    base_url: str | None = None,
+    api_key_env: str | None = None,
+    auth_header: str | None = None,
+    has_responses: bool | None = None,
 ) -> tuple[Provider, bool]:
     """Adds the shared provider `name`, or gives it another dialect, address or key; what is None stays.
 
     Returns the row and whether it is new. What was set here a catalog refresh leaves alone. Raises
     InvalidCatalog for values that no provider can have.
     """
-    given = {"dialect": dialect, "base_url": base_url, "api_key_env": api_key_env}
+    given = {
+        "dialect": dialect,
+        "base_url": base_url,
+        "api_key_env": api_key_env,
+        "auth_header": auth_header,
+        "has_responses": has_responses,
+    }
     wanted = {name: value for name, value in given.items() if value is not None}
     with transaction.atomic():
         provider = Provider.objects.across_tenants().filter(tenant=None, name=name).first()
@@ -98,7 +113,7 @@ def set_provider(
     return provider, created
 
 
-def remember_edits(row: Provider | Model, field_names: Iterable[str]) -> None:
+def remember_edits(row: Provider | Model | Route, field_names: Iterable[str]) -> None:
     """Notes that an admin has set these fields of a shared row, so that a refresh leaves them alone."""
     row.edited_fields = sorted({*row.edited_fields, *field_names})
 
@@ -106,13 +121,14 @@ def remember_edits(row: Provider | Model, field_names: Iterable[str]) -> None:
 def _refresh_from(content: Mapping[str, Any], label: str, now: datetime, changes: CatalogChanges) -> None:
     checked_on = _date(content.get("checked_on"), f"{label}: checked_on") or now.date()
     providers = _refresh_providers(content.get("providers", []), changes)
-    models = _refresh_models(content["models"], providers, checked_on, label, changes)
+    entries = content.get("models", [])
+    models = _refresh_models(entries, providers, checked_on, label, changes)
     wanted = {
-        models[str(entry["name"])]: _prices_of(entry, providers_of_prices=content, label=label)
-        for entry in content["models"]
+        models[str(entry["name"])]: _prices_of(entry, providers_of_prices=content, label=label) for entry in entries
     }
     for line in refresh_prices(wanted, checked_on, now):
         changes.add(line)
+    _refresh_routes(content.get("routes", []), label, changes)
 
 
 def _refresh_providers(entries: Sequence[Mapping[str, Any]], changes: CatalogChanges) -> dict[str, Provider]:
@@ -120,7 +136,7 @@ def _refresh_providers(entries: Sequence[Mapping[str, Any]], changes: CatalogCha
     for entry in entries:
         name = str(entry.get("name", ""))
         row = known.get(name)
-        values = {key: str(entry[key]) for key in PROVIDER_FIELDS if key in entry}
+        values = _provider_values(entry)
         if row is None:
             row = known[name] = Provider(tenant=None, name=name, **values)
             changes.add(f"+ provider {name}")
@@ -132,6 +148,13 @@ def _refresh_providers(entries: Sequence[Mapping[str, Any]], changes: CatalogCha
             raise InvalidCatalog(f"provider {name!r}: {_first_message(error)}") from None
         row.save()
     return known
+
+
+def _provider_values(entry: Mapping[str, Any]) -> dict[str, Any]:
+    for key, kind in PROVIDER_FIELDS.items():
+        if not isinstance(entry.get(key, kind()), kind):
+            raise InvalidCatalog(f"provider {entry.get('name')!r}: {key}: {entry[key]!r} must be a {kind.__name__}")
+    return {key: entry[key] for key in PROVIDER_FIELDS if key in entry}
 
 
 def _refresh_models(
@@ -160,7 +183,30 @@ def _refresh_models(
     return known
 
 
-def _take_over(row: Provider | Model, values: Mapping[str, Any], label: str, changes: CatalogChanges) -> bool:
+def _refresh_routes(entries: Any, label: str, changes: CatalogChanges) -> None:
+    if not isinstance(entries, list):
+        raise InvalidCatalog(f"{label}: routes must be a list")
+    known = {row.name: row for row in Route.objects.across_tenants().filter(tenant=None)}
+    for entry in entries:
+        if not isinstance(entry, Mapping) or not entry.get("name"):
+            raise InvalidCatalog(f"{label}: a route needs a name: {str(entry)[:80]}")
+        name = str(entry["name"])
+        given = {("candidate_models" if key == "models" else key): value for key, value in entry.items()}
+        values = {key: given[key] for key in ROUTE_FIELDS if key in given}
+        row = known.get(name)
+        if row is None:
+            row = known[name] = Route(tenant=None, name=name, **values)
+            changes.add(f"+ route {name}")
+        elif not _take_over(row, values, f"route {name}", changes):
+            continue
+        try:
+            row.full_clean(exclude=["edited_fields"])
+        except ValidationError as error:
+            raise InvalidCatalog(f"{label}: route {name!r}: {_first_message(error)}") from None
+        row.save()
+
+
+def _take_over(row: Provider | Model | Route, values: Mapping[str, Any], label: str, changes: CatalogChanges) -> bool:
     changed = False
     for name, value in values.items():
         before = getattr(row, name)
@@ -180,7 +226,7 @@ def _model_values(entry: Any, providers: Mapping[str, Provider], label: str) -> 
     if provider is None:
         raise InvalidCatalog(f"{where}: no provider is called {entry.get('provider')!r}")
     values: dict[str, Any] = {"provider_id": provider.pk, "source": str(entry.get("source", ""))[:300]}
-    for name in ("kind", "quality", "upstream_name"):
+    for name in ("kind", "quality", "upstream_name", "region"):
         if name in entry:
             values[name] = str(entry[name])
     for name in ("context_tokens", "max_output_tokens"):

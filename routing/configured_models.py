@@ -30,6 +30,10 @@ from spendhub.errors import InvalidMoney
 from spendhub.money import parse_usd
 
 SOURCE = "ROUTER_CONFIG_MODELS"
+# The recipe has words for what a model is good at, none for what its interface can do: a list without any such word
+# says nothing about it, and the model is taken to do what every current chat model can.
+INTERFACE_WORDS = frozenset(("tools", "vision", "json", "streaming", "audio", "files", "embeddings", "caching"))
+ASSUMED_OF_CHAT = ("json", "streaming", "tools")
 PRICE_FIELDS = {
     "input_cost_per_million": "input",
     "output_cost_per_million": "output",
@@ -64,6 +68,8 @@ def _apply(entry: Mapping[str, Any], where: str, now: datetime) -> list[str]:
     model = Model.objects.across_tenants().filter(tenant=None, name=name).select_related("provider").first()
     provider = _provider(entry, model, where, lines)
     values = _model_values(entry, where)
+    if model is None or "capabilities" in values:
+        values["capabilities"] = _with_assumed(values.get("capabilities", []), values.get("kind", "chat"))
     if model is None:
         model = Model(tenant=None, name=name, provider=provider, source=SOURCE)
         changed = ["provider", *values]
@@ -85,6 +91,12 @@ def _apply(entry: Mapping[str, Any], where: str, now: datetime) -> list[str]:
             raise InvalidCatalog(f"{where}: {field}: {messages[0]}") from None
         model.save()
     return lines + _apply_price(entry, model, where, now)
+
+
+def _with_assumed(capabilities: list[str], kind: str) -> list[str]:
+    if kind != Model.Kind.CHAT or not INTERFACE_WORDS.isdisjoint(capabilities):
+        return capabilities
+    return [*capabilities, *ASSUMED_OF_CHAT]
 
 
 def _provider(entry: Mapping[str, Any], model: Model | None, where: str, lines: list[str]) -> Provider:

@@ -7,6 +7,7 @@ wire format nothing of this is used: bodies then pass untouched. docs/gateway.md
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -68,7 +69,7 @@ class Audio:
 
 @dataclass(frozen=True, slots=True)
 class Thinking:
-    """What a model thought. `signature` lets its vendor recognise it later; `is_redacted`: `signature` is all there is."""
+    """What a model thought. Its vendor recognises it by `signature`; `is_redacted`: that is all there is."""
 
     text: str = ""
     signature: str = ""
@@ -100,6 +101,15 @@ class ToolResult:
     content: tuple[Text | Image | File, ...]
     is_error: bool = False
     name: str = ""
+
+
+def arguments_of(call: ToolCall) -> dict[str, Any]:
+    """A call's arguments as an object: {} for none, {"_": text} for text that is no object."""
+    try:
+        found = json.loads(call.arguments or "{}")
+    except ValueError:
+        return {"_": call.arguments}
+    return found if isinstance(found, dict) else {"_": call.arguments}
 
 
 Block = Text | Image | File | Audio | Thinking | Refusal | ToolCall | ToolResult

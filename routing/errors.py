@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
+from uuid import UUID
 
 from spendhub.errors import Invalid, Missing, Unavailable
 
@@ -51,6 +52,41 @@ class InvalidCatalog(Invalid):
     code = "invalid_catalog"
 
 
+class InvalidRoute(Invalid):
+    """A route, or an option of its strategy, is not what it must be; the message names the option."""
+
+    code = "invalid_route"
+
+
+class UnknownStrategy(Invalid):
+    """No strategy has this name; `details.known` lists those there are."""
+
+    code = "unknown_strategy"
+
+    def __init__(self, name: str, known: Sequence[str]) -> None:
+        super().__init__(
+            f"no strategy is called {name[:60]!r}; there are {', '.join(known)}", strategy=name[:60], known=list(known)
+        )
+
+
+class NoModelFits(Unavailable):
+    """No model can do what the request needs and its caller demands; `details` says what is demanded, and why each
+    model falls out (the first 20)."""
+
+    code = "no_model_fits"
+
+    def __init__(
+        self, name: str, reason: str, demanded: Mapping[str, Any], fell_out: Sequence[tuple[str, str]]
+    ) -> None:
+        super().__init__(
+            f"no model fits this call of {name[:120]!r}: {reason}",
+            model=name[:120],
+            demanded=dict(demanded),
+            fell_out=[{"model": model, "reason": why} for model, why in fell_out[:20]],
+        )
+        self.fell_out = tuple(fell_out)
+
+
 class DialectNotSpoken(Unavailable):
     """The provider speaks a dialect that this version cannot execute calls in (its prices still count)."""
 
@@ -58,9 +94,36 @@ class DialectNotSpoken(Unavailable):
 
 
 class CredentialMissing(Unavailable):
-    """The provider needs a key, and the environment variable that should hold it is empty."""
+    """The provider needs a key, and neither a vendor key nor its environment variable holds one."""
 
     code = "credential_missing"
+
+
+class CredentialUnreadable(CredentialMissing):
+    """The provider's keys were sealed with a key that is gone (see SPENDHUB_ENCRYPTION_KEYS): enter them again."""
+
+    code = "credential_unreadable"
+
+    def __init__(self, provider: str = "") -> None:
+        whose = f"no key of provider {provider} can be read" if provider else "a vendor key cannot be read"
+        super().__init__(
+            f"{whose}: it was sealed with a key that is neither in SPENDHUB_ENCRYPTION_KEYS nor made from this "
+            "SECRET_KEY; enter it again",
+            provider=provider,
+        )
+
+
+class CircuitOpen(Unavailable):
+    """The vendor has kept failing with this model and is left alone; `retry_after_seconds` says for how long."""
+
+    code = "circuit_open"
+
+    def __init__(self, model: str, retry_after_seconds: int) -> None:
+        super().__init__(
+            f"{model} has kept failing and is left alone for {retry_after_seconds} s",
+            retry_after_seconds=retry_after_seconds,
+            model=model,
+        )
 
 
 class UpstreamError(Unavailable):
@@ -76,12 +139,18 @@ class UpstreamTimeout(UpstreamError):
 
 
 class UpstreamRefused(UpstreamError):
-    """The vendor answered with an error; its status, headers and body are kept for the caller."""
+    """The vendor answered with an error; its status, headers and body are kept for the caller.
+    `wire` is the wire format of the body where the client speaks it too; None where the call was translated.
+    `key_id` is the vendor key it was asked with, None for the environment's."""
 
     code = "upstream_refused"
+    key_id: UUID | None = None
 
-    def __init__(self, provider: str, status: int, headers: Mapping[str, str], body: bytes) -> None:
+    def __init__(
+        self, provider: str, status: int, headers: Mapping[str, str], body: bytes, wire: str | None = None
+    ) -> None:
         super().__init__(f"{provider} answered {status}", retry_after_seconds=_seconds(headers), provider=provider)
+        self.wire = wire
         self.status = status
         self.headers = dict(headers)
         self.body = body

@@ -1,20 +1,22 @@
 """One call at one vendor: send it, keep what it says about usage, translate what goes wrong.
 
-Thin for now: one candidate, one try. Retries, fallback and deadlines will sit here.
+One candidate, one try: which candidate, and whether to try again, is the caller's (see attempts.py).
 """
 
 from __future__ import annotations
 
-import os
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
+from uuid import UUID
 
-from routing.errors import CredentialMissing, UpstreamError, UpstreamRefused
+from routing.conversation import Conversation
+from routing.errors import UpstreamError, UpstreamRefused
+from routing.key_choice import NONE_AVOIDED, choose_key, hide_key
 from routing.snapshot import ModelFacts
-from routing.upstreams.base import UpstreamResponse, UsageReader
-from routing.upstreams.registry import dialect_of
+from routing.upstreams.base import UpstreamResponse, UsageReader, Wire
+from routing.upstreams.registry import dialect_of, passes_untouched
 from routing.upstreams.sse import BrokenStream, SseDecoder, SseEvent
 from routing.upstreams.transport import Transport
 
@@ -22,13 +24,27 @@ from routing.upstreams.transport import Transport
 MAX_REFUSAL_BYTES = 64 * 1024
 
 
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a client asks in its own wire format; `conversation()` says it in no vendor's words, when that is needed."""
+
+    wire: Wire
+    body: Mapping[str, Any]
+    is_stream: bool
+    conversation: Callable[[], Conversation]
+    # The client's own words beside the body, e.g. anthropic-beta: passed on where the body passes untouched.
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
 @dataclass
 class Execution:
-    """A vendor's answer on its way; `reader` knows what it used once it has been read."""
+    """A vendor's answer on its way; `reader` knows what it used once it has been read. Where the client and
+    the vendor speak different wire formats, `is_translated`: the reader then also says what was said."""
 
     model: ModelFacts
     response: UpstreamResponse
     reader: UsageReader
+    is_translated: bool = False
 
     async def read(self) -> bytes:
         """The whole answer as the vendor wrote it. Raises UpstreamError when it is broken."""
@@ -73,36 +89,41 @@ class Execution:
             await self.response.aclose()
 
 
-async def execute(model: ModelFacts, body: Mapping[str, Any], *, is_stream: bool, transport: Transport) -> Execution:
-    """Asks `model` for what the client's chat request says; returns once the answer begins.
+async def execute(
+    model: ModelFacts, asked: Asked, *, transport: Transport, avoid_keys: frozenset[UUID] = NONE_AVOIDED
+) -> Execution:
+    """Asks `model` for what the client's request says; returns once the answer begins. Another key than those of
+    `avoid_keys` is used where there is one; `keys_to_avoid` (key_choice.py) makes the next attempt's from a failure.
 
-    Raises DialectNotSpoken and CredentialMissing before anything is sent, UpstreamRefused with the
-    vendor's own status, headers and body for an error, UpstreamTimeout and UpstreamError for none at all.
+    Raises DialectNotSpoken, CredentialMissing and NotTranslatable before anything is sent, UpstreamRefused with
+    the vendor's own status, headers and body for an error, UpstreamTimeout and UpstreamError for none at all.
     """
     dialect = dialect_of(model)
-    request = dialect.chat_request(model, credential_of(model), body, is_stream=is_stream)
+    key = choose_key(model, avoid_keys)
+    credential = key.secret.reveal()
+    is_native = passes_untouched(model, asked.wire)
+    if is_native:
+        request = dialect.native_request(model, credential, asked.wire, asked.body, is_stream=asked.is_stream)
+        if asked.headers:
+            request = replace(request, headers={**request.headers, **asked.headers})
+    else:
+        request = dialect.translated_request(model, credential, asked.conversation(), is_stream=asked.is_stream)
     response = await transport.send(request)
     if response.status >= 400 or 300 <= response.status < 400:
-        raise UpstreamRefused(model.provider.name, response.status, response.headers, await _refusal(response))
-    if is_stream and "text/event-stream" not in response.headers.get("content-type", "text/event-stream"):
+        body = hide_key(key.secret, await _refusal(response))
+        wire = asked.wire if is_native else None
+        refused = UpstreamRefused(model.provider.name, response.status, response.headers, body, wire)
+        refused.key_id = key.id
+        raise refused
+    if asked.is_stream and "text/event-stream" not in response.headers.get("content-type", "text/event-stream"):
         await response.aclose()
         raise UpstreamError(f"{model.provider.name} answered {response.headers['content-type'][:60]}, not a stream")
-    return Execution(model, response, dialect.usage_reader())
+    return Execution(model, response, dialect.reader(asked.wire if is_native else None), is_translated=not is_native)
 
 
-def credential_of(model: ModelFacts) -> str:
-    """The vendor's key, "" when the provider needs none. Raises CredentialMissing when its variable is empty."""
-    if not model.api_key_env:
-        if not model.base_url and model.provider.dialect != "sandbox":
-            raise CredentialMissing(f"provider {model.provider.name} has no address", provider=model.provider.name)
-        return ""
-    credential = os.environ.get(model.api_key_env, "").strip()
-    if not credential:
-        raise CredentialMissing(
-            f"provider {model.provider.name} has no key: the environment variable {model.api_key_env} is empty",
-            provider=model.provider.name,
-        )
-    return credential
+def credential_of(model: ModelFacts, avoid: frozenset[UUID] = NONE_AVOIDED) -> str:
+    """A vendor's key for one attempt, "" when the provider needs none; see `choose_key` for how, and what it raises."""
+    return choose_key(model, avoid).secret.reveal()
 
 
 async def _refusal(response: UpstreamResponse) -> bytes:

@@ -19,8 +19,8 @@ class TokenUsage:
     """Tokens of one call, each counted in one place only.
 
     `input_tokens` is plain input, without cache reads and writes; `output_tokens` is all output and
-    `reasoning_tokens` the part of it that was thinking. Build it with `from_totals`,
-    `from_openai` or `checked`: they refuse impossible counts.
+    `reasoning_tokens` the part of it that was thinking. Build it with `from_totals`, `from_openai`,
+    `from_anthropic`, `from_gemini` or `checked`: they refuse impossible counts.
     """
 
     input_tokens: int = 0
@@ -100,6 +100,51 @@ class TokenUsage:
             cache_read_tokens=prompt_details.get("cached_tokens", usage.get("prompt_cache_hit_tokens")),
             cache_write_tokens=prompt_details.get("cache_write_tokens"),
             reasoning_tokens=max(reasoning, beside),
+        )
+
+    @classmethod
+    def from_anthropic(cls, usage: Mapping[str, Any]) -> TokenUsage:
+        """Usage from the `usage` object of a message. Raises ImpossibleUsage.
+
+        `input_tokens` is plain input alone; what went into the cache is one number, and (where the vendor says so)
+        how much of it for five minutes and for one hour. Thinking is inside `output_tokens`.
+        """
+        split = _details(usage, "cache_creation")
+        write_1h = _count("ephemeral_1h_input_tokens", split.get("ephemeral_1h_input_tokens"))
+        write = _count("ephemeral_5m_input_tokens", split.get("ephemeral_5m_input_tokens"))
+        written = usage.get("cache_creation_input_tokens")
+        if written is not None:
+            total = _count("cache_creation_input_tokens", written)
+            if write_1h > total:
+                raise _part_above_whole("ephemeral_1h_input_tokens", write_1h, "cache_creation_input_tokens", total)
+            write = total - write_1h
+        return cls.checked(
+            input_tokens=usage.get("input_tokens"),
+            output_tokens=usage.get("output_tokens"),
+            cache_read_tokens=usage.get("cache_read_input_tokens"),
+            cache_write_tokens=write,
+            cache_write_1h_tokens=write_1h,
+            reasoning_tokens=_details(usage, "output_tokens_details").get("thinking_tokens"),
+        )
+
+    @classmethod
+    def from_gemini(cls, usage: Mapping[str, Any]) -> TokenUsage:
+        """Usage from the `usageMetadata` of a generateContent answer. Raises ImpossibleUsage.
+
+        Cached tokens are inside the prompt count; thoughts and what Google's own tools read are beside it. What the
+        total has beyond all of them was output that no other count names: thoughts, as in `from_openai`.
+        """
+        prompt = _count("promptTokenCount", usage.get("promptTokenCount"))
+        prompt += _count("toolUsePromptTokenCount", usage.get("toolUsePromptTokenCount"))
+        said = _count("candidatesTokenCount", usage.get("candidatesTokenCount"))
+        thoughts = _count("thoughtsTokenCount", usage.get("thoughtsTokenCount"))
+        total = _count("totalTokenCount", usage.get("totalTokenCount"))
+        thoughts += max(total - prompt - said - thoughts, 0)
+        return cls.from_totals(
+            input_tokens=prompt,
+            output_tokens=said + thoughts,
+            cache_read_tokens=usage.get("cachedContentTokenCount"),
+            reasoning_tokens=thoughts,
         )
 
 

@@ -11,6 +11,7 @@ from django.utils import timezone
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
+from routing.installation_keys import InstallationKeyFlag
 from routing.models import CAPABILITIES, Model, Price, Provider, validate_base_url
 from routing.own_upstreams import UpstreamNotAllowed, check_own_address, check_own_key
 from routing.price_specs import KINDS, PriceSpec
@@ -110,11 +111,15 @@ class ProviderSerializer(OwnUpstreamMixin, StrictModelSerializer):
     """A vendor, or any server that speaks a vendor's dialect."""
 
     is_shared = SharedFlag()
+    has_installation_key = InstallationKeyFlag()
     timeout_seconds = StrictIntegerField(min_value=1, max_value=3600, required=False)
 
     class Meta:
         model = Provider
-        fields = ["id", "name", "dialect", "base_url", "api_key_env", "timeout_seconds", "is_enabled", "is_shared"]
+        fields = [
+            "id", "name", "dialect", "base_url", "api_key_env", "timeout_seconds", "is_enabled", "is_shared",
+            "has_installation_key",
+        ]  # fmt: skip
 
     def validate_dialect(self, dialect: str) -> str:
         """The sandbox is built in; there is one."""
@@ -150,8 +155,8 @@ class ModelSerializer(OwnUpstreamMixin, StrictModelSerializer):
         model = Model
         fields = [
             "id", "name", "provider", "aliases", "upstream_name", "base_url", "api_key_env", "kind", "quality",
-            "context_tokens", "max_output_tokens", "capabilities", "is_enabled", "retires_at", "source", "price",
-            "is_shared",
+            "context_tokens", "max_output_tokens", "capabilities", "region", "is_enabled", "retires_at", "source",
+            "price", "is_shared",
         ]  # fmt: skip
 
     @extend_schema_field(RatesSerializer(allow_null=True))

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 
 from django.conf import settings
 
+from routing.credentials import KeyFacts, read_keys
 from routing.errors import UnpricedModel
-from routing.models import CATALOG_SNAPSHOT, Model, Price, Provider
+from routing.models import CAPABILITIES, CATALOG_SNAPSHOT, Model, Price, Provider
 from routing.pricing import CompiledPrice, PriceTable, Rates, flat_price
+from routing.routes import NO_ROUTES, RouteBook, read_routes
 from spendhub.snapshots import Snapshot
+
+# For whoever may not import rows: the data plane.
+KNOWN_CAPABILITIES = CAPABILITIES
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +31,10 @@ class ProviderFacts:
     api_key_env: str
     timeout_seconds: int
     is_enabled: bool
+    auth_header: str = "authorization"
+    has_responses: bool = False
+    # In a tenant's view its own keys stand in place of the installation's; see routing/key_choice.py.
+    credentials: tuple[KeyFacts, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +57,7 @@ class ModelFacts:
     own_base_url: str = ""
     own_api_key_env: str = ""
     aliases: tuple[str, ...] = ()
+    region: str = ""
 
     @property
     def base_url(self) -> str:
@@ -62,8 +72,17 @@ class ModelFacts:
         """
         if self.own_api_key_env:
             return self.own_api_key_env
-        is_sent_elsewhere = bool(self.own_base_url) and self.tenant_id is not None and self.provider.tenant_id is None
-        return "" if is_sent_elsewhere else self.provider.api_key_env
+        return "" if self._is_sent_elsewhere else self.provider.api_key_env
+
+    @property
+    def credentials(self) -> tuple[KeyFacts, ...]:
+        """The provider's keys that may go with its calls. None where it needs another one (`own_api_key_env`), and,
+        as with `api_key_env`, none to an address that a tenant has chosen for a model of a shared provider."""
+        return () if self.own_api_key_env or self._is_sent_elsewhere else self.provider.credentials
+
+    @property
+    def _is_sent_elsewhere(self) -> bool:
+        return bool(self.own_base_url) and self.tenant_id is not None and self.provider.tenant_id is None
 
     def price_at(self, moment: datetime) -> CompiledPrice | None:
         """Its price at `moment` (aware UTC), None when it has none then."""
@@ -110,6 +129,10 @@ class CatalogView:
             key=lambda wildcard: -len(wildcard[0]),
         )
 
+    def knows(self, name: str) -> bool:
+        """Whether `name` is a model's or an alias, in whatever case; a wildcard does not know whom it catches."""
+        return name in self._names or name.casefold() in self._folded
+
     def resolve(self, name: str) -> ModelFacts | None:
         """The model called `name`: by its name, an alias, either in another case, or the longest wildcard."""
         found = self._names.get(name)
@@ -133,16 +156,22 @@ class Catalog:
         providers: Iterable[ProviderFacts],
         models: Iterable[ModelFacts],
         own_prices: dict[int, dict[int, PriceTable]],
+        routes: RouteBook = NO_ROUTES,
+        own_keys: Mapping[int, Mapping[int, tuple[KeyFacts, ...]]] | None = None,
     ) -> None:
-        """`own_prices`: per tenant and model id, the tenant's own prices for it."""
+        """`own_prices`: per tenant and model id, the tenant's own prices for it; `own_keys`: per tenant and id of a
+        shared provider, the tenant's own keys for it."""
         self.providers = tuple(providers)
+        self.routes = routes
         self._models = tuple(models)
         self._own_prices = own_prices
+        self._own_keys = own_keys or {}
         self._shared = CatalogView(model for model in self._models if model.tenant_id is None)
         self._tenants_with_own_rows = (
             {model.tenant_id for model in self._models}
             | {provider.tenant_id for provider in self.providers}
             | set(own_prices)
+            | set(self._own_keys)
         ) - {None}
         self._views: dict[int, CatalogView] = {}
 
@@ -181,7 +210,7 @@ class Catalog:
 
     def _seen_by(self, tenant_id: int) -> list[ModelFacts]:
         own_providers = {provider.name: provider for provider in self.providers if provider.tenant_id == tenant_id}
-        own_prices = self._own_prices.get(tenant_id, {})
+        own_prices, own_keys = self._own_prices.get(tenant_id, {}), self._own_keys.get(tenant_id, {})
         seen = []
         for model in self._models:
             if model.tenant_id not in (None, tenant_id):
@@ -193,6 +222,9 @@ class Catalog:
             if provider is not None and model.tenant_id is None:
                 # Whole: an address or key that the installation gave this model is not the tenant's.
                 model = replace(model, provider=provider, own_base_url="", own_api_key_env="")
+            keys = own_keys.get(model.provider.id)
+            if keys is not None:
+                model = replace(model, provider=replace(model.provider, credentials=keys, api_key_env=""))
             seen.append(model)
         return seen
 
@@ -209,8 +241,11 @@ def default_price() -> CompiledPrice | None:
 
 
 def build_catalog() -> Catalog:
-    """Reads the catalog of the whole installation: three queries."""
-    providers = {row.pk: _provider_facts(row) for row in Provider.objects.across_tenants()}
+    """Reads the catalog of the whole installation: five queries."""
+    keys = read_keys()
+    providers = {
+        row.pk: _provider_facts(row, keys.by_provider.get(row.pk, ())) for row in Provider.objects.across_tenants()
+    }
     shared_prices: dict[int, list[Price]] = {}
     own_prices: dict[int, dict[int, list[Price]]] = {}
     for price in Price.objects.across_tenants():
@@ -233,7 +268,7 @@ def build_catalog() -> Catalog:
         else model
         for model in models
     ]
-    return Catalog(providers.values(), models, own_tables)
+    return Catalog(providers.values(), models, own_tables, read_routes(), keys.own)
 
 
 def compile_prices(rows: Iterable[Price]) -> PriceTable:
@@ -278,9 +313,19 @@ def _rates(row: Price) -> Rates:
     )
 
 
-def _provider_facts(row: Provider) -> ProviderFacts:
+def _provider_facts(row: Provider, keys: tuple[KeyFacts, ...]) -> ProviderFacts:
     return ProviderFacts(
-        row.pk, row.tenant_id, row.name, row.dialect, row.base_url, row.api_key_env, row.timeout_seconds, row.is_enabled
+        row.pk,
+        row.tenant_id,
+        row.name,
+        row.dialect,
+        row.base_url,
+        row.api_key_env,
+        row.timeout_seconds,
+        row.is_enabled,
+        row.auth_header,
+        row.has_responses,
+        keys,
     )
 
 
@@ -302,6 +347,7 @@ def _model_facts(row: Model, provider: ProviderFacts, prices: PriceTable) -> Mod
         own_base_url=row.base_url,
         own_api_key_env=row.api_key_env,
         aliases=tuple(row.aliases),
+        region=row.region,
     )
 
 

@@ -13,12 +13,19 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from spendhub.errors import Invalid
+
 PIECE = re.compile(r"\w{1,4}|[^\w\s]")
 TOKENS_PER_MESSAGE = 4
 TOKENS_PER_REQUEST = 3
 # No vendor charges much more for a picture in its usual resolution; audio and files are counted by their size.
 TOKENS_PER_IMAGE = 1_500
+# The most that Anthropic adds by itself to a request with tools. Source: its documentation, "Tool use", "Pricing".
+TOKENS_OF_ANTHROPICS_TOOL_PROMPT = 530
 BYTES_PER_TOKEN_AT_LEAST = 3
+_IMAGES = ("image_url", "input_image", "image")
+# What holds the content of a part that has parts itself.
+_HOLDERS = {"tool_result": "content", "function_call_output": "output", "message": "content", None: "content"}
 
 
 def count_tokens(text: str) -> int:
@@ -37,22 +44,66 @@ def count_chat_tokens(body: Mapping[str, Any]) -> int:
 
 
 def estimate_input_tokens(body: Mapping[str, Any]) -> int:
-    """An upper estimate of the input tokens of a chat, responses or embeddings request.
+    """An upper estimate of the input tokens of a chat, messages, responses or embeddings request.
 
     The larger of `count_tokens` and a token per three bytes of UTF-8, for every text in it, plus a
-    fixed number per message and image.
+    fixed number per message and image. Raises Invalid for a body that is nested without end.
     """
+    try:
+        return _estimate(body)
+    except RecursionError:
+        raise Invalid("the body is nested too deeply") from None
+
+
+def _estimate(body: Mapping[str, Any]) -> int:
     total = TOKENS_PER_REQUEST
     for message in _messages(body):
-        total += TOKENS_PER_MESSAGE + sum(_upper(text) for text in _texts(message))
-        content = message.get("content")
-        if isinstance(content, list):
-            total += TOKENS_PER_IMAGE * sum(1 for part in content if _is_image(part))
-    for name in ("tools", "functions", "response_format", "instructions", "input"):
-        given = body.get(name)
-        if given:
-            total += _upper(given if isinstance(given, str) else json.dumps(given, default=str))
+        total += TOKENS_PER_MESSAGE + _content(message.get("content"))
+        for name in ("tool_calls", "function_call", "thinking_blocks", "name", "refusal"):
+            if message.get(name):
+                total += _written(message[name])
+    total += _content(body.get("system"))
+    total += _input(body.get("input"))
+    for name in ("tools", "functions", "response_format", "text", "output_config", "output_format", "instructions"):
+        if body.get(name):
+            total += _written(body[name])
+    tools = body.get("tools")
+    if isinstance(tools, list) and tools and isinstance(tools[0], Mapping) and "input_schema" in tools[0]:
+        total += TOKENS_OF_ANTHROPICS_TOOL_PROMPT
     return total
+
+
+def _input(given: Any) -> int:
+    """Of a responses request, where each item is a message, or an embeddings request, which may hold bare tokens."""
+    if isinstance(given, list):
+        return sum((TOKENS_PER_MESSAGE if isinstance(item, Mapping) else 0) + _part(item) for item in given)
+    return _content(given)
+
+
+def _content(content: Any) -> int:
+    if isinstance(content, list):
+        return sum(_part(part) for part in content)
+    return _written(content) if content else 0
+
+
+def _part(part: Any) -> int:
+    if isinstance(part, int):
+        return 1  # a token as it is
+    if not isinstance(part, Mapping):
+        return _content(part)
+    kind = part.get("type")
+    if kind in _IMAGES:
+        return TOKENS_PER_IMAGE
+    if kind is None or isinstance(kind, str):
+        holder = _HOLDERS.get(kind)
+        if holder is not None and isinstance(part.get(holder), (str, list)):
+            return _content(part[holder])
+    text = part.get("text")
+    return _upper(text) if isinstance(text, str) else _written(part)
+
+
+def _written(value: Any) -> int:
+    return _upper(value if isinstance(value, str) else json.dumps(value, default=str))
 
 
 def _upper(text: str) -> int:
@@ -76,13 +127,9 @@ def _texts(message: Mapping[str, Any]) -> Iterator[str]:
         for part in content:
             if isinstance(part, str):
                 yield part
-            elif isinstance(part, Mapping) and not _is_image(part):
+            elif isinstance(part, Mapping) and part.get("type") not in _IMAGES:
                 text = part.get("text")
                 yield text if isinstance(text, str) else json.dumps(part, default=str)
     for name in ("tool_calls", "name", "refusal"):
         if message.get(name):
             yield json.dumps(message[name], default=str)
-
-
-def _is_image(part: Any) -> bool:
-    return isinstance(part, Mapping) and part.get("type") in ("image_url", "input_image", "image")

@@ -37,7 +37,7 @@ class CatalogViewSet(TenantModelViewSet):
         rows: QuerySet[Any] = self.model.objects.across_tenants().filter(  # type: ignore[attr-defined]  # a TenantManager
             Q(tenant=None) | Q(tenant=principal.tenant_id)
         )
-        shared = _flag(self.request, "shared")
+        shared = flag(self.request, "shared")
         if shared is not None:
             rows = rows.filter(tenant__isnull=shared)
         return self.filtered(rows, self.request)
@@ -85,7 +85,7 @@ class ProviderViewSet(CatalogViewSet):
     serializer_class = ProviderSerializer
 
     def filtered(self, rows: QuerySet[Any], request: Request) -> QuerySet[Any]:
-        return _exactly(rows, request, name="name", dialect="dialect")
+        return exactly(rows, request, name="name", dialect="dialect")
 
 
 @extend_schema_view(list=extend_schema(parameters=MODEL_FILTERS))
@@ -99,11 +99,11 @@ class ModelViewSet(CatalogViewSet):
         principal = principal_of(request)
         prices = Price.objects.across_tenants().filter(Q(tenant=None) | Q(tenant=principal.tenant_id))
         rows = rows.select_related("provider").prefetch_related(Prefetch("prices", queryset=prices))
-        rows = _exactly(rows, request, name="name", provider="provider__name", kind="kind", quality="quality")
+        rows = exactly(rows, request, name="name", provider="provider__name", kind="kind", quality="quality")
         search = _text(request, "search")
         if search:
             rows = rows.filter(name__icontains=search)
-        enabled = _flag(request, "enabled")
+        enabled = flag(request, "enabled")
         if enabled is not None:
             rows = rows.filter(is_enabled=enabled)
         for capability in request.query_params.getlist("capability"):
@@ -131,8 +131,8 @@ class PriceViewSet(CatalogViewSet):
 
     def filtered(self, rows: QuerySet[Any], request: Request) -> QuerySet[Any]:
         rows = rows.select_related("model", "model__provider")
-        rows = _exactly(rows, request, model="model__name", provider="model__provider__name")
-        current = _flag(request, "current")
+        rows = exactly(rows, request, model="model__name", provider="model__provider__name")
+        current = flag(request, "current")
         if current is not None:
             has_ended = Q(valid_until__lte=timezone.now())
             rows = rows.exclude(has_ended) if current else rows.filter(has_ended)
@@ -174,7 +174,8 @@ def _text(request: Request, name: str) -> str:
     return value
 
 
-def _flag(request: Request, name: str) -> bool | None:
+def flag(request: Request, name: str) -> bool | None:
+    """A parameter that is true, false or absent. Raises Invalid."""
     value = request.query_params.get(name)
     if value is None:
         return None
@@ -183,7 +184,8 @@ def _flag(request: Request, name: str) -> bool | None:
     return value == "true"
 
 
-def _exactly(rows: QuerySet[Any], request: Request, **columns: str) -> QuerySet[Any]:
+def exactly(rows: QuerySet[Any], request: Request, **columns: str) -> QuerySet[Any]:
+    """`rows` whose columns are what the parameters of these names say, where they say anything. Raises Invalid."""
     for name, column in columns.items():
         value = _text(request, name)
         if value:

@@ -6,6 +6,7 @@ expected. docs/settings.md lists every variable that is read here; a house rule 
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import secrets
@@ -160,6 +161,18 @@ class Environment:
 
         return self._read(name, None, parse)
 
+    def fernet_keys(self, name: str) -> list[str]:
+        """Fernet keys between commas; the message for a wrong one never repeats it."""
+
+        def parse(raw: str) -> list[str]:
+            keys = [word.strip() for word in raw.split(",") if word.strip()]
+            for position, key in enumerate(keys, start=1):
+                if not _is_fernet_key(key):
+                    raise ValueError(f"key {position} is no Fernet key; `manage.py credentials new-key` makes one")
+            return keys
+
+        return self._read(name, [], parse)
+
     def secret_key(self, name: str, file: Path) -> str:
         """The secret given, else the one in `file`, made once and readable by its owner only."""
         return self.text(name) or remembered_secret(file)
@@ -167,6 +180,13 @@ class Environment:
 
 def _refuse_constant(name: str) -> Any:
     raise ValueError(f"{name} is no JSON")
+
+
+def _is_fernet_key(key: str) -> bool:
+    try:
+        return len(base64.b64decode(key, altchars=b"-_", validate=True)) == 32
+    except ValueError:
+        return False
 
 
 def _port_is_possible(parts: Any) -> bool:

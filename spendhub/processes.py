@@ -20,6 +20,7 @@ from django.db import close_old_connections
 from budgets.counters import keeper
 from spendhub.snapshots import SnapshotPoller, refresh_all
 from spendhub.tenants.last_used import LastUsedFlusher
+from telemetry.observing import Observer
 
 logger = logging.getLogger(__name__)
 
@@ -28,6 +29,7 @@ PR_SET_PDEATHSIG = 1
 _lock = threading.Lock()
 _poller: SnapshotPoller | None = None
 _flusher: LastUsedFlusher | None = None
+_observer: Observer | None = None
 
 
 def die_with_parent() -> None:
@@ -41,7 +43,7 @@ def die_with_parent() -> None:
 
 def start_background_threads() -> None:
     """Warms the snapshots and starts what keeps them fresh. A second call changes nothing."""
-    global _flusher, _poller
+    global _flusher, _observer, _poller
     with _lock:
         if _poller is not None:
             return
@@ -56,6 +58,8 @@ def start_background_threads() -> None:
         _poller.start()
         _flusher = LastUsedFlusher()
         _flusher.start()
+        _observer = Observer()
+        _observer.start()
         keeper.start_threads()
     # What was loaded so far lives as long as the process: the collector need not look at it again.
     gc.collect()
@@ -64,8 +68,11 @@ def start_background_threads() -> None:
 
 def stop_background_threads() -> None:
     """Ends what `start_background_threads` has started."""
-    global _flusher, _poller
+    global _flusher, _observer, _poller
     with _lock:
+        if _observer is not None:
+            _observer.stop()
+            _observer = None
         if _flusher is not None:
             _flusher.stop()
             _flusher = None

@@ -18,6 +18,8 @@ ENVIRONMENT = Environment(BASE_DIR)
 # --- where things are -------------------------------------------------------------------------
 VAR_DIR = ENVIRONMENT.path("SPENDHUB_VAR_DIR", BASE_DIR / "var")
 SECRET_KEY = ENVIRONMENT.secret_key("SECRET_KEY", VAR_DIR / "secret_key")
+# They seal vendors' keys in the database: the first seals, all of them open, and so does one made from SECRET_KEY.
+ENCRYPTION_KEYS = ENVIRONMENT.fernet_keys("SPENDHUB_ENCRYPTION_KEYS")
 DEBUG = ENVIRONMENT.flag("SPENDHUB_DEBUG", False)
 ALLOWED_HOSTS = ENVIRONMENT.words("SPENDHUB_ALLOWED_HOSTS", ["*"])
 CSRF_TRUSTED_ORIGINS = ENVIRONMENT.words("SPENDHUB_TRUSTED_ORIGINS", [])
@@ -39,6 +41,12 @@ FAILED_AUTHENTICATIONS_PER_MINUTE = ENVIRONMENT.whole(
 # --- how the money is guarded ------------------------------------------------------------------
 CALL_HOLD_SECONDS = ENVIRONMENT.whole("SPENDHUB_CALL_HOLD_SECONDS", 60, at_least=5, at_most=3600)
 RESERVATION_TTL_SECONDS = ENVIRONMENT.whole("SPENDHUB_RESERVATION_TTL_SECONDS", 60, at_least=1, at_most=86_400)
+LEARN_OUTPUTS = ENVIRONMENT.flag("SPENDHUB_LEARN_OUTPUTS", default=True)
+UPSTREAM_RETRIES = ENVIRONMENT.whole("SPENDHUB_UPSTREAM_RETRIES", 1, at_least=0, at_most=10)
+# A vendor that asks for a longer pause than this is not waited for: another model is asked, or the client told.
+LONGEST_RETRY_PAUSE_SECONDS = 5.0
+BREAKER_FAILURES = ENVIRONMENT.whole("SPENDHUB_BREAKER_FAILURES", 5, at_least=1, at_most=1_000_000)
+BREAKER_OPEN_SECONDS = ENVIRONMENT.whole("SPENDHUB_BREAKER_OPEN_SECONDS", 30, at_least=1, at_most=3600)
 DEFAULT_OUTPUT_TOKENS = ENVIRONMENT.whole("SPENDHUB_DEFAULT_OUTPUT_TOKENS", 1024, at_least=1, at_most=1_000_000)
 DECISION_DAYS = ENVIRONMENT.whole("SPENDHUB_DECISION_DAYS", 30, at_least=1, at_most=3650)
 DECISION_SAMPLE = ENVIRONMENT.share("SPENDHUB_DECISION_SAMPLE", Decimal("0.01"))
@@ -103,8 +111,14 @@ if REDIS_URL:
             "OPTIONS": {"IGNORE_EXCEPTIONS": True, "SOCKET_CONNECT_TIMEOUT": 1, "SOCKET_TIMEOUT": 1},
         }
     }
+    # Answers that are given again are large: apart, so that they can be told from everything else.
+    CACHES["answers"] = CACHES["default"] | {"KEY_PREFIX": "spendhub:answers"}
 else:
-    CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
+    _memory = "django.core.cache.backends.locmem.LocMemCache"
+    CACHES = {
+        "default": {"BACKEND": _memory},
+        "answers": {"BACKEND": _memory, "LOCATION": "answers", "OPTIONS": {"MAX_ENTRIES": 300}},
+    }
 
 # --- the web plane ---------------------------------------------------------------------------------
 INSTALLED_APPS = [
@@ -196,6 +210,14 @@ SPECTACULAR_SETTINGS: dict[str, Any] = {
         "drf_spectacular.hooks.postprocess_schema_enums",
         "spendhub.api.nulls.nulls_as_openapi_3_0",
     ],
+    # Fields of one name that stand for different sets of words.
+    "ENUM_NAME_OVERRIDES": {
+        "ActionEnum": ["allow", "degrade", "disable-tools", "hard-stop", "warn"],
+        "BrakeActionEnum": "telemetry.models.Brake.Action",
+        "ModelKindEnum": "routing.models.Model.Kind",
+        "EventKindEnum": "budgets.models.BudgetEvent.Kind",
+        "QualityTierEnum": "routing.models.Model.Quality",
+    },
     "TITLE": "SpendHub",
     "DESCRIPTION": "Budgets for LLM calls: checked, routed, executed, accounted. Money is in USD.",
     "VERSION": "1",

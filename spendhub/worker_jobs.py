@@ -12,8 +12,10 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from budgets.counters.reconcile import publish_recent_totals, sweep_lapsed_reservations
+from budgets.definitions import apply_settings_budgets
 from budgets.retention import prune_decisions, prune_reservations
 from telemetry.interrupted import book_interrupted
+from telemetry.spend_rates import watch_spend
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +30,9 @@ class Job:
 JOBS: list[Job] = [
     Job("book interrupted calls", 1, book_interrupted),
     Job("publish recent totals", 2, publish_recent_totals),
+    Job("make the budgets of the settings", 5, apply_settings_budgets),
     Job("sweep lapsed reservations", 30, sweep_lapsed_reservations),
+    Job("watch spend rates", 15, watch_spend),
     Job("prune decisions", 60, prune_decisions),
     Job("prune reservations", 60, prune_reservations),
 ]

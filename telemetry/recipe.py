@@ -21,6 +21,7 @@ from spendhub.tenants.snapshot import Principal
 from telemetry.bodies import RecipeRecordAnswer, RecipeRecordBody, SpanBody
 from telemetry.drafts import SpanDraft
 from telemetry.intake import checked_metadata, draft_of, usage_of
+from telemetry.models import CostSpan
 from telemetry.recording import Settlement, commit_by_key, record
 
 
@@ -50,10 +51,14 @@ class RecipeRecordView(RecipeView[RecipeRecordBody]):
             except ReservationMissing:
                 pass  # its check held nothing, or there was none: it is recorded as it comes
             else:
-                return _answer(str(done.span_id), done.cost_nano_usd, done.is_repeat)
+                return _answer(str(done.span_id), done.cost_nano_usd, is_duplicate=done.is_repeat)
         draft = span_of(body, principal, now)
         stored = drive(record(principal.tenant_id, [draft], now))
-        return _answer(str(stored.ids[0]), draft.cost_nano_usd, stored.accepted == 0)
+        if stored.accepted:
+            return _answer(str(stored.ids[0]), draft.cost_nano_usd, is_duplicate=False)
+        # The earlier span stands, whatever this repeat says it cost.
+        booked = CostSpan.objects.for_tenant(principal.tenant_id).get(id=stored.ids[0])
+        return _answer(str(booked.id), booked.cost_nano_usd, is_duplicate=True)
 
 
 def settlement_of(body: RecipeRecordBody) -> Settlement:
@@ -96,6 +101,6 @@ def tokens_of(body: RecipeRecordBody) -> UsageBody | None:
     return UsageBody(input_tokens=body.input_tokens or 0, output_tokens=body.output_tokens or 0)
 
 
-def _answer(span_id: str, cost_nano_usd: int, is_duplicate: bool) -> LeanAnswer:
+def _answer(span_id: str, cost_nano_usd: int, *, is_duplicate: bool) -> LeanAnswer:
     told = {"ok": True, "spanId": span_id, "cost": as_number(cost_nano_usd), "duplicate": is_duplicate}
     return LeanAnswer(200, told)

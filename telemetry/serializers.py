@@ -74,6 +74,10 @@ class TotalsSerializer(serializers.Serializer[Any]):
     usage = UsageSerializer()
 
 
+class AllTotalsSerializer(TotalsSerializer):
+    saved = serializers.CharField(help_text="What answers given again from memory would have cost.")
+
+
 class GroupSerializer(TotalsSerializer):
     key = serializers.CharField(help_text="Empty: spans that say nothing here.")
 
@@ -90,7 +94,7 @@ class UsageAnswerSerializer(serializers.Serializer[Any]):
         return {
             "from": serializers.DateTimeField(),
             "to": serializers.DateTimeField(),
-            "totals": TotalsSerializer(),
+            "totals": AllTotalsSerializer(),
             "group_by": serializers.CharField(allow_null=True),
             "groups": GroupSerializer(many=True),
             "interval": serializers.CharField(allow_null=True),

@@ -13,6 +13,7 @@ from django.db.models.functions import TruncDay, TruncHour, TruncMonth, TruncWee
 
 from spendhub.money import format_usd, round_nano_usd
 from spendhub.tenants.attribution import DIMENSIONS
+from telemetry.cache_savings import saved_nano_usd
 from telemetry.models import CostSpan
 
 FILTERS = (*DIMENSIONS, "api_key", "provider", "model", "source", "status")
@@ -61,7 +62,7 @@ def usage_report(question: Question) -> dict[str, Any]:
     return {
         "from": question.starts_at,
         "to": question.ends_at,
-        "totals": _told(spans.aggregate(**_sums())),
+        "totals": {**_told(spans.aggregate(**_sums())), "saved": format_usd(saved_nano_usd(spans))},
         "group_by": question.group_by,
         "groups": groups,
         "interval": question.interval,

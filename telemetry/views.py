@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, ClassVar, cast
 
 import msgspec
@@ -19,23 +19,18 @@ from budgets.counters.drive import drive
 from spendhub.api.authentication import principal_of
 from spendhub.api.lean import LeanAnswer, LeanView
 from spendhub.api.permissions import MayRead
-from spendhub.api.queries import InvalidQuery, choice_in, moment_in, refuse_unknown, text_in
+from spendhub.api.queries import choice_in, moment_in, refuse_unknown, text_in
 from spendhub.money import format_usd, parse_usd
 from spendhub.tenants.snapshot import Principal
 from telemetry.bodies import CommitAnswer, CommitBody, SpanBody, SpansAnswer
 from telemetry.intake import checked_metadata, draft_of, drafts_of, usage_of
 from telemetry.models import CostSpan
+from telemetry.periods_asked import RANGE, range_in
 from telemetry.recording import Settlement, commit_reservation, record
 from telemetry.serializers import SpanSerializer, UsageAnswerSerializer
 from telemetry.usage import FILTERS, INTERVALS, Question, usage_report
 
 MAX_BULK_BYTES = 32 * 1024 * 1024
-USUAL_RANGE = timedelta(days=30)
-
-_RANGE = [
-    OpenApiParameter("from", str, description="A moment or a day; included."),
-    OpenApiParameter("to", str, description="A moment or a day; not included."),
-]
 _FILTERS = [OpenApiParameter(name, str) for name in FILTERS]
 
 
@@ -128,7 +123,7 @@ class SpansView(LeanView[Any], ListAPIView[CostSpan]):
 
     @extend_schema(
         operation_id="spans_list",
-        parameters=[*_RANGE, *_FILTERS, OpenApiParameter("request_id", str), OpenApiParameter("trace_id", str)],
+        parameters=[*RANGE, *_FILTERS, OpenApiParameter("request_id", str), OpenApiParameter("trace_id", str)],
         responses=SpanSerializer(many=True),
     )
     def get(self, request: Request, *args: Any, **kwargs: Any) -> Response:
@@ -169,7 +164,7 @@ class UsageView(APIView):
     @extend_schema(
         tags=["spans"],
         parameters=[
-            *_RANGE,
+            *RANGE,
             *_FILTERS,
             OpenApiParameter("group_by", str, enum=FILTERS),
             OpenApiParameter("interval", str, enum=list(INTERVALS), description="Cut in your account's time zone."),
@@ -180,10 +175,7 @@ class UsageView(APIView):
         """Totals between `from` and `to` (the last 30 days), by one dimension and by time where asked for."""
         query, principal = request.query_params, principal_of(request)
         refuse_unknown(query, (*FILTERS, "from", "to", "group_by", "interval"))
-        ends_at = moment_in(query, "to") or timezone.now()
-        starts_at = moment_in(query, "from") or ends_at - USUAL_RANGE
-        if starts_at >= ends_at:
-            raise InvalidQuery("from must be before to", field="from")
+        starts_at, ends_at = range_in(query, timezone.now())
         question = Question(
             tenant_id=principal.tenant_id,
             zone=principal.timezone,

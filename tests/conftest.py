@@ -21,7 +21,7 @@ import redis
 
 from spendhub.snapshots import Snapshot
 from tests.servers import Postgres, ServerDidNotStart, SpendHub, Valkey
-from tests.settings import TEST_DATABASE, TEST_DIR
+from tests.settings import TEST_DATABASE, TEST_DIR, valkey_address
 
 _started: dict[str, Postgres | Valkey] = {}
 
@@ -54,6 +54,33 @@ def pytest_unconfigure(config: pytest.Config) -> None:
     for server in _started.values():
         server.stop()
     shutil.rmtree(TEST_DIR, ignore_errors=True)
+
+
+# What a test may ask for without touching a store.
+_PURE_FIXTURES = {
+    "request", "pytestconfig", "django_test_environment", "faker_seed", "tmp_path", "tmp_path_factory", "monkeypatch", "capsys", "caplog", "settings", "subtests",
+    "fresh_snapshots", "fresh_counters", "fresh_cache", "django_db_blocker",
+}  # fmt: skip
+_STORE_MARKERS = ("django_db", "slow", "servers", "browser")
+
+
+def _is_pure(item: pytest.Item) -> bool:
+    if any(item.get_closest_marker(name) for name in _STORE_MARKERS):
+        return False
+    names = {name for name in getattr(item, "fixturenames", ("unknown",)) if not name.startswith("_")}
+    parameters = set(getattr(getattr(item, "callspec", None), "params", {}))
+    return names - parameters <= _PURE_FIXTURES
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """With SPENDHUB_TEST_STORES_ONLY only tests that touch a store are run: `make test` runs the others once, on SQLite.
+    A test that asks for a fixture of its own is taken to touch one."""
+    if not os.environ.get("SPENDHUB_TEST_STORES_ONLY"):
+        return
+    pure = [item for item in items if _is_pure(item)]
+    if pure:
+        config.hook.pytest_deselected(items=pure)
+        items[:] = [item for item in items if not _is_pure(item)]
 
 
 @pytest.fixture(scope="session")
@@ -103,11 +130,10 @@ def fresh_cache() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def valkey_server_url(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The session's Valkey; each xdist worker has a database number of its own."""
-    url = _start(Valkey, "VALKEY")
-    worker = os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")
-    return f"{url.rsplit('/', 1)[0]}/{int(worker) % 8}"
+def valkey_server_url() -> str:
+    """The session's Valkey, started; a database of this xdist worker's own."""
+    _start(Valkey, "VALKEY")
+    return valkey_address(1)
 
 
 @pytest.fixture

@@ -95,7 +95,7 @@ class Valkey:
         self.directory.mkdir(parents=True, exist_ok=True)
         log = self.directory / "valkey.log"
         command = [str(get_binary_path()), "--port", str(self.port), "--bind", "127.0.0.1"]
-        command += ["--dir", str(self.directory), "--save", "", "--maxmemory-policy", "noeviction"]
+        command += ["--dir", str(self.directory), "--save", "", "--maxmemory-policy", "noeviction", "--databases", "64"]
         command += ["--appendonly", "yes" if self._durable else "no", "--appendfsync", "everysec"]
         try:
             with log.open("ab") as output:

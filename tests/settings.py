@@ -35,12 +35,19 @@ if "SPENDHUB_TEST_DIR" not in os.environ:
     else:
         os.environ["SPENDHUB_TEST_VALKEY_URL"] = f"redis://127.0.0.1:{free_port()}/0"
 TEST_DIR = Path(os.environ["SPENDHUB_TEST_DIR"])
+
+
+def valkey_address(room: int) -> str:
+    """A database of this xdist worker's own on the session's Valkey: room 0 is the product's in this process, 1 that of
+    the fixture `valkey_url`, 2 and above are those of servers (tests/gateway/conftest.py). It has 64 of them."""
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    return f"{os.environ['SPENDHUB_TEST_VALKEY_URL'].rsplit('/', 1)[0]}/{8 * room + worker % 8}"
+
+
 os.environ["SPENDHUB_VAR_DIR"] = str(TEST_DIR / "var")
 if TEST_DATABASE == "postgres":
     os.environ["DATABASE_URL"] = os.environ["SPENDHUB_TEST_POSTGRES_URL"]
-    # Each xdist worker has a database number of its own: their tenants bear the same ids.
-    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
-    os.environ["REDIS_URL"] = f"{os.environ['SPENDHUB_TEST_VALKEY_URL'].rsplit('/', 1)[0]}/{8 + worker % 8}"
+    os.environ["REDIS_URL"] = valkey_address(0)
 else:
     os.environ["DATABASE_URL"] = f"sqlite:///{TEST_DIR / 'spendhub.sqlite3'}"
     os.environ.pop("REDIS_URL", None)

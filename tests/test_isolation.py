@@ -105,6 +105,7 @@ def bodies(route: Route, world: dict[Any, Any]) -> Iterator[dict[str, Any]]:
     }
     yield {"provider": ids["provider"], "name": "globexs-own"}
     yield {"actual_cost": "0.01"}
+    yield {"span_id": ids["costspan"], "thumbs": "down"}
     yield {"scopeType": "api_key", "scopeKey": str(world[ApiKey].prefix), "reservationId": ids["reservation"]}
 
 

@@ -32,18 +32,43 @@ VENDORS = {
     "moonshot": ("moonshot", "moonshotai", "moonshot/", ""),
     "zai": ("zai", "zai", "zai/", ""),
 }
-PROVIDERS = [
-    ("openai", "openai", "https://api.openai.com/v1", "OPENAI_API_KEY"),
-    ("anthropic", "anthropic", "https://api.anthropic.com", "ANTHROPIC_API_KEY"),
-    # Google, Groq and Bedrock also answer in OpenAI's dialect at these addresses.
-    ("google", "openai", "https://generativelanguage.googleapis.com/v1beta/openai", "GEMINI_API_KEY"),
-    ("mistral", "openai", "https://api.mistral.ai/v1", "MISTRAL_API_KEY"),
-    ("deepseek", "openai", "https://api.deepseek.com/v1", "DEEPSEEK_API_KEY"),
-    ("xai", "openai", "https://api.x.ai/v1", "XAI_API_KEY"),
-    ("groq", "openai", "https://api.groq.com/openai/v1", "GROQ_API_KEY"),
-    ("bedrock", "openai", "https://bedrock-runtime.us-east-1.amazonaws.com/openai/v1", "AWS_BEARER_TOKEN_BEDROCK"),
-    ("moonshot", "openai", "https://api.moonshot.ai/v1", "MOONSHOT_API_KEY"),
-    ("zai", "openai", "https://api.z.ai/api/paas/v4", "ZAI_API_KEY"),
+PROVIDERS: list[dict[str, Any]] = [
+    {
+        "name": "openai",
+        "dialect": "openai",
+        "base_url": "https://api.openai.com/v1",
+        "api_key_env": "OPENAI_API_KEY",
+        "has_responses": True,
+    },
+    {
+        "name": "anthropic",
+        "dialect": "anthropic",
+        "base_url": "https://api.anthropic.com",
+        "api_key_env": "ANTHROPIC_API_KEY",
+    },
+    {
+        "name": "google",
+        "dialect": "gemini",
+        "base_url": "https://generativelanguage.googleapis.com/v1beta",
+        "api_key_env": "GEMINI_API_KEY",
+    },
+    # All others answer in OpenAI's chat format at these addresses.
+    *(
+        {"name": name, "dialect": "openai", "base_url": base_url, "api_key_env": env}
+        for name, base_url, env in (
+            ("mistral", "https://api.mistral.ai/v1", "MISTRAL_API_KEY"),
+            ("deepseek", "https://api.deepseek.com/v1", "DEEPSEEK_API_KEY"),
+            ("xai", "https://api.x.ai/v1", "XAI_API_KEY"),
+            ("groq", "https://api.groq.com/openai/v1", "GROQ_API_KEY"),
+            (
+                "bedrock",
+                "https://bedrock-runtime.us-east-1.amazonaws.com/openai/v1",
+                "AWS_BEARER_TOKEN_BEDROCK",
+            ),
+            ("moonshot", "https://api.moonshot.ai/v1", "MOONSHOT_API_KEY"),
+            ("zai", "https://api.z.ai/api/paas/v4", "ZAI_API_KEY"),
+        )
+    ),
 ]
 # What a vendor's interface can do, as litellm's file says it.
 FLAGS = {
@@ -92,10 +117,7 @@ def main(path: str, today: date) -> None:
     catalog = {
         "source": "litellm 1.109.1 model_prices_and_context_window_backup.json (MIT)",
         "checked_on": today.isoformat(),
-        "providers": [
-            {"name": name, "dialect": dialect, "base_url": base_url, "api_key_env": env}
-            for name, dialect, base_url, env in PROVIDERS
-        ],
+        "providers": PROVIDERS,
         "models": [models[name] for name in sorted(models, key=lambda name: (models[name]["provider"], name))],
     }
     # One model a line: a refresh then reads well as a diff.

@@ -64,6 +64,7 @@ class UsageReader(Protocol):
     """
 
     usage: TokenUsage | None  # None until the vendor has said it; cumulative counts replace earlier ones
+    usage_so_far: TokenUsage | None  # what was said of a stream that has not ended; its input is exact
     finish_reason: str | None  # in the vendor's own word
     response_id: str | None
     is_complete: bool  # a stream has reached the end that its wire format has a sign for

@@ -1,14 +1,21 @@
-"""Which dialects calls can be executed in."""
+"""Which dialects calls can be executed in, and which bodies pass to a model untouched."""
 
 from __future__ import annotations
 
 from routing.errors import DialectNotSpoken
 from routing.snapshot import ModelFacts
-from routing.upstreams.base import Dialect
-from routing.upstreams.openai.chat import OpenAIDialect
-from routing.upstreams.sandbox.chat import SandboxDialect
+from routing.upstreams.anthropic.dialect import AnthropicDialect
+from routing.upstreams.base import RESPONSES, Dialect, Wire
+from routing.upstreams.gemini.dialect import GeminiDialect
+from routing.upstreams.openai.dialect import OpenAIDialect
+from routing.upstreams.sandbox.dialect import SandboxDialect
 
-DIALECTS: dict[str, Dialect] = {"openai": OpenAIDialect(), "sandbox": SandboxDialect()}
+DIALECTS: dict[str, Dialect] = {
+    "openai": OpenAIDialect(),
+    "anthropic": AnthropicDialect(),
+    "gemini": GeminiDialect(),
+    "sandbox": SandboxDialect(),
+}
 
 
 def dialect_of(model: ModelFacts) -> Dialect:
@@ -20,3 +27,9 @@ def dialect_of(model: ModelFacts) -> Dialect:
             provider=model.provider.name,
         )
     return dialect
+
+
+def passes_untouched(model: ModelFacts, wire: Wire) -> bool:
+    """Whether a client's body in `wire` format can be sent to the model as it is."""
+    # Most compatible vendors speak chat completions alone.
+    return wire in dialect_of(model).wires and (wire != RESPONSES or model.provider.has_responses)

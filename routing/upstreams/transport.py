@@ -15,7 +15,7 @@ from httpx_aiohttp import AiohttpTransport
 
 from routing.errors import UpstreamError, UpstreamTimeout
 from routing.upstreams.base import UpstreamRequest, UpstreamResponse
-from routing.upstreams.sandbox.chat import SANDBOX_SCHEME
+from routing.upstreams.sandbox.dialect import SANDBOX_SCHEME
 from routing.upstreams.sandbox.responder import respond
 
 # A line of log per call would cost more CPU than sending it; the span says the same.

@@ -42,6 +42,11 @@ def for_analysts(request: HttpRequest) -> bool:
     return _is_at_least(request, Rank.ANALYST)
 
 
+def for_admins(request: HttpRequest) -> bool:
+    """Whether the page is for whoever asks: admins and above."""
+    return _is_at_least(request, Rank.ADMIN)
+
+
 def for_operators(request: HttpRequest) -> bool:
     """Whether the page is for whoever asks: operators of the installation."""
     return _is_at_least(request, Rank.OPERATOR)

@@ -59,6 +59,7 @@ UNFOLD: dict[str, Any] = {
                 "items": [
                     _item("Overview", "dashboard", "index"),
                     _item("Budgets", "savings", "budgets_budget_changelist"),
+                    _item("Brakes", "speed", "telemetry_brake_changelist"),
                     _item("Spend", "receipt_long", "telemetry_costspan_changelist"),
                 ]
             },
@@ -68,6 +69,8 @@ UNFOLD: dict[str, Any] = {
                 "items": [
                     _item("Decisions", "gavel", "budgets_decision_changelist"),
                     _item("Budget events", "notifications", "budgets_budgetevent_changelist"),
+                    _item("Brake stops", "front_hand", "telemetry_brakestop_changelist"),
+                    _item("Feedback", "thumbs_up_down", "telemetry_feedback_changelist"),
                     _item("Changes", "history", "tenants_change_changelist", "for_analysts"),
                 ],
             },
@@ -76,8 +79,12 @@ UNFOLD: dict[str, Any] = {
                 "separator": True,
                 "items": [
                     _item("Models", "smart_toy", "routing_model_changelist"),
+                    _item("Routes", "alt_route", "routing_route_changelist"),
                     _item("Prices", "sell", "routing_price_changelist"),
+                    _item("Kept answers", "history_toggle_off", "telemetry_responsecacherule_changelist"),
                     _item("Providers", "cloud", "routing_provider_changelist"),
+                    _item("Vendor keys", "vpn_key", "routing_credential_changelist", "for_admins"),
+                    _item("Vendor health", "monitor_heart", "routing_vendor_health"),
                 ],
             },
             {

@@ -1,6 +1,6 @@
 """The data plane's door: /v1/* for unchanged SDKs. Plain ASGI, because every layer here is paid per call.
 
-It touches no ORM: keys, models, prices and budgets are read from in-process snapshots.
+It touches no ORM: keys, models, prices, routes and budgets are read from in-process snapshots.
 """
 
 from __future__ import annotations
@@ -15,19 +15,39 @@ import msgspec
 from routing.upstreams.transport import HttpTransport, Transport
 from spendhub.api.errors import Broken, NoSuchRoute, WrongMethod
 from spendhub.errors import Forbidden, SpendHubError
+from spendhub.gateway.anthropic.count_tokens import count_tokens_answer
+from spendhub.gateway.anthropic.messages import MESSAGES_DIALECT
+from spendhub.gateway.anthropic.models import list_models as list_anthropic_models
+from spendhub.gateway.anthropic.models import one_model as one_anthropic_model
+from spendhub.gateway.calls import answer_call
+from spendhub.gateway.dialect import ClientDialect
 from spendhub.gateway.exchange import ClientLeft, Exchange, Receive, Send
-from spendhub.gateway.openai.completions import complete_chat
-from spendhub.gateway.openai.errors import error_answer, error_event
+from spendhub.gateway.openai.chat import CHAT_DIALECT
+from spendhub.gateway.openai.embeddings import EMBEDDINGS_DIALECT
 from spendhub.gateway.openai.models import list_models, one_model
+from spendhub.gateway.openai.responses import RESPONSES_DIALECT
+from spendhub.gateway.recipe_router import list_routable, route_prompt, tell_recipe_error
+from spendhub.gateway.what_is_left import what_is_left
 from spendhub.tenants.identification import client_address, identify, presented_key
 from spendhub.tenants.snapshot import Principal
 
 logger = logging.getLogger(__name__)
 
-Route = Callable[[Exchange, Principal, Transport], Awaitable[None]]
+_Look = Callable[[Exchange, Principal], Awaitable[dict[str, Any]]]
 
-_encoder = msgspec.json.Encoder()
+_encoder = msgspec.json.Encoder(enc_hook=str)
+_JSON = (b"content-type", b"application/json")
 _MODEL_PREFIX = "/v1/models/"
+# Outside /v1, but a call like the others: the door sends it here (spendhub/asgi.py).
+RECIPE_ROUTER = "/api/router"
+
+# Each route that makes a call, and the dialect it is asked and answered in.
+CALLS: dict[str, ClientDialect] = {
+    "/v1/chat/completions": CHAT_DIALECT,
+    "/v1/responses": RESPONSES_DIALECT,
+    "/v1/embeddings": EMBEDDINGS_DIALECT,
+    "/v1/messages": MESSAGES_DIALECT,
+}
 
 
 class Gateway:
@@ -44,10 +64,14 @@ class Gateway:
 
     async def _serve(self, exchange: Exchange) -> None:
         try:
-            method, route = _route(exchange.path)
-            if exchange.method != method:
-                raise WrongMethod(f"{exchange.path} takes {method}, not {exchange.method[:20]}", allow=method)
-            await route(exchange, _identify(exchange), self._transport)
+            dialect = CALLS.get(exchange.path)
+            if dialect is not None:
+                _expect(exchange, "POST")
+                await answer_call(exchange, _identify(exchange), dialect, self._transport)
+            elif exchange.path == RECIPE_ROUTER:
+                await self._serve_recipe(exchange)
+            else:
+                await _answer_a_look(exchange)
         except ClientLeft:
             pass
         except SpendHubError as error:
@@ -55,6 +79,15 @@ class Gateway:
         except Exception:
             logger.exception("a call failed on our side")
             await _tell(exchange, Broken("something is broken on our side; it has been logged"))
+
+    async def _serve_recipe(self, exchange: Exchange) -> None:
+        if exchange.method not in ("GET", "POST"):
+            raise WrongMethod(f"{RECIPE_ROUTER} takes GET and POST, not {exchange.method[:20]}", allow="GET, POST")
+        principal = _identify(exchange)
+        if exchange.method == "GET":
+            await _answer_json(exchange, list_routable(principal))
+        else:
+            await route_prompt(exchange, principal, self._transport)
 
     async def _live(self, receive: Receive, send: Send) -> None:
         while True:
@@ -67,13 +100,26 @@ class Gateway:
                 return
 
 
-def _route(path: str) -> tuple[str, Route]:
-    route = _ROUTES.get(path)
-    if route is None and path.startswith(_MODEL_PREFIX):
-        route = ("GET", _show_model)
-    if route is None:
+async def _answer_a_look(exchange: Exchange) -> None:
+    """What is no call: it asks no vendor and costs nothing."""
+    path = exchange.path
+    if path == "/v1/messages/count_tokens":
+        _expect(exchange, "POST")
+        _identify(exchange)
+        await _answer_json(exchange, count_tokens_answer(await exchange.read_body()))
+        return
+    look = _LOOKS.get(path)
+    if look is None and path.startswith(_MODEL_PREFIX):
+        look = _show_model
+    if look is None:
         raise NoSuchRoute(f"nothing answers at {path[:200]}")
-    return route
+    _expect(exchange, "GET")
+    await _answer_json(exchange, await look(exchange, _identify(exchange)))
+
+
+def _expect(exchange: Exchange, method: str) -> None:
+    if exchange.method != method:
+        raise WrongMethod(f"{exchange.path[:200]} takes {method}, not {exchange.method[:20]}", allow=method)
 
 
 def _identify(exchange: Exchange) -> Principal:
@@ -85,32 +131,40 @@ def _identify(exchange: Exchange) -> Principal:
     return principal
 
 
+def _is_anthropics(exchange: Exchange) -> bool:
+    """Whether the client is an SDK of Anthropic's: those always say which version of the API they speak."""
+    return exchange.path.startswith("/v1/messages") or b"anthropic-version" in exchange.headers
+
+
 async def _tell(exchange: Exchange, error: SpendHubError) -> None:
+    if exchange.path == RECIPE_ROUTER:
+        await exchange.answer(*tell_recipe_error(error))
+        return
+    dialect = CALLS.get(exchange.path) or (MESSAGES_DIALECT if _is_anthropics(exchange) else CHAT_DIALECT)
     if exchange.has_begun:
         # Its status is gone already: the last thing such a stream can carry is the error.
-        await exchange.end(error_event(error))
+        await exchange.end(dialect.error_event(error))
         return
-    status, body, headers = error_answer(error)
+    status, body, headers = dialect.error_answer(error)
     if isinstance(error, WrongMethod):
         headers.append((b"allow", str(error.details["allow"]).encode()))
     await exchange.answer(status, body, headers)
 
 
-async def _show_models(exchange: Exchange, principal: Principal, transport: Transport) -> None:
-    await _answer_json(exchange, list_models(principal.tenant_id))
+async def _show_models(exchange: Exchange, principal: Principal) -> dict[str, Any]:
+    return list_anthropic_models(principal.tenant_id) if _is_anthropics(exchange) else list_models(principal.tenant_id)
 
 
-async def _show_model(exchange: Exchange, principal: Principal, transport: Transport) -> None:
-    await _answer_json(exchange, one_model(principal.tenant_id, exchange.path.removeprefix(_MODEL_PREFIX)))
+async def _show_model(exchange: Exchange, principal: Principal) -> dict[str, Any]:
+    name = exchange.path.removeprefix(_MODEL_PREFIX)
+    show = one_anthropic_model if _is_anthropics(exchange) else one_model
+    return show(principal.tenant_id, name)
 
 
 async def _answer_json(exchange: Exchange, value: dict[str, Any]) -> None:
-    await exchange.answer(200, _encoder.encode(value), [(b"content-type", b"application/json")])
+    await exchange.answer(200, _encoder.encode(value), [_JSON])
 
 
-_ROUTES: dict[str, tuple[str, Route]] = {
-    "/v1/chat/completions": ("POST", complete_chat),
-    "/v1/models": ("GET", _show_models),
-}
+_LOOKS: dict[str, _Look] = {"/v1/models": _show_models, "/v1/budget": what_is_left}
 
 application = Gateway()

@@ -1,206 +1,232 @@
-"""A gateway call's journey: candidates -> estimate -> reserve -> vendor -> span on disk -> settle.
+"""A gateway call's journey: plan -> hold -> vendor -> span on disk -> settle -> answer.
 
-Whatever happens on the way, a call that was reserved is settled exactly once:
-
-- the vendor refused, or gave no answer at all: a span with status `error` and cost 0, the hold ends;
-- the vendor said 200: what it reported is billed; where it broke off or never reported, what
-  went in and what came out as far as we saw it, counted by us and marked as estimated;
-- the client left a stream: the vendor's connection is closed, and what it had produced is billed;
-- this process was told to stop before the vendor had said anything: booked at the estimate, `interrupted`.
-
-Should the process die instead, the worker finds the hold and books it (telemetry.interrupted).
+The same for every client dialect: `answer_call` reads the request, makes the plan, lets attempts.py find a
+candidate whose answer begins, and hands that on, whole or piece by piece. Whatever happens on the
+way, a call whose money was held is settled exactly once (open_call.py).
 """
 
 from __future__ import annotations
 
 import asyncio
-import logging
-import time
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any
 
-from django.conf import settings
-
-from budgets.calls import Call
-from budgets.counters.drive import drive_async
-from budgets.reservations import HeldCall, reserve
-from routing.candidates import Candidate, find_candidates
-from routing.errors import ModelNotAvailable, UpstreamRefused
-from routing.execution import credential_of
-from routing.pricing import TokenUsage, estimate_nano_usd, price_usage
+from routing.errors import UpstreamError
+from routing.execution import Execution
+from routing.plans import Plan, Wanted, make_plan, weighs_budgets
 from routing.snapshot import CATALOG, ModelFacts
-from routing.tokens import count_chat_tokens, estimate_input_tokens
-from routing.upstreams.base import UsageReader
-from routing.upstreams.registry import dialect_of
-from spendhub.errors import SpendHubError, Unavailable
-from spendhub.gateway.openai.chat import ChatRequest
+from routing.tokens import estimate_input_tokens
+from routing.upstreams.transport import Transport
+from spendhub.errors import SpendHubError
+from spendhub.gateway.answer_headers import money_headers, money_object
+from spendhub.gateway.attempts import Attempts, Begun, CallFailed
+from spendhub.gateway.attribution import attribute
+from spendhub.gateway.brake import apply_brakes
+from spendhub.gateway.declared import Demands, demands_of
+from spendhub.gateway.dialect import Burst, CallRequest, ClientDialect, StreamOut
+from spendhub.gateway.exchange import ClientLeft, Exchange, Headers
+from spendhub.gateway.growth import Growth, OutOfMoney
+from spendhub.gateway.holding import need_of
+from spendhub.gateway.open_call import OpenCall, Origin
+from spendhub.gateway.response_cache import Caching, answer_from_cache, caching_of
+from spendhub.gateway.what_is_left import share_left
 from spendhub.ids import new_id
 from spendhub.tenants.attribution import Attribution
 from spendhub.tenants.snapshot import Principal
-from telemetry.drafts import SpanDraft
-from telemetry.interrupted import payload_for
-from telemetry.recording import settle_call
 
-logger = logging.getLogger(__name__)
-
-RETRY_PAUSE_SECONDS = 5.0
-
-_settling: set[asyncio.Task[None]] = set()
-
-
-class OpenCall:
-    """A call whose money is held. `cost_nano_usd` and `usage` are set once it is settled."""
-
-    def __init__(self, request: ChatRequest, candidate: Candidate, held: HeldCall, request_id: str) -> None:
-        self.request = request
-        self.model = candidate.model
-        self.decision = held.decision
-        self.request_id = request_id
-        self.cost_nano_usd = 0
-        self.usage = TokenUsage()
-        self.is_estimated = candidate.quote.is_estimated
-        self.first_token_ms: int | None = None
-        self.client_request_id: str | None = None
-        self._quote = candidate.quote
-        self._held = held
-        self._began = time.monotonic()
-
-    def note_first_token(self) -> None:
-        """Remembers when the answer began."""
-        if self.first_token_ms is None:
-            self.first_token_ms = self._elapsed_ms()
-
-    async def settle(self, reader: UsageReader, *, status: str = "ok", error_code: str = "") -> None:
-        """Books what the vendor reported, or what we have seen of it; on disk when this returns."""
-        usage = reader.usage
-        if usage is None:
-            # Counted as the sandbox counts: nearer to what vendors bill than the upper bound that was held.
-            usage = TokenUsage(input_tokens=count_chat_tokens(self.request.body), output_tokens=_seen_output(reader))
-            self.is_estimated = True
-        priced = price_usage(usage, self._quote.price)
-        self.usage, self.cost_nano_usd = usage, priced.total_nano_usd
-        await self._book(status, error_code, priced.by_kind(), reader)
-
-    async def settle_unanswered(self, error: BaseException) -> None:
-        """Books a call to which the vendor gave no answer: cost 0, so that error rates can be seen.
-
-        When we were cancelled while the vendor was being asked, nobody knows: it is booked at the estimate.
-        """
-        if isinstance(error, Exception):
-            code = getattr(error, "code", "defect")
-            if isinstance(error, UpstreamRefused):
-                code = f"upstream_{error.status}"
-            await self._book("error", code, {}, None)
-        else:
-            self.cost_nano_usd, self.is_estimated = self._held.call.estimated_nano_usd, True
-            await asyncio.shield(self._book("interrupted", "cancelled", {}, None))
-
-    async def _book(self, status: str, error_code: str, breakdown: dict[str, int], reader: UsageReader | None) -> None:
-        draft = self._draft(status, error_code, breakdown, reader)
-        try:
-            await drive_async(settle_call(self._held, draft, datetime.now(UTC)))
-        except Unavailable:
-            # The vendor has answered, so this must not be lost: its hold stays until the ledger takes it.
-            _keep_settling(self._held, draft)
-            raise
-
-    def _draft(self, status: str, error_code: str, breakdown: dict[str, int], reader: UsageReader | None) -> SpanDraft:
-        call = self._held.call
-        metadata: dict[str, Any] = {"stream": self.request.is_stream}
-        if reader is not None:
-            if reader.finish_reason:
-                metadata["finish_reason"] = reader.finish_reason[:40]
-            if reader.response_id:
-                metadata["response_id"] = str(reader.response_id)[:200]
-        if self.client_request_id:
-            metadata["client_request_id"] = self.client_request_id
-        return SpanDraft(
-            request_id=self.request_id,
-            occurred_at=call.now,
-            source="gateway",
-            cost_nano_usd=self.cost_nano_usd,
-            attribution=call.attribution,
-            api_key=call.api_key,
-            provider=call.provider,
-            model=call.model,
-            requested_model=self.request.model[:120],
-            usage=self.usage,
-            breakdown=breakdown,
-            is_estimated=self.is_estimated,
-            status=status,
-            error_code=error_code[:60],
-            duration_ms=self._elapsed_ms(),
-            first_token_ms=self.first_token_ms,
-            reserved_nano_usd=call.estimated_nano_usd,
-            metadata=metadata,
-        )
-
-    def _elapsed_ms(self) -> int:
-        return int((time.monotonic() - self._began) * 1000)
+_JSON = (b"content-type", b"application/json")
+_EVENTS = ((b"content-type", b"text/event-stream; charset=utf-8"), (b"cache-control", b"no-cache"))
+MAX_CLIENT_REQUEST_ID = 200
+# What a client says to a vendor in headers, passed on with a body that passes untouched.
+PASSED_HEADERS = (b"anthropic-beta", b"anthropic-version", b"openai-beta")
+# A vendor closes its stream right after its last event; only then can its connection be used again.
+CLOSING_SECONDS = 1.0
 
 
-async def open_call(principal: Principal, request: ChatRequest, attribution: Attribution, now: datetime) -> OpenCall:
-    """Finds the model, estimates the most the call can cost, and holds that in every budget it falls under.
-
-    Raises UnknownModel, ModelNotAvailable, UnpricedModel, DialectNotSpoken or CredentialMissing, and
-    BudgetExceeded; then nothing is held.
-    """
-    tenant = principal.tenant
-    candidate = find_candidates(
-        CATALOG.current(), tenant.id, request.model, now, unpriced_models=tenant.unpriced_models
-    )[0]
-    model = candidate.model
-    if model.kind != "chat":
-        raise ModelNotAvailable(request.model, f"it is a model for {model.kind}, not for chat")
-    dialect_of(model)
-    credential_of(model)
-    tokens_in, tokens_out = estimate_input_tokens(request.body), _most_output(request, model)
-    call = Call(
-        tenant_id=tenant.id,
-        now=now,
-        estimated_nano_usd=estimate_nano_usd(candidate.quote.price, tokens_in, tokens_out),
-        attribution=attribution,
-        api_key=principal.key_prefix,
-        provider=model.provider.name,
-        model=model.name,
-        model_names=frozenset((request.model, model.name)),
-        tools=request.tools,
-        input_tokens=tokens_in,
-        max_output_tokens=tokens_out,
-    )
-    hold_id = new_id()
-    request_id = str(hold_id)
-    payload = payload_for(call, request_id, request.model[:120])
-    held = await drive_async(reserve(call, hold_id=hold_id, payload=payload))
-    return OpenCall(request, candidate, held, request_id)
-
-
-def _seen_output(reader: UsageReader) -> int:
+async def answer_call(exchange: Exchange, principal: Principal, dialect: ClientDialect, transport: Transport) -> None:
+    """Answers one call. What it raises before a vendor was asked is for the door to tell."""
+    request = dialect.parse(await exchange.read_body())
+    attribution = attribute(exchange, request.user, request.metadata, principal.attribution)
+    demands = demands_of(exchange, request.body)
+    caching = caching_of(exchange, principal, request, attribution, demands.of_model)
+    if caching is not None and (kept := await caching.find(principal.tenant_id)) is not None:
+        await answer_from_cache(exchange, principal, request, attribution, kept)
+        return
+    notices = await apply_brakes(principal, request, attribution)
+    input_tokens = estimate_input_tokens(request.body)
+    plan = await plan_call(principal, request, dialect, attribution, demands, input_tokens)
+    origin = new_origin(exchange, principal, attribution, demands, notices)
     try:
-        return reader.produced_tokens()
-    except (AttributeError, TypeError):
-        return 0  # an answer of no known shape: there is nothing in it to count
+        begun = await Attempts(origin, request, plan, dialect, transport, input_tokens).begin()
+    except CallFailed as failed:
+        await _answer_error(exchange, dialect, failed.call, failed.error)
+        return
+    if request.is_stream:
+        await _answer_as_it_comes(exchange, dialect, begun)
+    else:
+        await _answer_at_once(exchange, dialect, begun, caching)
 
 
-def _most_output(request: ChatRequest, model: ModelFacts) -> int:
-    """The client's own limit, else what is assumed for those who set none; never more than the model can say."""
-    limit = request.max_output_tokens
-    if limit is None:
-        limit = settings.DEFAULT_OUTPUT_TOKENS * request.choices
-    return limit if model.max_output_tokens is None else min(limit, model.max_output_tokens * request.choices)
+def new_origin(
+    exchange: Exchange, principal: Principal, attribution: Attribution, demands: Demands, notices: Headers
+) -> Origin:
+    """What all attempts at one request share."""
+    passed = {
+        name.decode(): exchange.headers[name].decode("latin-1") for name in PASSED_HEADERS if name in exchange.headers
+    }
+    return Origin(
+        principal, attribution, str(new_id()), demands.wait_seconds, _client_request_id(exchange), passed, notices
+    )
 
 
-def _keep_settling(held: HeldCall, draft: SpanDraft) -> None:
-    async def settle_later() -> None:
-        while True:
-            await asyncio.sleep(RETRY_PAUSE_SECONDS)
-            try:
-                await drive_async(settle_call(held, draft, datetime.now(UTC)))
-            except SpendHubError as error:
-                logger.error("call %s is still not booked: %s", draft.request_id, error)
-            else:
-                return
+async def plan_call(
+    principal: Principal,
+    request: CallRequest,
+    dialect: ClientDialect,
+    attribution: Attribution,
+    demands: Demands,
+    input_tokens: int,
+) -> Plan:
+    """Which models are tried for the request. Raises what `make_plan` raises."""
+    tenant = principal.tenant
 
-    task = asyncio.ensure_future(settle_later())
-    _settling.add(task)  # the loop itself keeps only weak references
-    task.add_done_callback(_settling.discard)
+    def output_of(model: ModelFacts) -> int:
+        return need_of(request, model, input_tokens, tenant.id, attribution.feature).output_tokens
+
+    wanted = Wanted(
+        tenant_id=tenant.id,
+        name=request.model,
+        now=datetime.now(UTC),
+        unpriced_models=tenant.unpriced_models,
+        kind=request.kind,
+        wire=request.wire,
+        input_tokens=input_tokens,
+        max_output_tokens=request.max_output_tokens,
+        attribution=attribution,
+        declared=demands.of_model,
+        needs=lambda: dialect.needs(request),
+        text=lambda: dialect.text(request),
+        choices=request.choices,
+        expected_output_of=output_of,
+    )
+    catalog = CATALOG.current()
+    if weighs_budgets(catalog, wanted):
+        wanted = replace(wanted, budget_share_left=await share_left(principal, attribution))
+    return make_plan(catalog, wanted)
+
+
+async def _answer_at_once(exchange: Exchange, dialect: ClientDialect, begun: Begun, caching: Caching | None) -> None:
+    call, execution = begun.call, begun.execution
+    try:
+        body = await execution.read()
+        if execution.is_translated:
+            body = dialect.whole(execution.reader.reply(), begun.request, call.model.name)
+    except asyncio.CancelledError:
+        await asyncio.shield(call.settle(execution.reader, status="aborted"))
+        raise
+    except Exception as error:
+        await call.settle(execution.reader, status="error", error_code=getattr(error, "code", "defect"))
+        if not isinstance(error, UpstreamError):
+            raise
+        await _answer_error(exchange, dialect, call, error)
+        return
+    # A client that has left by now gets nothing, but the vendor has done its work: it counts all the same.
+    await call.settle(execution.reader)
+    if caching is not None:
+        await caching.keep(call, body, execution.reader.finish_reason)
+    await exchange.answer(200, body, [_JSON, *_headers(call, execution)])
+
+
+async def _answer_as_it_comes(exchange: Exchange, dialect: ClientDialect, begun: Begun) -> None:
+    call, execution = begun.call, begun.execution
+    reader = execution.reader
+    if execution.is_translated:
+        out = dialect.writing(begun.request, reader, call.model.name)
+    else:
+        out = dialect.passing(begun.request)
+    try:
+        await _pump_until_left(exchange, call, execution, out)
+        if not out.is_done and reader.usage is None:
+            raise UpstreamError(f"{call.model.provider.name} ended its stream in the middle")
+    except (UpstreamError, OutOfMoney) as error:
+        await call.settle(reader, status="error", error_code=error.code)
+        await exchange.end(dialect.error_event(error))
+    except ClientLeft:
+        # What was produced until then is billed, delivered or not.
+        await call.settle(reader, status="aborted")
+    except asyncio.CancelledError:
+        await asyncio.shield(call.settle(reader, status="aborted"))
+        raise
+    except Exception:
+        await call.settle(reader, status="error", error_code="defect")
+        raise
+    else:
+        await call.settle(reader)
+        money = money_object(call.decision, call.model.name, call.cost_nano_usd, is_estimated=call.is_estimated)
+        await exchange.end(out.last_events(call.usage, money, call.model.name, reader.response_id))
+
+
+async def _pump_until_left(exchange: Exchange, call: OpenCall, execution: Execution, out: StreamOut) -> None:
+    """Hands the stream on to its end. Raises ClientLeft once nobody reads it any more; the vendor is then
+    left at once, not at its next event."""
+    pump = asyncio.ensure_future(_pump(exchange, call, execution, out))
+    leaving = asyncio.ensure_future(exchange.client_left())
+    try:
+        await asyncio.wait((pump, leaving), return_when=asyncio.FIRST_COMPLETED)
+        if pump.done():
+            return pump.result()
+    finally:
+        leaving.cancel()
+        if not pump.done():
+            pump.cancel()
+            await asyncio.wait((pump,))
+    raise ClientLeft
+
+
+async def _pump(exchange: Exchange, call: OpenCall, execution: Execution, out: StreamOut) -> None:
+    growth = Growth(call)
+    async with aclosing(execution.bursts()) as bursts:
+        await exchange.begin([*_EVENTS, *_headers(call, execution, is_stream=True)])
+        async for burst in bursts:
+            call.note_first_token()
+            if growth.is_due(len(burst)):
+                await growth.hold_more()
+            piece = out.pass_on(burst)
+            if piece:
+                await exchange.write(piece)
+            if out.is_done:
+                await _read_to_the_end(bursts)
+
+
+async def _read_to_the_end(bursts: AsyncIterator[Burst]) -> None:
+    try:
+        async with asyncio.timeout(CLOSING_SECONDS):
+            async for _ in bursts:
+                pass
+    except (TimeoutError, UpstreamError):
+        pass  # everything that counts was there before the stream's own end
+
+
+async def _answer_error(exchange: Exchange, dialect: ClientDialect, call: OpenCall, error: SpendHubError) -> None:
+    status, body, headers = dialect.error_answer(error)
+    await exchange.answer(status, body, [*headers, *_headers(call, None)])
+
+
+def _client_request_id(exchange: Exchange) -> str | None:
+    given = exchange.header(b"x-spendhub-request-id")
+    return given[:MAX_CLIENT_REQUEST_ID].replace("\x00", "") if given else None
+
+
+def _headers(call: OpenCall, execution: Execution | None, *, is_stream: bool = False) -> Headers:
+    cost = None if is_stream else call.cost_nano_usd
+    headers = money_headers(call.decision, call.model.name, call.request_id, cost)
+    headers += call.notices
+    if call.clamp_to is not None:
+        headers.append((b"x-spendhub-clamped", str(call.clamp_to).encode()))
+    vendors_id = execution.response.headers.get("x-request-id") if execution is not None else None
+    if vendors_id:
+        # OpenAI's SDKs show it as `_request_id`; a vendor's support asks for it.
+        headers.append((b"x-request-id", vendors_id.encode("latin-1", "replace")))
+    return headers

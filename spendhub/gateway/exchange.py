@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
+from urllib.parse import parse_qsl
 
 from spendhub.api.errors import BodyTooLarge
 from spendhub.errors import Invalid
@@ -26,7 +27,7 @@ class ClientLeft(Exception):
 class Exchange:
     """One request on its way to one answer. `headers` has lower-case names; the last of a name wins."""
 
-    __slots__ = ("_receive", "_send", "client", "has_begun", "headers", "method", "path")
+    __slots__ = ("_query", "_receive", "_send", "client", "has_begun", "headers", "method", "path")
 
     def __init__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
         self.method: str = scope["method"]
@@ -34,8 +35,14 @@ class Exchange:
         self.headers: dict[bytes, bytes] = dict(scope["headers"])
         self.client: str | None = (scope.get("client") or (None,))[0]
         self.has_begun = False
+        self._query: bytes = scope.get("query_string", b"")
         self._receive = receive
         self._send = send
+
+    @property
+    def query(self) -> dict[str, str]:
+        """The query's parameters, the last of a name wins."""
+        return dict(parse_qsl(self._query.decode("latin-1"), keep_blank_values=True))
 
     def header(self, name: bytes) -> str | None:
         """A header as text, None when it is absent. Raises Invalid for one that is no UTF-8."""

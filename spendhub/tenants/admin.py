@@ -16,6 +16,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString
 from unfold.admin import ModelAdmin
 from unfold.contrib.filters.admin import ChoicesDropdownFilter, RangeDateTimeFilter
 from unfold.decorators import action, display
@@ -357,7 +358,7 @@ class ChangeAdmin(ReadOnlyAdmin):
         if change.action in ("create", "issue"):
             names = [name for name in names if change.after.get(name) not in (None, "", [], {}, False)]
         return format_html_join(
-            format_html("<br>"),
+            SafeString("<br>"),
             "<span class='sh-muted'>{}:</span> {}{}",
             (
                 (

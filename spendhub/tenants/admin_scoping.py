@@ -29,7 +29,7 @@ from spendhub.tenants.seats import Rank, actor_of, seat_of
 
 # Beyond this many rows a list says "10,000+": counting millions for a page number helps nobody.
 MAX_COUNTED_ROWS = 10_000
-_NEVER_RECORDED = {"secret_sha256", "edited_fields", "id", "created_at"}
+_NEVER_RECORDED = {"secret_sha256", "sealed", "edited_fields", "id", "created_at"}
 
 
 class CappedPaginator(Paginator):
@@ -144,7 +144,7 @@ class ScopedAdmin(ModelAdmin):
         return super().formfield_for_foreignkey(db_field, request, **kwargs)
 
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
-        if lookup.startswith(("secret", "tenant__")):
+        if lookup.startswith(("secret", "sealed", "tenant__")):
             return False
         return super().lookup_allowed(lookup, value, request)
 

@@ -12,7 +12,8 @@ from playwright.sync_api import Browser, Page, sync_playwright
 from tests.browser_present import find_chromium
 from tests.servers import SpendHub
 
-pytestmark = [pytest.mark.browser, pytest.mark.slow]
+# The server has a SQLite database of its own.
+pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.sqlite_only]
 
 PASSWORD = "look-around-42"
 FLAGS = [
@@ -75,7 +76,7 @@ def sidebar(page: Page) -> list[str]:
     return list(dict.fromkeys(links))
 
 
-@pytest.mark.parametrize(("username", "page_count"), [("demo-maya", 12), ("demo-tomas", 9)])
+@pytest.mark.parametrize(("username", "page_count"), [("demo-maya", 20), ("demo-tomas", 16)])
 def test_every_page_opens_without_an_error_or_a_foreign_host(
     server: SpendHub, chromium: Browser, username: str, page_count: int
 ) -> None:

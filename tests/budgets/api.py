@@ -45,7 +45,7 @@ def post(client: APIClient, path: str, body: Any = None, status: int = 200, **he
     return told
 
 
-def get(client: APIClient, path: str, status: int = 200, **query: Any) -> dict[str, Any]:
+def get(client: APIClient, path: str, status: int = 200, /, **query: Any) -> dict[str, Any]:
     """GETs below /api/ and answers the body; the status must be as said."""
     response = client.get(f"/api/{path}", query)
     assert response.status_code == status, (response.status_code, response.content)

@@ -1,284 +1,158 @@
-"""A vendor for tests: a real HTTP server that speaks OpenAI's chat completions, faults on demand.
+"""A vendor for tests that speaks OpenAI's chat completions, responses and embeddings; see vendor.py for its faults.
 
 In the test's process: `with FakeOpenAI() as upstream: upstream.base_url`. On its own:
 `python -m tests.fakes.openai_upstream --port 9000`, its base URL then is http://127.0.0.1:9000/v1.
-
-A fault is asked for by text in the last message, `[fault:NAME]`, or by a model called `fault-NAME`: a status
-(`500`, `401`, `429` with Retry-After), `slow` (2 s before the answer; `slow=0.3`), `slow-stream`, `hang`,
-`reset` (mid-stream), `stall` (mid-stream), `reset-at-once`, `split-utf8` (every byte its own chunk), `crlf`, `malformed-sse`, `not-json`, `html`, `no-usage`,
-`impossible-usage`, `usage-every-chunk`, `cut` (ends without [DONE]). `[say:words]` sets the answer's text; `[in:N]`,
-`[cached:N]`, `[written:N]`, `[reasoning:N]` and `[out:N]` its counts.
-
-`GET /_served` tells what was served, to be compared with the ledger: {"calls", "completed", "prompt_tokens",
-"completion_tokens", "requests": [...]}; `POST /_reset` forgets it.
 """
 
 from __future__ import annotations
 
-import argparse
-import asyncio
 import json
-import re
-import threading
 import time
 import uuid
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
-from http import HTTPStatus
+from itertools import takewhile
 from typing import Any
 
-WORDS_OF_ANSWER = "Grüße aus dem Süden: naïve café, 東京 and 🚀 costs counted to the last token."
-KEPT_REQUESTS = 200
+from tests.fakes.vendor import (
+    WORDS_OF_ANSWER,
+    Answer,
+    FakeVendor,
+    bits_of,
+    pieces_of,
+    plan,
+    run,
+    sse,
+    text_in,
+    words_in,
+)
+
+__all__ = ["WORDS_OF_ANSWER", "FakeOpenAI"]
+CHAT, RESPONSES, EMBEDDINGS = "/v1/chat/completions", "/v1/responses", "/v1/embeddings"
 
 
-@dataclass
-class Served:
-    """What the fake vendor would bill."""
+class FakeOpenAI(FakeVendor):
+    """As OpenAI."""
 
-    calls: int = 0
-    completed: int = 0
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
-    requests: list[dict[str, Any]] = field(default_factory=list)
+    base_path = "/v1"
 
-    def as_json(self) -> dict[str, Any]:
-        """All of it."""
-        return dict(vars(self))
+    def serves(self, method: str, path: str) -> bool:
+        return method == "POST" and path in (CHAT, RESPONSES, EMBEDDINGS)
 
+    def other(self, method: str, path: str) -> dict[str, Any] | None:
+        return {"object": "list", "data": []} if path == "/v1/models" else None
 
-@dataclass
-class Answer:
-    """One planned answer."""
+    def plan(self, path: str, body: Mapping[str, Any]) -> Answer:
+        if path == EMBEDDINGS:
+            texts = _inputs(body)
+            planned = plan(" ".join(texts), model=str(body.get("model")), tool=None, words=sum(map(words_in, texts)))
+            planned.completion, planned.text = 0, ""
+            return planned
+        items = body["messages"] if path == CHAT else _items(body)
+        last = items[-1]
+        results = [_result(item) for item in takewhile(_is_result, reversed(items))]
+        tools = body.get("tools") or []
+        is_asked = last.get("role") == "user" and body.get("tool_choice") != "none"
+        tool = (tools[0].get("function") or tools[0])["name"] if tools and is_asked else None
+        words = sum(4 + words_in(item.get("content")) for item in items) + 3
+        asked, result = text_in(last.get("content")), " ".join(reversed(results))
+        return plan(asked, model=str(body.get("model")), tool=tool, words=words, result=result)
 
-    text: str
-    tool_calls: list[dict[str, Any]]
-    usage: dict[str, Any]
-    fault: str
+    def whole(self, path: str, body: Mapping[str, Any], answer: Answer) -> dict[str, Any]:
+        if path == EMBEDDINGS:
+            return _embeddings(body, answer)
+        if path == RESPONSES:
+            return _response(body, answer, "completed", _output(answer))
+        return _completion(body, answer)
 
-    @property
-    def finish_reason(self) -> str:
-        """Why it ended."""
-        return "tool_calls" if self.tool_calls else "stop"
+    def events(self, path: str, body: Mapping[str, Any], answer: Answer) -> Iterator[bytes]:
+        return _response_events(body, answer) if path == RESPONSES else _chunks(body, answer)
 
+    def error(self, status: int, message: str) -> dict[str, Any]:
+        kinds = {401: "invalid_api_key", 429: "rate_limit_exceeded"}
+        return {"error": {"message": message, "type": "fake_error", "param": None, "code": kinds.get(status)}}
 
-class FakeOpenAI:
-    """Runs the server in a thread with an event loop of its own."""
-
-    def __init__(self, port: int = 0) -> None:
-        self.port = port
-        self.served = Served()
-        self.delay_seconds = 0.0
-        self._ready = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="fake-openai", daemon=True)
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._stop: asyncio.Event | None = None
-
-    @property
-    def base_url(self) -> str:
-        """What a provider row would say."""
-        return f"http://127.0.0.1:{self.port}/v1"
-
-    def __enter__(self) -> FakeOpenAI:
-        self._thread.start()
-        assert self._ready.wait(10), "the fake vendor did not start"
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        assert self._loop is not None and self._stop is not None
-        self._loop.call_soon_threadsafe(self._stop.set)
-        self._thread.join(10)
-
-    def _run(self) -> None:
-        asyncio.run(self.serve())
-
-    async def serve(self) -> None:
-        """Serves until stopped."""
-        self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
-        server = await asyncio.start_server(self._connection, "127.0.0.1", self.port, backlog=1024)
-        self.port = server.sockets[0].getsockname()[1]
-        self._ready.set()
-        await self._stop.wait()
-        server.close()
-        for task in asyncio.all_tasks():
-            if task is not asyncio.current_task():
-                task.cancel()
-
-    async def _connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            while await self._request(reader, writer):
-                pass
-        except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
-            pass
-        finally:
-            writer.close()
-
-    async def _request(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
-        """Serves one request; False when the connection is to be closed."""
-        try:
-            head = await reader.readuntil(b"\r\n\r\n")
-        except asyncio.IncompleteReadError:
-            return False
-        request_line, *header_lines = head.decode("latin-1").split("\r\n")
-        method, path, _ = request_line.split(" ", 2)
-        headers = {
-            name.lower(): value.strip() for name, _, value in (line.partition(":") for line in header_lines if line)
-        }
-        body = await reader.readexactly(int(headers.get("content-length", 0)))
-        if path == "/_served":
-            _send_json(writer, 200, self.served.as_json())
-        elif path == "/_reset":
-            self.served = Served()
-            _send_json(writer, 200, {})
-        elif path == "/v1/models":
-            _send_json(writer, 200, {"object": "list", "data": []})
-        elif path == "/v1/chat/completions" and method == "POST":
-            return await self._chat(writer, headers, body)
-        else:
-            _send_json(writer, 404, _error(404, f"no route {method} {path}"))
-        await writer.drain()
-        return True
-
-    async def _chat(self, writer: asyncio.StreamWriter, headers: Mapping[str, str], raw: bytes) -> bool:
-        self.served.calls += 1
-        body = json.loads(raw)
-        if len(self.served.requests) < KEPT_REQUESTS:
-            self.served.requests.append({"headers": dict(headers), "body": body})
-        answer = _plan(body)
-        name, _, argument = answer.fault.partition("=")
-        if self.delay_seconds:
-            await asyncio.sleep(self.delay_seconds)
-        if name == "slow":
-            await asyncio.sleep(float(argument or 2))
-        elif name == "hang":
-            await asyncio.sleep(3600)
-        elif name == "reset-at-once":
-            writer.transport.abort()
-            return False
-        if name == "html":
-            _send(writer, 200, "text/html", b"<html>maintenance</html>")
-        elif name == "not-json":
-            _send(writer, 200, "application/json", b'{"id": "chatcmpl-')
-        elif name.isdigit():
-            extra = {"retry-after": "7"} if name == "429" else {}
-            _send_json(writer, int(name), _error(int(name), f"fault {name} on demand"), extra)
-        elif body.get("stream"):
-            return await self._stream(writer, body, answer, name)
-        else:
-            self._count(answer)
-            _send_json(writer, 200, _completion(body, answer))
-        await writer.drain()
-        return True
-
-    async def _stream(self, writer: asyncio.StreamWriter, body: Mapping[str, Any], answer: Answer, fault: str) -> bool:
-        writer.write(
-            b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream; charset=utf-8\r\nx-request-id: req_fake\r\n"
-            b"transfer-encoding: chunked\r\n\r\n"
-        )
-        events = list(_events(body, answer, fault))
-        for index, event in enumerate(events):
-            if fault == "reset" and index == len(events) // 2:
-                await writer.drain()
-                writer.transport.abort()
-                return False
-            if fault == "stall" and index == len(events) // 2:
-                await asyncio.sleep(3600)
-            if fault == "cut" and index == len(events) // 2:
-                break
-            pieces = [event[i : i + 1] for i in range(len(event))] if fault == "split-utf8" else [event]
-            for piece in pieces:
-                writer.write(f"{len(piece):x}\r\n".encode() + piece + b"\r\n")
-                if fault == "split-utf8":
-                    await writer.drain()
-                    await asyncio.sleep(0)
-            await writer.drain()
-            if fault == "slow-stream":
-                await asyncio.sleep(0.1)
-        else:
-            self._count(answer)
-        writer.write(b"0\r\n\r\n")
-        await writer.drain()
-        return True
-
-    def _count(self, answer: Answer) -> None:
-        self.served.completed += 1
-        self.served.prompt_tokens += answer.usage["prompt_tokens"]
-        self.served.completion_tokens += answer.usage["completion_tokens"]
-
-
-def _plan(body: Mapping[str, Any]) -> Answer:
-    last = body["messages"][-1]
-    content = last.get("content")
-    if isinstance(content, list):
-        content = " ".join(str(part.get("text", "")) for part in content)
-    content = content or ""
-    asked = dict(re.findall(r"\[(\w+):([^\]]*)\]", content))
-    fault = asked.get("fault", "")
-    if not fault and str(body.get("model")).startswith("fault-"):
-        fault = str(body["model"]).removeprefix("fault-")
-    text = asked.get("say", WORDS_OF_ANSWER)
-    tools = body.get("tools") or []
-    calls: list[dict[str, Any]] = []
-    if tools and last.get("role") == "user" and body.get("tool_choice") != "none":
-        function = {"name": tools[0]["function"]["name"], "arguments": json.dumps({"city": "Köln"}, ensure_ascii=False)}
-        calls, text = [{"id": "call_1", "type": "function", "function": function}], ""
-    prompt = int(asked.get("in", sum(_count_words(message) for message in body["messages"]) + 3))
-    completion = int(asked.get("out", len(text.split()) + 5 * len(calls)))
-    reasoning = int(asked.get("reasoning", 0))
-    cached, written = int(asked.get("cached", 0)), int(asked.get("written", 0))
-    usage = {
-        "prompt_tokens": prompt + cached + written,
-        "completion_tokens": completion + reasoning,
-        "total_tokens": prompt + cached + written + completion + reasoning,
-        "prompt_tokens_details": {"cached_tokens": cached, "cache_write_tokens": written, "audio_tokens": 0},
-        "completion_tokens_details": {"reasoning_tokens": reasoning, "audio_tokens": 0},
-    }
-    return Answer(text, calls, usage, fault)
+    def error_event(self, path: str, status: int, message: str) -> bytes:
+        if path != RESPONSES:
+            return super().error_event(path, status, message)
+        told = {"type": "error", "code": "server_error", "message": message, "param": None, "sequence_number": 99}
+        return sse(told, event="error")
 
 
 def _completion(body: Mapping[str, Any], answer: Answer) -> dict[str, Any]:
     message: dict[str, Any] = {"role": "assistant", "content": answer.text or None, "refusal": None, "annotations": []}
-    if answer.tool_calls:
-        message["tool_calls"] = answer.tool_calls
+    if answer.thoughts:
+        message["reasoning_content"] = answer.thoughts
+    if answer.calls:
+        message["tool_calls"] = _tool_calls(answer)
+    if answer.fault == "blocked":
+        message |= {"content": None, "refusal": "I cannot say that."}
     whole = {
         **_head(body, "chat.completion"),
-        "choices": [{"index": 0, "message": message, "logprobs": None, "finish_reason": answer.finish_reason}],
+        "choices": [{"index": 0, "message": message, "logprobs": None, "finish_reason": _finish_reason(answer)}],
     }
     return whole if answer.fault == "no-usage" else {**whole, "usage": _usage(answer)}
 
 
-def _events(body: Mapping[str, Any], answer: Answer, fault: str) -> Iterator[bytes]:
+def _chunks(body: Mapping[str, Any], answer: Answer) -> Iterator[bytes]:
     options = body.get("stream_options") or {}
-    includes_usage = bool(options.get("include_usage")) and fault != "no-usage"
+    includes_usage = bool(options.get("include_usage")) and answer.fault != "no-usage"
     head = _head(body, "chat.completion.chunk")
-    end = b"\r\n\r\n" if fault == "crlf" else b"\n\n"
     if includes_usage:
-        head["usage"] = _usage(answer) if fault == "usage-every-chunk" else None
+        head["usage"] = _usage(answer) if answer.fault == "usage-every-chunk" else None
 
-    def event(delta: Mapping[str, Any], finish_reason: str | None = None) -> bytes:
+    def chunk(delta: Mapping[str, Any], finish_reason: str | None = None) -> bytes:
         choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish_reason}
-        return b"data: " + _json({**head, "choices": [choice]}) + end
+        return sse({**head, "choices": [choice]})
 
-    yield event({"role": "assistant", "content": None if answer.tool_calls else "", "refusal": None})
-    for piece in re.findall(r"\s*\S+", answer.text):
-        yield event({"content": piece})
-        if fault == "malformed-sse":
-            yield b"data: {not json" + end + b": a comment" + end + b"strange: field" + end
-    for index, call in enumerate(answer.tool_calls):
+    yield chunk({"role": "assistant", "content": None if answer.calls else "", "refusal": None})
+    for piece in pieces_of(answer.thoughts):
+        yield chunk({"reasoning_content": piece})
+    if answer.fault == "blocked":
+        yield chunk({"refusal": "I cannot say that."})
+    else:
+        for piece in pieces_of(answer.text):
+            yield chunk({"content": piece})
+    for index, call in enumerate(_tool_calls(answer)):
         function = call["function"]
-        yield event({"tool_calls": [{**call, "index": index, "function": {**function, "arguments": ""}}]})
-        for start in range(0, len(function["arguments"]), 6):
-            piece = function["arguments"][start : start + 6]
-            yield event({"tool_calls": [{"index": index, "function": {"arguments": piece}}]})
-    yield event({}, answer.finish_reason)
+        yield chunk({"tool_calls": [{**call, "index": index, "function": {**function, "arguments": ""}}]})
+        for piece in bits_of(function["arguments"]):
+            yield chunk({"tool_calls": [{"index": index, "function": {"arguments": piece}}]})
+    yield chunk({}, _finish_reason(answer))
     if includes_usage:
-        yield b"data: " + _json({**head, "choices": [], "usage": _usage(answer)}) + end
-    yield b"data: [DONE]" + end
+        yield sse({**head, "choices": [], "usage": _usage(answer)})
+    yield b"data: [DONE]\n\n"
+
+
+def _finish_reason(answer: Answer) -> str:
+    return "content_filter" if answer.fault == "blocked" else "tool_calls" if answer.calls else "stop"
+
+
+def _tool_calls(answer: Answer) -> list[dict[str, Any]]:
+    return [
+        {
+            "id": f"call_{number}",
+            "type": "function",
+            "function": {"name": name, "arguments": json.dumps(arguments, ensure_ascii=False)},
+        }
+        for number, (name, arguments) in enumerate(answer.calls, 1)
+    ]
 
 
 def _usage(answer: Answer) -> dict[str, Any]:
+    usage = {
+        "prompt_tokens": answer.all_input,
+        "completion_tokens": answer.all_output,
+        "total_tokens": answer.all_input + answer.all_output,
+        "prompt_tokens_details": {
+            "cached_tokens": answer.cached,
+            "cache_write_tokens": answer.written + answer.written_1h,
+            "audio_tokens": 0,
+        },
+        "completion_tokens_details": {"reasoning_tokens": answer.reasoning, "audio_tokens": 0},
+    }
     if answer.fault == "impossible-usage":
-        return {**answer.usage, "prompt_tokens": 1, "prompt_tokens_details": {"cached_tokens": 999}}
-    return answer.usage
+        return {**usage, "prompt_tokens": 1, "prompt_tokens_details": {"cached_tokens": 999}}
+    return usage
 
 
 def _head(body: Mapping[str, Any], kind: str) -> dict[str, Any]:
@@ -292,44 +166,137 @@ def _head(body: Mapping[str, Any], kind: str) -> dict[str, Any]:
     }
 
 
-def _count_words(message: Mapping[str, Any]) -> int:
-    return 4 + len(str(message.get("content") or "").split())
+def _items(body: Mapping[str, Any]) -> list[dict[str, Any]]:
+    given = body.get("input")
+    return [{"role": "user", "content": given}] if isinstance(given, str) else list(given or [])
 
 
-def _error(status: int, message: str) -> dict[str, Any]:
-    kinds = {401: "invalid_api_key", 429: "rate_limit_exceeded"}
-    return {"error": {"message": message, "type": "fake_error", "param": None, "code": kinds.get(status)}}
+def _output(answer: Answer) -> list[dict[str, Any]]:
+    items: list[dict[str, Any]] = []
+    if answer.thoughts:
+        summary = [{"type": "summary_text", "text": answer.thoughts}]
+        items.append({"id": "rs_fake", "type": "reasoning", "summary": summary})
+    if answer.text:
+        part = {"type": "output_text", "text": answer.text, "annotations": [], "logprobs": []}
+        message = {"id": "msg_fake", "type": "message", "role": "assistant", "status": "completed", "content": [part]}
+        items.append(message)
+    for number, (name, arguments) in enumerate(answer.calls, 1):
+        items.append(
+            {
+                "id": f"fc_{number}",
+                "type": "function_call",
+                "status": "completed",
+                "call_id": f"call_{number}",
+                "name": name,
+                "arguments": json.dumps(arguments, ensure_ascii=False),
+            }
+        )
+    return items
 
 
-def _json(value: Any) -> bytes:
-    return json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode()
-
-
-def _send_json(writer: asyncio.StreamWriter, status: int, value: Any, extra: Mapping[str, str] | None = None) -> None:
-    _send(writer, status, "application/json", _json(value), extra)
-
-
-def _send(
-    writer: asyncio.StreamWriter, status: int, content_type: str, body: bytes, extra: Mapping[str, str] | None = None
-) -> None:
-    headers = {
-        "content-type": content_type,
-        "content-length": str(len(body)),
-        "x-request-id": "req_fake",
-        **(extra or {}),
+def _response(body: Mapping[str, Any], answer: Answer, status: str, output: list[dict[str, Any]]) -> dict[str, Any]:
+    usage: dict[str, Any] | None = {
+        "input_tokens": answer.all_input,
+        "input_tokens_details": {
+            "cached_tokens": answer.cached,
+            "cache_write_tokens": answer.written + answer.written_1h,
+        },
+        "output_tokens": answer.all_output,
+        "output_tokens_details": {"reasoning_tokens": answer.reasoning},
+        "total_tokens": answer.all_input + answer.all_output,
     }
-    lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
-    writer.write(f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\n{lines}\r\n".encode() + body)
+    if answer.fault == "impossible-usage" and usage is not None:
+        usage["input_tokens_details"]["cached_tokens"] = 10**6
+    if answer.fault == "no-usage" or status == "in_progress":
+        usage = None
+    return {
+        "id": "resp_fake",
+        "object": "response",
+        "created_at": int(time.time()),
+        "status": status,
+        "error": None,
+        "incomplete_details": None,
+        "model": body.get("model"),
+        "output": output,
+        "parallel_tool_calls": True,
+        "tool_choice": "auto",
+        "tools": [],
+        "usage": usage,
+        "metadata": {},
+    }
+
+
+def _response_events(body: Mapping[str, Any], answer: Answer) -> Iterator[bytes]:
+    number = -1
+
+    def event(kind: str, **fields: Any) -> bytes:
+        nonlocal number
+        number += 1
+        return sse({"type": kind, **fields, "sequence_number": number}, event=kind)
+
+    begun = _response(body, answer, "in_progress", [])
+    yield event("response.created", response=begun)
+    yield event("response.in_progress", response=begun)
+    output = _output(answer)
+    for index, item in enumerate(output):
+        place = {"item_id": item["id"], "output_index": index}
+        bare = {**item, "status": "in_progress", "content": [], "summary": [], "arguments": ""}
+        yield event("response.output_item.added", output_index=index, item={key: bare[key] for key in item})
+        if item["type"] == "message":
+            text = item["content"][0]["text"]
+            where = {**place, "content_index": 0}
+            empty = {**item["content"][0], "text": ""}
+            yield event("response.content_part.added", **where, part=empty)
+            for piece in pieces_of(text):
+                yield event("response.output_text.delta", **where, delta=piece, logprobs=[])
+            yield event("response.output_text.done", **where, text=text, logprobs=[])
+            yield event("response.content_part.done", **where, part=item["content"][0])
+        elif item["type"] == "reasoning":
+            where = {**place, "summary_index": 0}
+            yield event("response.reasoning_summary_part.added", **where, part={"type": "summary_text", "text": ""})
+            for piece in pieces_of(item["summary"][0]["text"]):
+                yield event("response.reasoning_summary_text.delta", **where, delta=piece)
+            yield event("response.reasoning_summary_text.done", **where, text=item["summary"][0]["text"])
+            yield event("response.reasoning_summary_part.done", **where, part=item["summary"][0])
+        else:
+            for piece in bits_of(item["arguments"]):
+                yield event("response.function_call_arguments.delta", **place, delta=piece)
+            yield event("response.function_call_arguments.done", **place, arguments=item["arguments"])
+        yield event("response.output_item.done", output_index=index, item=item)
+    if answer.fault == "failed":
+        failed = {**_response(body, answer, "failed", output), "usage": None}
+        failed["error"] = {"code": "server_error", "message": "failed on demand"}
+        yield event("response.failed", response=failed)
+        return
+    is_cut = answer.fault == "incomplete"
+    last = _response(body, answer, "incomplete" if is_cut else "completed", output)
+    if is_cut:
+        last["incomplete_details"] = {"reason": "max_output_tokens"}
+    yield event("response.incomplete" if is_cut else "response.completed", response=last)
+
+
+def _is_result(item: Mapping[str, Any]) -> bool:
+    return item.get("role") == "tool" or item.get("type") == "function_call_output"
+
+
+def _result(item: Mapping[str, Any]) -> str:
+    return text_in(item["content"] if item.get("role") == "tool" else item["output"])
+
+
+def _inputs(body: Mapping[str, Any]) -> list[str]:
+    given = body.get("input")
+    return [str(each) for each in given] if isinstance(given, list) else [str(given)]
+
+
+def _embeddings(body: Mapping[str, Any], answer: Answer) -> dict[str, Any]:
+    data = [
+        {"object": "embedding", "index": index, "embedding": [0.25, -0.5, float(len(text))]}
+        for index, text in enumerate(_inputs(body))
+    ]
+    whole = {"object": "list", "data": data, "model": body.get("model")}
+    usage = {"prompt_tokens": answer.prompt, "total_tokens": answer.prompt}
+    return whole if answer.fault == "no-usage" else {**whole, "usage": usage}
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--port", type=int, default=9000)
-    parser.add_argument("--delay", type=float, default=0.0, help="seconds before each answer")
-    options = parser.parse_args()
-    fake = FakeOpenAI(options.port)
-    fake.delay_seconds = options.delay
-    try:
-        asyncio.run(fake.serve())
-    except KeyboardInterrupt:
-        pass
+    run(FakeOpenAI)

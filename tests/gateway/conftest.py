@@ -12,14 +12,15 @@ import psycopg
 import pytest
 
 from tests.gateway.served import Served, serve
-from tests.settings import TEST_DATABASE, TEST_DIR
+from tests.prepared import copy_prepared_postgres
+from tests.settings import TEST_DATABASE, TEST_DIR, valkey_address
 
 
 @contextmanager
 def running_spendhub(*arguments: str, valkey_number: int, **env: str) -> Iterator[Served]:
     """A SpendHub on empty stores of the session's kind: SQLite alone, or PostgreSQL and Valkey.
 
-    Servers that run at the same time need different `valkey_number`s, 0 or 1.
+    Servers that run at the same time need different `valkey_number`s, 0 to 5.
     """
     name = f"gateway_{uuid.uuid4().hex}"
     directory = TEST_DIR / name
@@ -29,14 +30,12 @@ def running_spendhub(*arguments: str, valkey_number: int, **env: str) -> Iterato
         shutil.rmtree(directory, ignore_errors=True)
         return
     address = os.environ["SPENDHUB_TEST_POSTGRES_URL"]
-    # The databases 4 to 7 of the session's Valkey are nobody else's with up to two xdist workers.
-    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % 2
-    valkey = f"{os.environ['SPENDHUB_TEST_VALKEY_URL'].rsplit('/', 1)[0]}/{4 + 2 * valkey_number + worker}"
+    valkey = valkey_address(2 + valkey_number)
+    copy_prepared_postgres(address, name)
     with psycopg.connect(address, autocommit=True) as admin:
-        admin.execute(f"CREATE DATABASE {name}")
         try:
             stores = {"DATABASE_URL": f"{address.rsplit('/', 1)[0]}/{name}", "REDIS_URL": valkey}
-            with serve(directory, *arguments, **stores, **env) as served:
+            with serve(directory, *arguments, is_prepared=True, **stores, **env) as served:
                 yield served
         finally:
             admin.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")

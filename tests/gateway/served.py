@@ -16,6 +16,7 @@ import openai
 import psycopg
 
 from tests.fakes.openai_upstream import FakeOpenAI
+from tests.prepared import copy_prepared_sqlite
 from tests.servers import SpendHub, wait_until
 
 # USD per million tokens, so that a test can do its sums: 1 token in is 2,000 nano_usd, 1 out is 10,000.
@@ -29,11 +30,17 @@ def configured_models(base_url: str) -> str:
         [
             {
                 "id": "vendor-chat", "inputCostPerMillion": 2, "outputCostPerMillion": 10,
-                "max_output_tokens": 2000, "aliases": ["vendor-alias"], **common,
+                "max_output_tokens": 2000, "aliases": ["vendor-alias"], "capabilities": ["general"], **common,
             },
             {"id": "vendor-out", "inputCostPerMillion": 0, "outputCostPerMillion": 10, **common},
             {"id": "vendor-off", "inputCostPerMillion": 2, "outputCostPerMillion": 10, "enabled": False, **common},
             {"id": "vendor-free", **common},
+            # The vendor fails on demand for a model of such a name; they are dear, so that `auto` never takes one.
+            *(
+                {"id": f"fault-{fault}", "inputCostPerMillion": 900, "outputCostPerMillion": 900, **common}
+                for fault in ("500", "400", "429", "hang")
+            ),
+            {"id": "fault-503", "inputCostPerMillion": 0, "outputCostPerMillion": 0, **common},
             {"id": "unplugged", "provider": "unplugged", "inputCostPerMillion": 2, "outputCostPerMillion": 10,
              "apiKeyEnv": "NO_SUCH_KEY", "config": {"baseUrl": base_url}},
             {"id": "nobody", "provider": "nobody", "inputCostPerMillion": 2, "outputCostPerMillion": 10,
@@ -158,14 +165,24 @@ class Served:
 
 
 @contextmanager
-def serve(directory: Path, *arguments: str, **env: str) -> Iterator[Served]:
-    """Starts vendor and SpendHub with an empty database of its own, and stops both at the end."""
+def serve(directory: Path, *arguments: str, is_prepared: bool = False, **env: str) -> Iterator[Served]:
+    """Starts vendor and SpendHub, and stops both at the end: on a database of its own, or on that of DATABASE_URL,
+    which is migrated first unless it `is_prepared` (see tests/prepared.py)."""
     with FakeOpenAI() as vendor:
-        env = {"VENDOR_KEY": "sk-vendor", "ROUTER_CONFIG_MODELS": configured_models(vendor.base_url), **env}
+        # One try, no breaker, and nothing learned from other tests: most are about what one attempt does.
+        plain = {
+            "SPENDHUB_UPSTREAM_RETRIES": "0",
+            "SPENDHUB_BREAKER_FAILURES": "1000000",
+            "SPENDHUB_LEARN_OUTPUTS": "false",
+        }
+        env = {"VENDOR_KEY": "sk-vendor", "ROUTER_CONFIG_MODELS": configured_models(vendor.base_url), **plain, **env}
         server = SpendHub(directory, env, arguments)
-        server.directory.mkdir(parents=True, exist_ok=True)
-        server.manage("migrate", "--verbosity", "0")
-        server.manage("catalog", "update")
+        if "DATABASE_URL" not in env:
+            copy_prepared_sqlite(directory / "spendhub.sqlite3")
+        elif not is_prepared:
+            server.directory.mkdir(parents=True, exist_ok=True)
+            server.manage("migrate", "--verbosity", "0")
+            server.manage("catalog", "update")
         key = server.manage("tenant", "create", "Acme").strip().splitlines()[-1]
         server.start_without_migrating(60)
         try:

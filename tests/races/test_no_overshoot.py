@@ -11,6 +11,9 @@ import pytest
 from tests.races.conftest import Installation, Race
 from tests.servers import Valkey
 
+# Each starts the stores it races on.
+pytestmark = [pytest.mark.servers, pytest.mark.slow]
+
 AMOUNT, FITS = 3, 100
 
 

@@ -21,7 +21,7 @@ from routing.pricing import TokenUsage
 from routing.upstreams import sse, transport
 from routing.upstreams.transport import HttpTransport
 from tests.fakes.openai_upstream import WORDS_OF_ANSWER, FakeOpenAI
-from tests.routing.facts import model_facts
+from tests.routing.facts import chat, model_facts
 
 USAGE_OF_HELLO = TokenUsage(input_tokens=8, output_tokens=15)
 
@@ -37,12 +37,12 @@ def vendor_key(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FAKE_KEY", "sk-fake")
 
 
-def ask(vendor: FakeOpenAI, text: str = "hello", *, is_stream: bool = False, timeout: int = 5, **body: Any) -> Asked:
+def ask(vendor: FakeOpenAI, text: str = "hello", *, is_stream: bool = False, timeout: int = 5, **body: Any) -> Answered:
     """Makes one call and reads it to its end."""
     return asyncio.run(_ask(vendor, text, is_stream, timeout, body))
 
 
-class Asked:
+class Answered:
     """What came of a call."""
 
     def __init__(self, execution: Execution, body: bytes, events: list[bytes], error: Exception | None) -> None:
@@ -56,14 +56,14 @@ class Asked:
         return "".join(choice[0]["delta"].get("content") or "" for choice in deltas if choice)
 
 
-async def _ask(vendor: FakeOpenAI, text: str, is_stream: bool, timeout: int, extra: dict[str, Any]) -> Asked:
+async def _ask(vendor: FakeOpenAI, text: str, is_stream: bool, timeout: int, extra: dict[str, Any]) -> Answered:
     client = HttpTransport()
     model = model_facts("m", base_url=vendor.base_url, api_key_env="FAKE_KEY", timeout_seconds=timeout)
     body = {"model": "alias-of-m", "messages": [{"role": "user", "content": text}], **extra}
     events: list[bytes] = []
     whole, failed = b"", None
     try:
-        execution = await execute(model, body, is_stream=is_stream, transport=client)
+        execution = await execute(model, chat(body, is_stream=is_stream), transport=client)
         try:
             if is_stream:
                 async for event, _ in execution.events():
@@ -72,7 +72,7 @@ async def _ask(vendor: FakeOpenAI, text: str, is_stream: bool, timeout: int, ext
                 whole = await execution.read()
         except UpstreamError as error:
             failed = error
-        return Asked(execution, whole, events, failed)
+        return Answered(execution, whole, events, failed)
     finally:
         await client.aclose()
 
@@ -202,7 +202,7 @@ def test_a_provider_without_its_key_is_not_called(vendor: FakeOpenAI, monkeypatc
 def test_a_provider_without_an_address_is_not_called() -> None:
     model = model_facts("m", base_url="")
     with pytest.raises(CredentialMissing, match="no address"):
-        asyncio.run(execute(model, {"messages": []}, is_stream=False, transport=HttpTransport()))
+        asyncio.run(execute(model, chat({"messages": []}), transport=HttpTransport()))
 
 
 def test_an_answer_beyond_all_reason_is_an_upstream_error(vendor: FakeOpenAI, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -222,9 +222,9 @@ def test_a_vendor_that_stops_in_the_middle_is_a_timeout(vendor: FakeOpenAI) -> N
 
 
 def test_a_dialect_that_has_no_folder_yet_says_so() -> None:
-    model = model_facts("claude", dialect="anthropic", base_url="http://127.0.0.1:1")
-    with pytest.raises(DialectNotSpoken, match="anthropic"):
-        asyncio.run(execute(model, {"messages": []}, is_stream=False, transport=HttpTransport()))
+    model = model_facts("m", dialect="klingon", base_url="http://127.0.0.1:1")
+    with pytest.raises(DialectNotSpoken, match="klingon"):
+        asyncio.run(execute(model, chat({"messages": []}), transport=HttpTransport()))
 
 
 def test_what_the_vendor_served_can_be_compared_with_what_was_read(vendor: FakeOpenAI) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
+import struct
 from typing import Any
 
 import pytest
@@ -11,9 +13,10 @@ import pytest
 from routing.errors import UpstreamRefused
 from routing.execution import execute
 from routing.tokens import count_chat_tokens, count_tokens, estimate_input_tokens
+from routing.upstreams.base import EMBEDDINGS
 from routing.upstreams.sandbox import responder
 from routing.upstreams.transport import HttpTransport
-from tests.routing.facts import model_facts
+from tests.routing.facts import chat, model_facts
 
 TOOL = {
     "type": "function",
@@ -40,7 +43,8 @@ def ask(text: str = "hello", model: str = "sandbox-small", **body: Any) -> Any:
     async def call() -> Any:
         facts = model_facts(model, dialect="sandbox", base_url="")
         given = {"model": model, "messages": [{"role": "user", "content": text}], **body}
-        execution = await execute(facts, given, is_stream=bool(body.get("stream")), transport=HttpTransport())
+        asked = chat(given, is_stream=bool(body.get("stream")))
+        execution = await execute(facts, asked, transport=HttpTransport())
         if body.get("stream"):
             return [event.data async for event, _ in execution.events()], execution.reader
         return json.loads(await execution.read()), execution.reader
@@ -152,6 +156,59 @@ def test_it_can_be_slow(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(responder, "SLOW_CHUNK_SECONDS", 0.001)
     events, _ = ask(model="sandbox-slow", stream=True)
     assert events[-1] == b"[DONE]"
+
+
+def embed(given: Any, **body: Any) -> Any:
+    """The answer to one embeddings call, and what its reader saw."""
+
+    async def call() -> Any:
+        facts = model_facts("sandbox-embedding", dialect="sandbox", base_url="")
+        asked = chat({"model": "sandbox-embedding", "input": given, **body}, wire=EMBEDDINGS)
+        execution = await execute(facts, asked, transport=HttpTransport())
+        return json.loads(await execution.read()), execution.reader
+
+    return asyncio.run(call())
+
+
+def test_embeddings_are_the_same_for_the_same_text_and_near_for_words_in_common() -> None:
+    answer, reader = embed(["the red house", "a red house", "quarterly tax report", "the red house"])
+    first, near, far, same = [each["embedding"] for each in answer["data"]]
+    assert first == same and len(first) == 256
+
+    def nearness(other: list[float]) -> float:
+        return sum(one * two for one, two in zip(first, other, strict=True))
+
+    assert nearness(same) == pytest.approx(1)
+    assert nearness(far) < 0.5 < nearness(near)
+    assert [each["index"] for each in answer["data"]] == [0, 1, 2, 3]
+    # the|red|hous|e, a|red|hous|e, quar|terl|y|tax|repo|rt
+    assert answer["usage"] == {"prompt_tokens": 4 + 4 + 6 + 4, "total_tokens": 18}
+    assert reader.usage.input_tokens == reader.usage.total_tokens == 18
+
+
+def test_embeddings_come_as_floats_or_packed_in_any_size() -> None:
+    plain = embed("hello", dimensions=4)[0]["data"][0]["embedding"]
+    packed = base64.b64decode(embed("hello", dimensions=4, encoding_format="base64")[0]["data"][0]["embedding"])
+    assert list(struct.unpack("<4f", packed)) == pytest.approx(plain)
+    assert embed([1, 2, 3])[1].usage.input_tokens == 3
+    assert len(embed([[1, 2], [3]])[0]["data"]) == 2
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"given": ""},
+        {"given": []},
+        {"given": [""]},
+        {"given": None},
+        {"given": "x", "dimensions": 0},
+        {"given": "x", "encoding_format": "hex"},
+    ],
+)
+def test_embeddings_of_nothing_are_refused(body: dict[str, Any]) -> None:
+    with pytest.raises(UpstreamRefused) as refused:
+        embed(**body)
+    assert refused.value.status == 400
 
 
 @pytest.mark.parametrize(

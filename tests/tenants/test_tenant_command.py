@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from io import StringIO
+from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
 
+from budgets.models import Budget
 from spendhub.tenants.models import Tenant
 from spendhub.tenants.snapshot import ACCESS
 
@@ -53,3 +55,13 @@ def test_a_bad_value_is_one_clear_line_and_nothing_is_made(arguments: list[str],
         create(*arguments)
     assert str(refused.value) == message
     assert Tenant.objects.count() == 0
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_new_tenant_begins_under_the_budgets_of_the_settings(settings: Any) -> None:
+    settings.DEFAULT_DAILY_BUDGET_NANO_USD = 5 * 10**9
+    settings.TENANT_BUDGETS_NANO_USD = {"acme": {"month": 400 * 10**9}, "globex": {"day": 1}}
+    call_command("tenant", "create", "Acme")
+    budgets = Budget.objects.for_tenant(Tenant.objects.get(slug="acme"))
+    made = budgets.values_list("scope_type", "scope_key", "period", "limit_nano_usd").order_by("scope_type")
+    assert list(made) == [("tenant", "*", "month", 400 * 10**9), ("user", "*", "day", 5 * 10**9)]

@@ -1,8 +1,8 @@
-"""manage.py provider set NAME --dialect DIALECT --base-url URL --api-key-env VAR"""
+"""manage.py provider set NAME: add an upstream, or give a known one another dialect, address or key."""
 
 from __future__ import annotations
 
-from argparse import ArgumentParser
+from argparse import ArgumentParser, BooleanOptionalAction
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
@@ -23,6 +23,12 @@ class Command(BaseCommand):
         parser.add_argument("--dialect", choices=Provider.Dialect.values, help="the wire format it speaks")
         parser.add_argument("--base-url", help="where calls are sent, e.g. https://api.openai.com/v1")
         parser.add_argument("--api-key-env", help="the environment variable that holds its key")
+        parser.add_argument(
+            "--auth-header", help="the header that carries the key: authorization, or api-key for Azure"
+        )
+        parser.add_argument(
+            "--has-responses", action=BooleanOptionalAction, default=None, help="it speaks OpenAI's Responses API too"
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:
@@ -31,6 +37,8 @@ class Command(BaseCommand):
                 dialect=options["dialect"],
                 base_url=options["base_url"],
                 api_key_env=options["api_key_env"],
+                auth_header=options["auth_header"],
+                has_responses=options["has_responses"],
             )
         except InvalidCatalog as error:
             raise CommandError(error.message) from None

@@ -1,36 +1,68 @@
-"""OpenAI's chat completions, as OpenAI and every compatible vendor speak them."""
+"""Answers of OpenAI's /chat/completions, as OpenAI and every compatible vendor write them.
+
+Source: OpenAI's API reference, "Chat completions" (object, chunk object, streaming).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-import msgspec
-
+from routing.conversation import (
+    Began,
+    Block,
+    Delta,
+    Ended,
+    Finish,
+    Refusal,
+    RefusalDelta,
+    Reply,
+    Text,
+    TextDelta,
+    Thinking,
+    ThinkingDelta,
+    ToolCall,
+    ToolCallBegan,
+    ToolCallDelta,
+)
 from routing.errors import ImpossibleUsage, UpstreamError
 from routing.pricing import TokenUsage
-from routing.snapshot import ModelFacts
 from routing.tokens import count_tokens
-from routing.upstreams.base import UpstreamRequest
+from routing.upstreams.json_objects import object_in
+from routing.upstreams.vendor_errors import raise_for_error
 
-_encoder = msgspec.json.Encoder()
-_decoder = msgspec.json.Decoder()
-# Fields that are ours or other dialects'; a vendor would refuse them.
-OWN_FIELDS = ("spendhub",)
+DONE = b"[DONE]"
+_USAGE = b'"usage"'
+_NONE = (b":null", b": null")
+_FINISHES: Mapping[str, Finish] = {
+    "stop": "stop",
+    "length": "length",
+    "tool_calls": "tool_calls",
+    "function_call": "tool_calls",
+    "content_filter": "content_filter",
+}
+# Compatible vendors show thinking beside the content, under one of these names.
+_THOUGHTS = ("reasoning_content", "reasoning")
 
 
-class OpenAIUsageReader:
+class ChatReader:
     """Reads chat completions and their streams. Events without usage are kept unparsed: parsing costs."""
 
     def __init__(self) -> None:
         self.usage: TokenUsage | None = None
+        self.usage_so_far: TokenUsage | None = None
         self.finish_reason: str | None = None
         self.response_id: str | None = None
+        self.is_complete = False
         self._events: list[bytes] = []
+        self._answer: dict[str, Any] = {}
+        self._has_begun = False
+        self._ended: str | None = None
+        self._calls: dict[int, int] = {}
 
     def read_body(self, body: bytes) -> dict[str, Any]:
         """See UsageReader."""
-        answer = _object(body)
+        self._answer = answer = object_in(body)
         self._take_usage(answer)
         for choice in answer.get("choices") or ():
             if isinstance(choice, dict):
@@ -40,12 +72,16 @@ class OpenAIUsageReader:
 
     def read_event(self, data: bytes) -> dict[str, Any] | None:
         """See UsageReader. Vendors send usage in a last event of its own, or with every event (`null` until then)."""
-        if data == b"[DONE]":
+        if data == DONE:
+            self.is_complete = True
             return None
         self._events.append(data)
-        if b'"usage"' not in data or b'"usage":null' in data or b'"usage": null' in data:
+        if b'"error"' in data:
+            _raise_for_error(data)
+        at = data.rfind(_USAGE)
+        if at < 0 or data.startswith(_NONE, at + len(_USAGE)):
             return None
-        event = _object(data)
+        event = object_in(data)
         if not isinstance(event.get("usage"), dict):
             return None
         self._take_usage(event)
@@ -56,19 +92,75 @@ class OpenAIUsageReader:
         total = 0
         for data in self._events:
             try:
-                event = _object(data)
+                event = object_in(data)
             except UpstreamError:
                 continue  # Handed on as it came; there is nothing in it to count.
             self.response_id = self.response_id or event.get("id")
             for choice in event.get("choices") or ():
                 part = (choice.get("delta") or choice.get("message") or {}) if isinstance(choice, dict) else {}
-                for name in ("content", "reasoning_content", "refusal"):
+                for name in ("content", *_THOUGHTS, "refusal"):
                     if isinstance(part.get(name), str):
                         total += count_tokens(part[name])
                 for call in part.get("tool_calls") or ():
                     function = call.get("function") or {}
                     total += count_tokens(f"{function.get('name') or ''} {function.get('arguments') or ''}")
         return total
+
+    def reply(self) -> Reply:
+        """See UsageReader."""
+        choices = self._answer.get("choices")
+        if not isinstance(choices, list) or not choices or not isinstance(choices[0], dict):
+            raise UpstreamError("the vendor's answer has no choices")
+        message = choices[0].get("message")
+        if not isinstance(message, dict):
+            raise UpstreamError("the vendor's answer has no message")
+        return Reply(
+            id=str(self._answer.get("id") or ""),
+            model=str(self._answer.get("model") or ""),
+            blocks=tuple(_blocks(message)),
+            finish=_FINISHES.get(str(choices[0].get("finish_reason")), "stop"),
+            usage=self.usage,
+        )
+
+    def deltas(self, data: bytes) -> Sequence[Delta]:
+        """See UsageReader. The first choice alone: other dialects have no word for more."""
+        if data == DONE:
+            return [Ended(_FINISHES.get(self._ended or "stop", "stop"))]
+        event = object_in(data)
+        found: list[Delta] = []
+        if not self._has_begun:
+            self._has_begun = True
+            found.append(Began(str(event.get("id") or ""), str(event.get("model") or "")))
+        for choice in event.get("choices") or ():
+            if not isinstance(choice, dict) or choice.get("index", 0) != 0:
+                continue
+            delta = choice.get("delta")
+            if isinstance(delta, dict):
+                found.extend(self._said(delta))
+            self._ended = choice.get("finish_reason") or self._ended
+            self.finish_reason = self._ended
+        return found
+
+    def _said(self, delta: Mapping[str, Any]) -> list[Delta]:
+        found: list[Delta] = []
+        for name in _THOUGHTS:
+            if delta.get(name) and isinstance(delta[name], str):
+                found.append(ThinkingDelta(delta[name]))
+                break
+        if delta.get("content"):
+            found.append(TextDelta(str(delta["content"])))
+        if delta.get("refusal"):
+            found.append(RefusalDelta(str(delta["refusal"])))
+        for call in delta.get("tool_calls") or ():
+            function = call.get("function") or {}
+            position = int(call.get("index") or 0)
+            if position not in self._calls:
+                self._calls[position] = len(self._calls)
+                name = str(function.get("name") or "")
+                found.append(ToolCallBegan(self._calls[position], str(call.get("id") or f"call_{position}"), name))
+            if function.get("arguments"):
+                found.append(ToolCallDelta(self._calls[position], str(function["arguments"])))
+        return found
 
     def _take_usage(self, answer: Mapping[str, Any]) -> None:
         self.response_id = answer.get("id") or self.response_id
@@ -80,47 +172,29 @@ class OpenAIUsageReader:
                 raise UpstreamError(f"the vendor reported impossible usage: {error.message}") from None
 
 
-class OpenAIDialect:
-    """Requests and answers of /chat/completions."""
-
-    name = "openai"
-
-    def chat_request(
-        self, model: ModelFacts, credential: str, body: Mapping[str, Any], *, is_stream: bool
-    ) -> UpstreamRequest:
-        """See Dialect. A stream is asked for its usage even when the client did not ask."""
-        asked = {name: value for name, value in body.items() if name not in OWN_FIELDS}
-        asked["model"] = model.upstream_name
-        if is_stream:
-            options = body.get("stream_options")
-            asked["stream"] = True
-            asked["stream_options"] = {**(options if isinstance(options, dict) else {}), "include_usage": True}
-        else:
-            asked.pop("stream_options", None)
-        headers = {
-            "content-type": "application/json",
-            "accept": "text/event-stream" if is_stream else "application/json",
-        }
-        if credential:
-            headers["authorization"] = f"Bearer {credential}"
-        return UpstreamRequest(
-            "POST",
-            f"{model.base_url.rstrip('/')}/chat/completions",
-            headers,
-            _encoder.encode(asked),
-            model.provider.timeout_seconds,
-        )
-
-    def usage_reader(self) -> OpenAIUsageReader:
-        """See Dialect."""
-        return OpenAIUsageReader()
-
-
-def _object(data: bytes) -> dict[str, Any]:
+def _raise_for_error(data: bytes) -> None:
     try:
-        found = _decoder.decode(data)
-    except msgspec.DecodeError:
-        raise UpstreamError("the vendor's answer is no JSON") from None
-    if not isinstance(found, dict):
-        raise UpstreamError("the vendor's answer is no JSON object")
-    return found
+        event = object_in(data)
+    except UpstreamError:
+        return  # Not JSON at all: handed on as it came.
+    raise_for_error(event)
+
+
+def _blocks(message: Mapping[str, Any]) -> list[Block]:
+    blocks: list[Block] = []
+    for name in _THOUGHTS:
+        if message.get(name) and isinstance(message[name], str):
+            blocks.append(Thinking(message[name]))
+            break
+    content = message.get("content")
+    if isinstance(content, str) and content:
+        blocks.append(Text(content))
+    elif isinstance(content, list):
+        blocks += [Text(str(part["text"])) for part in content if isinstance(part, dict) and part.get("text")]
+    if message.get("refusal"):
+        blocks.append(Refusal(str(message["refusal"])))
+    for position, call in enumerate(message.get("tool_calls") or ()):
+        function = call.get("function") or {}
+        arguments = str(function.get("arguments") or "{}")
+        blocks.append(ToolCall(str(call.get("id") or f"call_{position}"), str(function.get("name") or ""), arguments))
+    return blocks

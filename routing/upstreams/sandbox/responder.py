@@ -11,6 +11,7 @@ from typing import Any
 
 from routing.upstreams.base import UpstreamRequest
 from routing.upstreams.sandbox.answers import CannedAnswer, SandboxRefusal, answer
+from routing.upstreams.sandbox.embeddings import embeddings
 from spendhub.ids import new_id
 
 SLOW_SECONDS = 2.0
@@ -46,9 +47,11 @@ class SandboxResponse:
 
 
 async def respond(request: UpstreamRequest) -> SandboxResponse:
-    """The sandbox's answer to a chat request."""
+    """The sandbox's answer to a chat or embeddings request."""
     body = json.loads(request.body)
     try:
+        if request.url.endswith("/embeddings"):
+            return SandboxResponse(200, "application/json", [_json(embeddings(body))])
         canned = answer(body)
     except SandboxRefusal as refusal:
         response = SandboxResponse(refusal.status, "application/json", [_json(refusal.body())])

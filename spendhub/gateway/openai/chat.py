@@ -1,86 +1,175 @@
-"""What a chat completion request says, as far as we must know it; all else goes to the vendor untouched."""
+"""POST /v1/chat/completions: how a client of OpenAI's chat asks and is answered.
+
+What we must know of a request is checked here; all else goes to a vendor of the same wire untouched.
+Source: OpenAI's API reference, "Create chat completion".
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
-import msgspec
+from routing.conversation import Conversation, Reply
+from routing.upstreams.base import CHAT, UsageReader, Wire
+from spendhub.errors import SpendHubError
+from spendhub.gateway.dialect import CallRequest, StreamOut
+from spendhub.gateway.exchange import Headers
+from spendhub.gateway.openai.chat_conversation import chat_conversation
+from spendhub.gateway.openai.chat_passing import ChatPassing
+from spendhub.gateway.openai.chat_writing import ChatWriting, completion
+from spendhub.gateway.openai.errors import error_answer, error_event
+from spendhub.gateway.request_bodies import (
+    flag_in,
+    model_in,
+    object_field,
+    object_in,
+    objects_in,
+    some_objects_in,
+    whole_in,
+)
 
-from spendhub.api.bodies import InvalidJson
-from spendhub.errors import Invalid
-
-MAX_TOKENS = 1_000_000_000
 MAX_CHOICES = 128
-MAX_MODEL_NAME = 200
-MAX_DEPTH = 64
-
-_decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder()
+_NEEDS_OF_PARTS = {"image_url": "vision", "input_audio": "audio", "file": "files"}
+_WITHOUT_TOOLS = ("tools", "tool_choice", "parallel_tool_calls")
 
 
-@dataclass(frozen=True, slots=True)
-class ChatRequest:
-    """One request. `body` is all of it; `max_output_tokens` is over all choices, None when the client set no limit."""
+class ChatDialect:
+    """OpenAI's chat completions."""
 
-    body: dict[str, Any]
-    model: str
-    is_stream: bool
-    wants_usage: bool
-    max_output_tokens: int | None
-    choices: int
-    tools: tuple[str, ...]
+    wire: Wire = CHAT
+
+    def parse(self, raw: bytes) -> CallRequest:
+        """See ClientDialect."""
+        body = object_in(raw)
+        model = model_in(body)
+        some_objects_in(body, "messages")
+        is_stream = bool(flag_in(body, "stream"))
+        options = object_field(body, "stream_options")
+        metadata = object_field(body, "metadata")
+        choices = whole_in(body, "n", MAX_CHOICES) or 1
+        limit = whole_in(body, "max_completion_tokens") or whole_in(body, "max_tokens")
+        return CallRequest(
+            wire=CHAT,
+            body=body,
+            model=model,
+            is_stream=is_stream,
+            wants_usage=bool(options and options.get("include_usage")),
+            max_output_tokens=None if limit is None else limit * choices,
+            choices=choices,
+            tools=tuple(name for _, name in _named_tools(body) if name),
+            user=body.get("user"),
+            metadata=metadata,
+        )
+
+    def needs(self, request: CallRequest) -> frozenset[str]:
+        """See ClientDialect."""
+        body = request.body
+        found = {"streaming"} if request.is_stream else set()
+        if body.get("tools") or body.get("functions"):
+            found.add("tools")
+        wanted = body.get("response_format")
+        if isinstance(wanted, dict) and wanted.get("type") in ("json_object", "json_schema"):
+            found.add("json")
+        if body.get("reasoning_effort") not in (None, "none"):
+            found.add("reasoning")
+        for part in _parts(body):
+            need = _NEEDS_OF_PARTS.get(str(part.get("type")))
+            if need:
+                found.add(need)
+        if isinstance(body.get("modalities"), list) and "audio" in body["modalities"]:
+            found.add("audio")
+        return frozenset(found)
+
+    def text(self, request: CallRequest) -> str:
+        """See ClientDialect."""
+        return "\n".join(text for text in _texts(request.body) if text)
+
+    def conversation(self, request: CallRequest) -> Conversation:
+        """See ClientDialect. docs/gateway.md, "Across dialects", lists what is refused and what is dropped."""
+        return chat_conversation(request.body)
+
+    def without_tools(self, request: CallRequest, names: frozenset[str]) -> CallRequest:
+        """See ClientDialect. A choice of a tool that is gone goes with it."""
+        body = dict(request.body)
+        for field in ("tools", "functions"):
+            if body.get(field):
+                body[field] = [tool for tool in body[field] if _tool_name(tool, field) not in names]
+        choice = body.get("tool_choice")
+        if isinstance(choice, dict) and _tool_name(choice, "tools") in names:
+            del body["tool_choice"]
+        asked = body.get("function_call")
+        if isinstance(asked, dict) and asked.get("name") in names:
+            del body["function_call"]
+        if body.get("tools") == []:
+            for field in _WITHOUT_TOOLS:
+                body.pop(field, None)
+        if body.get("functions") == []:
+            body.pop("functions")
+            body.pop("function_call", None)
+        return replace(request, body=body, tools=tuple(name for name in request.tools if name not in names))
+
+    def with_max_output(self, request: CallRequest, tokens: int) -> CallRequest:
+        """See ClientDialect. Each choice gets an equal share, at least one token."""
+        each = max(1, tokens // request.choices)
+        body = {name: value for name, value in request.body.items() if name != "max_tokens"}
+        body["max_completion_tokens"] = each
+        return replace(request, body=body, max_output_tokens=each * request.choices)
+
+    def whole(self, reply: Reply, request: CallRequest, model: str) -> bytes:
+        """See ClientDialect."""
+        return completion(reply, model, is_legacy=_is_legacy(request))
+
+    def passing(self, request: CallRequest) -> StreamOut:
+        """See ClientDialect."""
+        return ChatPassing(wants_usage=request.wants_usage)
+
+    def writing(self, request: CallRequest, reader: UsageReader, model: str) -> StreamOut:
+        """See ClientDialect."""
+        return ChatWriting(reader, model, wants_usage=request.wants_usage, is_legacy=_is_legacy(request))
+
+    def error_answer(self, error: SpendHubError) -> tuple[int, bytes, Headers]:
+        """See ClientDialect."""
+        return error_answer(error, CHAT)
+
+    def error_event(self, error: SpendHubError) -> bytes:
+        """See ClientDialect."""
+        return error_event(error)
 
 
-def parse_chat(raw: bytes) -> ChatRequest:
-    """The request in `raw`. Raises InvalidJson, or Invalid naming the field that cannot be."""
-    try:
-        body = _decoder.decode(raw)
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        raise InvalidJson("the body is not valid JSON in UTF-8" if raw else "the body is empty; send JSON") from None
-    except RecursionError:
-        raise InvalidJson(f"the body is nested deeper than {MAX_DEPTH} levels") from None
-    if not isinstance(body, dict):
-        raise Invalid("the body must be a JSON object")
-    model = body.get("model")
-    if not isinstance(model, str) or not model.strip() or len(model) > MAX_MODEL_NAME:
-        raise Invalid(f"model must be the name of a model, 1 to {MAX_MODEL_NAME} characters", field="model")
-    messages = body.get("messages")
-    if not isinstance(messages, list) or not messages or not all(isinstance(message, dict) for message in messages):
-        raise Invalid("messages must be a list of at least one object", field="messages")
-    stream, options = body.get("stream"), body.get("stream_options")
-    if stream is not None and not isinstance(stream, bool):
-        raise Invalid("stream must be true or false", field="stream")
-    if options is not None and not isinstance(options, dict):
-        raise Invalid("stream_options must be an object", field="stream_options")
-    if body.get("metadata") is not None and not isinstance(body["metadata"], dict):
-        raise Invalid("metadata must be an object", field="metadata")
-    choices = _whole(body, "n", MAX_CHOICES) or 1
-    limit = _whole(body, "max_completion_tokens", MAX_TOKENS) or _whole(body, "max_tokens", MAX_TOKENS)
-    return ChatRequest(
-        body=body,
-        model=model.strip(),
-        is_stream=bool(stream),
-        wants_usage=bool(options and options.get("include_usage")),
-        max_output_tokens=None if limit is None else limit * choices,
-        choices=choices,
-        tools=_tools(body),
-    )
+CHAT_DIALECT = ChatDialect()
 
 
-def _whole(body: dict[str, Any], name: str, at_most: int) -> int | None:
-    value = body.get(name)
-    if value is None:
-        return None
-    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= at_most:
-        raise Invalid(f"{name} must be a whole number from 1 to {at_most}", field=name)
-    return value
+def _is_legacy(request: CallRequest) -> bool:
+    """Whether the client offered `functions`, the tools of 2023, and so expects a `function_call`."""
+    return bool(request.body.get("functions")) and not request.body.get("tools")
 
 
-def _tools(body: dict[str, Any]) -> tuple[str, ...]:
-    tools = body.get("tools")
-    if tools is None:
-        return ()
-    if not isinstance(tools, list) or not all(isinstance(tool, dict) for tool in tools):
-        raise Invalid("tools must be a list of objects", field="tools")
-    functions = (tool.get("function") for tool in tools)
-    return tuple(str(function["name"]) for function in functions if isinstance(function, dict) and "name" in function)
+def _named_tools(body: dict[str, Any]) -> Iterator[tuple[dict[str, Any], str]]:
+    for field in ("tools", "functions"):
+        for tool in objects_in(body, field):
+            yield tool, _tool_name(tool, field)
+
+
+def _tool_name(tool: dict[str, Any], field: str) -> str:
+    """Its name, "" where it has none. A function or custom tool holds it one level down."""
+    inner = tool if field == "functions" else tool.get("function") or tool.get("custom")
+    return str(inner["name"]) if isinstance(inner, dict) and "name" in inner else ""
+
+
+def _parts(body: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    for message in body["messages"]:
+        content = message.get("content")
+        if isinstance(content, list):
+            yield from (part for part in content if isinstance(part, dict))
+
+
+def _texts(body: dict[str, Any]) -> Iterator[str]:
+    for message in body["messages"]:
+        content = message.get("content")
+        if isinstance(content, str):
+            yield content
+        elif isinstance(content, list):
+            yield from (
+                part["text"] for part in content if isinstance(part, dict) and isinstance(part.get("text"), str)
+            )

@@ -8,13 +8,14 @@ The facts an error carries stand beside them, e.g. `remaining` and `suggested_mo
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 
-from budgets.errors import BudgetExceeded
-from routing.errors import ModelNotAvailable, UnknownModel, UpstreamError, UpstreamRefused, UpstreamTimeout
-from spendhub.api.errors import headers_of, status_of
+from routing.errors import ModelNotAvailable, UnknownModel
+from routing.upstreams.base import CHAT, Wire
 from spendhub.errors import SpendHubError, Unidentified
-from spendhub.gateway.answer_headers import refusal_headers
+from spendhub.gateway.error_facts import error_headers, error_status, error_words, vendors_own
 from spendhub.gateway.exchange import Headers
 
 _TYPES = {402: "insufficient_quota", 403: "permission_error", 429: "rate_limit_error"}
@@ -23,48 +24,49 @@ _CODES: tuple[tuple[type[SpendHubError], str], ...] = (
     (UnknownModel, "model_not_found"),
     (ModelNotAvailable, "model_not_found"),
 )
-_KEPT_OF_VENDORS = ("content-type", "retry-after", "x-request-id", "x-should-retry")
+_OWN_NAMES = ("message", "type", "param", "code")
 _encoder = msgspec.json.Encoder(enc_hook=str)
-_JSON = (b"content-type", b"application/json")
 
 
-def error_status(error: SpendHubError) -> int:
-    """The HTTP status; what went wrong at the vendor is 502 and 504, apart from our own 503."""
-    if isinstance(error, UpstreamRefused):
-        return error.status if 400 <= error.status < 600 else 502
-    if isinstance(error, UpstreamTimeout):
-        return 504
-    return 502 if isinstance(error, UpstreamError) else status_of(error)
-
-
-def error_body(error: SpendHubError) -> bytes:
-    """The error object as JSON."""
+def error_object(error: SpendHubError) -> dict[str, Any]:
+    """What stands in `error`."""
     status = error_status(error)
     code = next((code for kind, code in _CODES if isinstance(error, kind)), error.code)
-    facts = {name: value for name, value in error.details.items() if name not in ("message", "type", "param", "code")}
-    told = {
-        "message": error.message,
+    facts = {name: value for name, value in error.details.items() if name not in _OWN_NAMES}
+    return {
+        "message": error_words(error),
         "type": "server_error" if status >= 500 else _TYPES.get(status, "invalid_request_error"),
         "param": error.details.get("field") or ("model" if code == "model_not_found" else None),
         "code": code,
         **facts,
     }
-    return _encoder.encode({"error": told})
 
 
-def error_answer(error: SpendHubError) -> tuple[int, bytes, Headers]:
-    """Status, body and headers. A vendor's own error keeps its status, its body and its Retry-After."""
-    status = error_status(error)
-    if isinstance(error, UpstreamRefused) and error.body:
-        kept = [name for name in _KEPT_OF_VENDORS if name in error.headers]
-        return status, error.body, [(name.encode(), error.headers[name].encode("latin-1", "replace")) for name in kept]
-    headers = [(name.lower().encode(), value.encode()) for name, value in headers_of(error).items()]
-    headers.append(_JSON)
-    if isinstance(error, BudgetExceeded):
-        headers += [*refusal_headers(error.decision), (b"x-should-retry", b"false")]
-    return status, error_body(error), headers
+def error_answer(error: SpendHubError, wire: Wire = CHAT) -> tuple[int, bytes, Headers]:
+    """Status, body and headers. A vendor's own error in `wire` keeps its status, its body and its Retry-After."""
+    own = vendors_own(error, wire)
+    if own is not None:
+        return own
+    return error_status(error), _encoder.encode({"error": error_object(error)}), error_headers(error)
 
 
 def error_event(error: SpendHubError) -> bytes:
-    """The error as the last event of a stream that has begun already."""
-    return b"data: " + error_body(error) + b"\n\n"
+    """The error as the last event of a stream of chunks that has begun already."""
+    return b"data: " + _encoder.encode({"error": error_object(error)}) + b"\n\n"
+
+
+def typed_error_event(error: SpendHubError) -> bytes:
+    """The error as the last event of a stream of typed events (Responses).
+
+    The facts stand twice: at the top where the reference has them, and in `error`, which makes the SDK raise.
+    """
+    told = error_object(error)
+    event = {
+        "type": "error",
+        "code": told["code"],
+        "message": told["message"],
+        "param": told["param"],
+        "sequence_number": 0,
+        "error": told,
+    }
+    return b"event: error\ndata: " + _encoder.encode(event) + b"\n\n"

@@ -10,9 +10,13 @@ from routing.snapshot import CATALOG, ModelFacts
 
 def list_models(tenant_id: int) -> dict[str, Any]:
     """The list object. Models that are switched off, and wildcards, are left out."""
-    catalog = CATALOG.current()
-    models = [model for model in catalog.models_of(tenant_id) if model.unavailable_because() is None]
-    return {"object": "list", "data": [_model(model) for model in models if not model.name.endswith("*")]}
+    return {"object": "list", "data": [_model(model) for model in models_to_show(tenant_id)]}
+
+
+def models_to_show(tenant_id: int) -> list[ModelFacts]:
+    """The tenant's models that are switched on, without wildcards."""
+    models = [model for model in CATALOG.current().models_of(tenant_id) if model.unavailable_because() is None]
+    return [model for model in models if not model.name.endswith("*")]
 
 
 def one_model(tenant_id: int, name: str) -> dict[str, Any]:

@@ -1,0 +1,27 @@
+"""Budgets that may never be exceeded by a bill above the estimate: they hold the worst case.
+
+docs/budgets.md, "Strict budgets".
+"""
+
+from __future__ import annotations
+
+from budgets.calls import Call
+from budgets.decisions import Decision
+from budgets.matching import match_budgets
+from budgets.snapshot import tenant_budgets
+
+
+def is_strict(call: Call) -> bool:
+    """Whether a strict, enforced budget applies to the call."""
+    matched = match_budgets(tenant_budgets(call.tenant_id), call.scopes(), call.now)
+    return any(each.budget.strict and each.budget.is_enforced for each in matched)
+
+
+def least_room(decision: Decision) -> int:
+    """The room to the hard cap, in nano_usd, of the enforced budget that has the least; 0 where one is frozen."""
+    rooms = [
+        0 if each.matched.budget.is_frozen else each.remaining_nano_usd
+        for each in decision.looked_at
+        if each.matched.budget.is_enforced
+    ]
+    return min(rooms, default=0)

@@ -1,0 +1,329 @@
+"""The catalog: vendors, their models, and what tokens cost from which day on."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import admin, messages
+from django.core.exceptions import PermissionDenied
+from django.db import models
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.urls import reverse
+from django.utils import timezone
+from unfold.contrib.filters.admin import ChoicesDropdownFilter
+from unfold.decorators import action, display
+
+from routing.admin.breakers import VendorHealthPages
+from routing.models import CAPABILITIES, Model, Price, Provider
+from routing.own_upstreams import UpstreamNotAllowed, check_own_address, check_own_key
+from routing.price_changes import FORM_GRACE, end_price, rewrites_past, set_price
+from routing.price_specs import KINDS, PriceSpec
+from routing.snapshot import CATALOG, ModelFacts
+from spendhub.money import TOKENS_PER_MTOK
+from spendhub.tenants.admin_fields import LinesField, WordsField, show_usd
+from spendhub.tenants.admin_scoping import ScopedForm, SeenFilter, SharedRowsAdmin, describe_row
+from spendhub.tenants.changes import record_change
+from spendhub.tenants.models import Tenant
+from spendhub.tenants.seats import actor_of, seat_of
+
+OWNERS = {"Shared": "info", "Yours": "success"}
+
+
+class ProviderSeenFilter(SeenFilter):
+    title = "provider"
+    parameter_name = "provider"
+    path = "provider_id"
+    label_path = "provider__name"
+
+
+class OwnedRowAdmin(SharedRowsAdmin):
+    """Shared rows beside one's own."""
+
+    @display(description="Whose", label=OWNERS)
+    def shown_owner(self, row: Any) -> str:
+        return "Shared" if row.tenant_id is None else "Yours"
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return self.has_change_permission(request, obj)
+
+    def get_actions_detail(self, request: HttpRequest, object_id: Any) -> Any:
+        row = self.get_object(request, str(object_id))
+        shown = super().get_actions_detail(request, object_id)
+        seat = seat_of(request)
+        may_copy = row is not None and row.tenant_id is None and seat is not None and seat.tenant is not None
+        return shown if may_copy else [each for each in shown if not each.action_name.endswith("_make_own")]
+
+
+class OwnUpstreamForm(ScopedForm):
+    """Checks the address and key variable that a tenant enters, as the API does."""
+
+    def clean(self) -> dict[str, Any]:
+        cleaned: dict[str, Any] = super().clean() or self.cleaned_data
+        tenant = self.tenant
+        if tenant is None or self.seat_is_operators:
+            return cleaned
+        if cleaned.get("dialect") == Provider.Dialect.SANDBOX:
+            self.add_error("dialect", "The sandbox is built in and cannot be added.")
+        try:
+            check_own_address(cleaned.get("base_url") or "")
+        except UpstreamNotAllowed as error:
+            self.add_error("base_url", f"{error.message}.")
+        try:
+            check_own_key(tenant.pk, cleaned.get("api_key_env") or "")
+        except UpstreamNotAllowed as error:
+            self.add_error("api_key_env", f"{error.message}.")
+        return cleaned
+
+
+@admin.register(Provider)
+class ProviderAdmin(VendorHealthPages, OwnedRowAdmin):
+    """Where calls are sent."""
+
+    form = OwnUpstreamForm
+
+    list_display = ("name", "dialect", "base_url", "api_key_env", "is_enabled", "shown_owner")
+    list_filter = (("dialect", ChoicesDropdownFilter), "is_enabled")
+    search_fields = ("name",)
+    fieldsets = (
+        (None, {"fields": ("name", "dialect", "base_url")}),
+        ("Access", {"fields": ("api_key_env",)}),
+        ("Limits", {"fields": (("timeout_seconds", "is_enabled"),)}),
+    )
+    actions_detail = ("make_own",)
+
+    @action(description="Make it mine", icon="content_copy", permissions=["add"])
+    def make_own(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        return make_row_own(
+            self,
+            request,
+            object_id,
+            "Your account gets its own copy, which stands before the shared one. It needs a key of your own: "
+            "enter one under Vendor keys.",
+        )
+
+
+@admin.register(Model)
+class ModelAdmin(OwnedRowAdmin):
+    """Models agents may ask for."""
+
+    form = OwnUpstreamForm
+
+    list_display = ("name", "provider", "shown_price", "quality", "shown_context", "is_enabled", "shown_owner")
+    list_select_related = ("provider",)
+    list_filter = (
+        ProviderSeenFilter,
+        ("kind", ChoicesDropdownFilter),
+        ("quality", ChoicesDropdownFilter),
+        "is_enabled",
+    )
+    search_fields = ("name", "aliases", "provider__name")
+    typed_as = {
+        "aliases": lambda **kwargs: LinesField(**{**kwargs, "help_text": "Other names for it, one a line."}),
+        "capabilities": lambda **kwargs: WordsField(CAPABILITIES, **{**kwargs, "required": False}),
+    }
+    shown_as = {
+        "aliases": lambda names: ", ".join(names) or "–",
+        "capabilities": lambda words: ", ".join(words) or "–",
+    }
+    fieldsets = (
+        (None, {"fields": (("provider", "name"), "aliases", ("kind", "quality", "is_enabled"), "shown_price")}),
+        (
+            "What it can do",
+            {"fields": (("context_tokens", "max_output_tokens"), "capabilities", ("region", "retires_at"))},
+        ),
+        ("Where it lives, if not where its provider does", {"fields": ("upstream_name", "base_url", "api_key_env")}),
+        ("Where these facts are from", {"fields": (("source", "checked_on"),)}),
+    )
+    actions_detail = ("make_own",)
+
+    def get_changelist_instance(self, request: HttpRequest) -> Any:
+        changelist = super().get_changelist_instance(request)
+        changelist.result_list = list(changelist.result_list)
+        catalog = CATALOG.refresh()
+        seat = seat_of(request)
+        facts = {each.id: each for each in catalog.models_of(seat.tenant_id if seat else None)}
+        for row in changelist.result_list:
+            row.facts = facts.get(row.pk)
+        return changelist
+
+    @display(description="Input / output, per million tokens")
+    def shown_price(self, row: Model) -> str:
+        facts: ModelFacts | None = getattr(row, "facts", None)
+        if facts is None and row.pk is not None:
+            facts = {each.id: each for each in CATALOG.refresh().models_of(row.tenant_id)}.get(row.pk)
+        price = facts.price_at(timezone.now()) if facts is not None else None
+        if price is None:
+            return "no price"
+        rates = price.rates_for(TOKENS_PER_MTOK // 1000)
+        return f"{show_usd(rates.input)} / {show_usd(rates.output)}"
+
+    @display(description="Context", ordering="context_tokens")
+    def shown_context(self, row: Model) -> str:
+        return f"{row.context_tokens:,}" if row.context_tokens else "–"
+
+    @action(description="Make it mine", icon="content_copy", permissions=["add"])
+    def make_own(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        return make_row_own(
+            self,
+            request,
+            object_id,
+            "Your account gets its own copy with today's prices, which stands before the shared one: "
+            "switch it off, rename it, or send it elsewhere.",
+        )
+
+
+class PriceForm(ScopedForm):
+    """A price for a model of the same owner, or for a shared one."""
+
+    class Meta:
+        model = Price
+        fields: tuple[str, ...] = ()
+
+    def clean(self) -> dict[str, Any]:
+        cleaned: dict[str, Any] = super().clean() or self.cleaned_data
+        model, tenant = cleaned.get("model"), self.tenant
+        if model is not None and model.tenant_id is not None and model.tenant_id != getattr(tenant, "pk", None):
+            self.add_error("model", "This model belongs to another account.")
+        first, last = cleaned.get("daily_from_minute"), cleaned.get("daily_until_minute")
+        if first is not None and last is not None and first >= last:
+            self.add_error("daily_until_minute", "The last minute comes after the first.")
+        if model is not None and cleaned.get("valid_from") is not None:
+            now = timezone.now()
+            spec = PriceSpec(
+                input=0,
+                output=0,
+                valid_from=cleaned["valid_from"],
+                min_context_tokens=cleaned.get("min_context_tokens") or 0,
+                daily_from_minute=first or 0,
+            )
+            if now - spec.valid_from > FORM_GRACE and rewrites_past(model, spec, tenant=tenant, now=now):
+                self.add_error(
+                    "valid_from", "Another price already holds from then on: let this one begin now or later."
+                )
+        return cleaned
+
+    def validate_constraints(self) -> None:
+        """A price for the very same moment is a new row all the same: `set_price` sees to it."""
+
+
+@admin.register(Price)
+class PriceAdmin(OwnedRowAdmin):
+    """What tokens cost. A new price is a new row: what was recorded with the old one stands."""
+
+    form = PriceForm
+    list_display = (
+        "model",
+        "shown_input",
+        "shown_output",
+        "min_context_tokens",
+        "valid_from",
+        "valid_until",
+        "shown_owner",
+    )
+    list_select_related = ("model",)
+    list_filter = ("is_custom",)
+    search_fields = ("model__name",)
+    autocomplete_fields = ("model",)
+    ordering = ("model__name", "-valid_from", "min_context_tokens")
+    fieldsets = (
+        (None, {"fields": ("model", "valid_from")}),
+        (
+            "US dollars per million tokens (empty: no price of its own)",
+            {
+                "fields": (
+                    ("input_nano_usd_per_mtok", "output_nano_usd_per_mtok"),
+                    ("cache_read_nano_usd_per_mtok", "cache_write_nano_usd_per_mtok"),
+                    ("cache_write_1h_nano_usd_per_mtok", "reasoning_nano_usd_per_mtok"),
+                )
+            },
+        ),
+        (
+            "Only for some calls",
+            {"fields": ("min_context_tokens", ("daily_from_minute", "daily_until_minute")), "classes": ("collapse",)},
+        ),
+        ("Where it is from", {"fields": ("source",)}),
+    )
+    actions_detail = ("end_now",)
+
+    def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:
+        initial: dict[str, Any] = {"valid_from": timezone.now(), **super().get_changeform_initial_data(request)}
+        return initial
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        # Asked without a row, the answer also opens the list's actions; a row itself is never edited.
+        return False if isinstance(obj, models.Model) else super().has_change_permission(request, obj)
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    @display(description="Input", ordering="input_nano_usd_per_mtok")
+    def shown_input(self, price: Price) -> str:
+        return show_usd(price.input_nano_usd_per_mtok)
+
+    @display(description="Output", ordering="output_nano_usd_per_mtok")
+    def shown_output(self, price: Price) -> str:
+        return show_usd(price.output_nano_usd_per_mtok)
+
+    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
+        seat = seat_of(request)
+        if change or seat is None:
+            raise PermissionDenied
+        tenant: Tenant | None = seat.tenant if seat.tenant is not None else obj.tenant
+        spec = PriceSpec(
+            **{kind: getattr(obj, f"{kind}_nano_usd_per_mtok") for kind in KINDS},
+            valid_from=obj.valid_from,
+            min_context_tokens=obj.min_context_tokens,
+            daily_from_minute=obj.daily_from_minute,
+            daily_until_minute=obj.daily_until_minute,
+            source=obj.source or f"set by {request.user.get_username()}",
+        )
+        made = set_price(obj.model, spec, tenant=tenant, now=timezone.now())
+        record_change(tenant, actor_of(request), "create", made, {}, describe_row(made))
+        obj.__dict__.update(made.__dict__)
+
+    @action(description="End it now", icon="event_busy", permissions=["add"])
+    def end_now(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        price = self.get_row(request, object_id)
+        if not SharedRowsAdmin.has_change_permission(self, request, price):
+            raise PermissionDenied
+        if request.method == "POST":
+            before = describe_row(price)
+            record_change(
+                price.tenant_id, actor_of(request), "end", price, before, before | {"valid_until": timezone.now()}
+            )
+            end_price(price, timezone.now())
+            messages.success(request, "The price no longer holds; what was counted with it stands.")
+            return HttpResponseRedirect(reverse("admin:routing_price_changelist"))
+        return self.ask(
+            request,
+            title=f"End the price of {price.model}?",
+            text="From now on the next price in line holds; without one, the model has no price. "
+            "What was counted with this one stands.",
+            button="End it",
+        )
+
+
+def make_row_own(page: OwnedRowAdmin, request: HttpRequest, object_id: str, text: str) -> HttpResponse:
+    """Asks, then gives the account a copy of a shared row, with `text` saying what that means."""
+    page.require(request, page.edit_rank)
+    row, seat = page.get_row(request, object_id), seat_of(request)
+    if seat is None or seat.tenant is None or row.tenant_id is not None:
+        raise PermissionDenied
+    own = type(row).objects.for_tenant(seat.tenant).filter(name=row.name).first()
+    if own is not None:
+        return page.go_to(own, request, f"You already have your own {row.name}.")
+    if request.method != "POST":
+        return page.ask(request, title=f"Make {row.name} yours?", text=text, button="Make it mine")
+    prices = list(Price.objects.across_tenants().filter(model=row, tenant=None)) if isinstance(row, Model) else []
+    own_prices = list(Price.objects.for_tenant(seat.tenant).filter(model=row)) if isinstance(row, Model) else []
+    now = timezone.now()
+    row.pk, row.tenant, row._state.adding, row.edited_fields = None, seat.tenant, True, []
+    # The installation's keys stay the installation's: the copy may be pointed elsewhere.
+    row.api_key_env = ""
+    row.save()
+    for price in own_prices or prices:
+        if price.valid_until is None or price.valid_until > now:
+            price.pk, price.tenant, price.model, price._state.adding = None, seat.tenant, row, True
+            price.save()
+    record_change(seat.tenant, actor_of(request), "create", row, {}, describe_row(row))
+    return page.go_to(row, request, f"{row.name} is yours now.")

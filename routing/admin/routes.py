@@ -1,0 +1,143 @@
+"""Routes in the admin, and the box in which a request is tried."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import admin
+from django.core.exceptions import PermissionDenied
+from django.http import HttpRequest, HttpResponse
+from django.utils import timezone
+from unfold.decorators import action, display
+
+from routing.admin.catalog import OwnedRowAdmin, make_row_own
+from routing.admin.route_forms import (
+    DryRunForm,
+    RouteForm,
+    RuleField,
+    fallback_field,
+    models_field,
+    options_field,
+    rule_field,
+    strategy_field,
+)
+from routing.dry_run import DryRun, dry_run
+from routing.models import Route
+from routing.route_serializers import wanted_of
+from routing.snapshot import CATALOG
+from routing.strategies.registry import STRATEGIES
+from spendhub.errors import SpendHubError
+from spendhub.tenants.admin_fields import show_usd
+from spendhub.tenants.models import Tenant
+from spendhub.tenants.seats import seat_of
+
+ROLES = {"chosen": "Chosen", "fallback": "Tried next", "cheaper": "If no budget has room", "ranked": "Could do it"}
+
+
+@admin.register(Route)
+class RouteAdmin(OwnedRowAdmin):
+    """Names for a choice of models, and rules for calls of a kind."""
+
+    form = RouteForm
+    list_display = ("name", "strategy", "shown_models", "shown_when", "priority", "is_enabled", "shown_owner")
+    list_filter = ("is_enabled",)
+    search_fields = ("name", "strategy")
+    ordering = ("-priority", "name")
+    typed_as = {
+        "candidate_models": models_field,
+        "fallback": fallback_field,
+        "match": rule_field,
+        "options": options_field,
+        "strategy": strategy_field,
+    }
+    shown_as = {
+        "candidate_models": lambda names: ", ".join(map(str, names)) or "every model that can do it",
+        "fallback": lambda names: ", ".join(map(str, names)) or "the next two best",
+        "match": lambda match: RuleField().lines(match) or "–",
+        "options": lambda options: options_field().prepare_value(options) or "–",
+        "strategy": lambda name: f"{name}: {STRATEGIES[name].summary}" if name in STRATEGIES else str(name),
+    }
+    fieldsets = (
+        (None, {"fields": (("name", "is_enabled"),)}),
+        ("Which model answers", {"fields": ("strategy", "candidate_models", "fallback")}),
+        ("For which calls it is a rule", {"fields": ("match", "priority")}),
+        ("Fine print", {"fields": ("options",)}),
+    )
+    actions_detail = ("make_own",)
+    actions_list = ("try_request",)
+
+    def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        field = super().formfield_for_dbfield(db_field, request, **kwargs)
+        texts = {"priority": "0 to 1000. Where several rules apply, the highest is used."}
+        if field is not None and db_field.name in texts:
+            field.help_text = texts[db_field.name]
+        labels = {"candidate_models": "Models", "match": "Used for calls of", "fallback": "When it fails"}
+        if field is not None and db_field.name in labels:
+            field.label = labels[db_field.name]
+        return field
+
+    @display(description="Models")
+    def shown_models(self, route: Route) -> str:
+        names = [str(name) for name in route.candidate_models]
+        return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "") or "All that can"
+
+    @display(description="Rule for")
+    def shown_when(self, route: Route) -> str:
+        return RuleField().lines(route.match).replace("\n", "; ") or "–"
+
+    @action(description="Make it mine", icon="content_copy", permissions=["add"])
+    def make_own(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        return make_row_own(
+            self,
+            request,
+            object_id,
+            "Your account gets its own copy, which stands before the shared one: choose other models, another "
+            "strategy, or switch it off.",
+        )
+
+    @action(description="Try a request", icon="science", permissions=["view"])
+    def try_request(self, request: HttpRequest) -> HttpResponse:
+        """Paste a request, see which model would answer and why. Nothing is sent or recorded."""
+        self.require(request, self.view_rank)
+        seat = seat_of(request)
+        if seat is None:
+            raise PermissionDenied
+        form = DryRunForm(request.POST if request.method == "POST" else None)
+        shown: dict[str, Any] = {"form": form, "tenant": seat.tenant}
+        if seat.tenant is not None and request.method == "POST" and form.is_valid():
+            try:
+                shown |= _shown(_try(form, seat.tenant))
+            except SpendHubError as error:
+                form.add_error(None, f"{error.message[:1].upper()}{error.message[1:]}.")
+        return self.page(request, "routing/dry_run.html", "Try a request", **shown)
+
+
+def _try(form: DryRunForm, tenant: Tenant) -> DryRun:
+    wanted = wanted_of(form.described(), tenant.pk, tenant.unpriced_models, timezone.now())
+    return dry_run(CATALOG.refresh(), wanted)
+
+
+def _shown(found: DryRun) -> dict[str, Any]:
+    lines = [
+        {
+            "role": ROLES[line.role],
+            "is_chosen": line.role == "chosen",
+            "name": line.option.name,
+            "provider": line.option.model.provider.name,
+            "estimate": show_usd(line.option.estimate_nano_usd),
+            "score": None if line.score is None else f"{line.score:.4g}",
+            "quality": f"{line.option.quality:.1f}",
+            "p95_ms": round(line.option.p95_ms),
+            "is_measured": line.option.observed.calls > 0,
+        }
+        for line in found.lines
+    ]
+    by_reason: dict[str, list[str]] = {}
+    for each in found.fell_out:
+        by_reason.setdefault(each.reason, []).append(each.model)
+    return {
+        "found": found,
+        "chosen": None if found.plan is None else found.plan.candidates[0].model.name,
+        "lines": lines,
+        "fell_out": by_reason,
+    }

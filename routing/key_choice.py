@@ -1,0 +1,101 @@
+"""Which of a provider's keys an attempt is made with.
+
+The enabled keys that can be read share the calls by weight; without any the provider's environment variable is
+used. A tenant's own keys for a shared provider stand in place of the installation's, variable included: calls on
+somebody else's bill would be no help. docs/credentials.md, "Which key a call gets".
+"""
+
+from __future__ import annotations
+
+import os
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from uuid import UUID
+
+from routing.credentials import KeyFacts, Secret, is_usable_secret
+from routing.errors import CredentialMissing, CredentialUnreadable, UpstreamError, UpstreamRefused
+from routing.retries import is_content_refusal
+from routing.snapshot import ModelFacts
+
+NONE_AVOIDED: frozenset[UUID] = frozenset()
+# What a vendor says of a key: unknown, not allowed this, used too often.
+_OF_THE_KEY = frozenset((401, 403, 429))
+
+
+@dataclass(frozen=True, slots=True)
+class ChosenKey:
+    """What one attempt is made with. `id` is None for a variable's value, and where none is needed (then it is "")."""
+
+    secret: Secret
+    id: UUID | None = None
+
+
+_NO_KEY_NEEDED = ChosenKey(Secret(""))
+
+
+def choose_key(
+    model: ModelFacts, avoid: frozenset[UUID] = NONE_AVOIDED, dice: Callable[[], float] = random.random
+) -> ChosenKey:
+    """The key for one attempt: by chance according to the weights, one of `avoid` only when there is no other.
+
+    Raises CredentialMissing where the provider needs a key and there is none, or has no address; and
+    CredentialUnreadable where there are some, and none can be read.
+    """
+    keys = model.credentials
+    readable = [key for key in keys if key.secret is not None]
+    if readable:
+        return _by_weight([key for key in readable if key.id not in avoid] or readable, dice)
+    if not model.api_key_env:
+        if keys:
+            raise CredentialUnreadable(model.provider.name)
+        if not model.base_url and model.provider.dialect != "sandbox":
+            raise CredentialMissing(f"provider {model.provider.name} has no address", provider=model.provider.name)
+        return _NO_KEY_NEEDED
+    return _from_environment(model, model.api_key_env, was_unreadable=bool(keys))
+
+
+def keys_to_avoid(model: ModelFacts, error: UpstreamError, avoided: frozenset[UUID]) -> frozenset[UUID] | None:
+    """Which keys the next attempt at the same model should avoid, when the vendor has refused the key it was
+    asked with and there is another one; None when another attempt with another key would not help."""
+    if not isinstance(error, UpstreamRefused) or error.key_id is None or not is_of_the_key(error):
+        return None
+    avoid = avoided | {error.key_id}
+    has_another = any(key.secret is not None and key.id not in avoid for key in model.credentials)
+    return avoid if has_another else None
+
+
+def is_of_the_key(error: UpstreamRefused) -> bool:
+    """Whether the refusal is about the key: the same call with another one may pass."""
+    return error.status in _OF_THE_KEY and not is_content_refusal(error)
+
+
+def hide_key(secret: Secret, text: bytes) -> bytes:
+    """A vendor's words without the key, which some repeat in their errors: it may be the installation's."""
+    value = secret.reveal().encode()
+    return text.replace(value, b"(hidden key)") if value and value in text else text
+
+
+def _by_weight(keys: list[KeyFacts], dice: Callable[[], float]) -> ChosenKey:
+    chosen = keys[0]
+    if len(keys) > 1:
+        point = dice() * sum(key.weight for key in keys)
+        for chosen in keys:
+            point -= chosen.weight
+            if point < 0:
+                break
+    assert chosen.secret is not None
+    return ChosenKey(chosen.secret, chosen.id)
+
+
+def _from_environment(model: ModelFacts, variable: str, *, was_unreadable: bool) -> ChosenKey:
+    value = os.environ.get(variable, "").strip()
+    if value and is_usable_secret(value):
+        return ChosenKey(Secret(value))
+    if was_unreadable:
+        raise CredentialUnreadable(model.provider.name)
+    problem = "holds characters that no key has" if value else "is empty"
+    raise CredentialMissing(
+        f"provider {model.provider.name} has no key: the environment variable {variable} {problem}",
+        provider=model.provider.name,
+    )

@@ -1,0 +1,60 @@
+"""What every row of the catalog shares: it moves the snapshot's version, and belongs to one tenant or to all."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import urlsplit
+
+from django.core.exceptions import ValidationError
+from django.db import models, transaction
+
+from spendhub.snapshots import bump
+
+CATALOG_SNAPSHOT = "catalog"
+
+CAPABILITIES = (
+    # What a vendor's interface can do.
+    "tools", "vision", "json", "streaming", "reasoning", "audio", "files", "embeddings", "caching",
+    # The recipe's words for what a model is good at.
+    "code", "long-context", "analysis", "general", "chinese", "evaluation", "complex-reasoning",
+    "creative", "math", "summarization", "translation",
+)  # fmt: skip
+
+
+def validate_base_url(value: str) -> None:
+    """Raises ValidationError unless `value` is an http(s) address without user, query or fragment.
+
+    Not Django's URLField: that refuses plain host names, as in http://ollama:11434/v1.
+    """
+    try:
+        parts = urlsplit(value)
+        is_usable = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port or 1) > 0
+    except ValueError:
+        is_usable = False
+    if (
+        not is_usable
+        or parts.username is not None
+        or parts.query
+        or parts.fragment
+        or not value.isprintable()
+        or " " in value
+    ):
+        raise ValidationError(f"{value[:80]!r} is no address like https://api.openai.com/v1")
+
+
+class CatalogRow(models.Model):
+    """A row behind the catalog snapshot: saving or deleting it moves the snapshot's version."""
+
+    class Meta:
+        abstract = True
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        with transaction.atomic():
+            super().save(*args, **kwargs)
+            bump(CATALOG_SNAPSHOT)
+
+    def delete(self, *args: Any, **kwargs: Any) -> tuple[int, dict[str, int]]:
+        with transaction.atomic():
+            deleted = super().delete(*args, **kwargs)
+            bump(CATALOG_SNAPSHOT)
+        return deleted

@@ -1,0 +1,141 @@
+"""How models have done lately: latency, failures and quality, kept in this process and set from outside.
+
+Whoever records calls hands the figures in (`set_observed`); strategies look them up (`observed_of`). A model
+that was never measured has stated priors, never zero. docs/routing.md, "What is known of a model".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+
+from routing.pricing import CompiledPrice
+from routing.snapshot import ModelFacts
+from spendhub.errors import Invalid
+from spendhub.money import NANO_PER_USD
+
+# Below this many calls a figure is mixed with its prior, in proportion.
+ENOUGH_CALLS = 20
+PRIOR_QUALITY = {"economy": 2.5, "standard": 3.5, "premium": 4.5}
+PRIOR_P95_BASE_MS = 500.0
+PRIOR_P95_MS_PER_USD = 100.0  # per USD of input and output price per million tokens: dearer models are larger
+PRIOR_P95_MOST_MS = 3_000.0
+# A model that always fails counts as this many times as slow, not as infinitely slow.
+MOST_TRIES = 20.0
+BEST_QUALITY = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class QualityScore:
+    """What a judge or a person thought of an answer: 0 (useless) to 5 (perfect), None where not said.
+
+    Raises Invalid for anything else. `overall` is the mean of the others where it is not said itself.
+    """
+
+    overall: float | None = None
+    relevance: float | None = None
+    correctness: float | None = None
+    completeness: float | None = None
+    clarity: float | None = None
+
+    def __post_init__(self) -> None:
+        said = {field.name: getattr(self, field.name) for field in fields(self)}
+        for name, value in said.items():
+            is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+            if value is not None and not (is_number and 0 <= value <= BEST_QUALITY):
+                raise Invalid(f"{name}: {str(value)[:40]} is no score between 0 and 5", field=name)
+        parts = [value for name, value in said.items() if name != "overall" and value is not None]
+        if self.overall is None and parts:
+            object.__setattr__(self, "overall", sum(parts) / len(parts))
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """Facts about one model's recent calls. `calls` counts failures too; latencies are those of successes."""
+
+    calls: int = 0
+    error_rate: float = 0.0
+    p50_ms: float | None = None
+    p95_ms: float | None = None
+    p99_ms: float | None = None
+    quality: float | None = None
+    scores: int = 0
+
+
+UNMEASURED = Observed()
+_observed: dict[int | None, dict[str, Observed]] = {}
+
+
+def set_observed(facts: Mapping[str, Observed], tenant_id: int | None = None) -> None:
+    """Replaces what is known: of one tenant's calls, or (None) of everybody's. Keys are catalog names."""
+    _observed[tenant_id] = dict(facts)
+
+
+def observed_of(model_name: str, tenant_id: int | None = None) -> Observed:
+    """What is known of a model: from the tenant's own calls where there are any, else from everybody's."""
+    own = _observed.get(tenant_id)
+    if own is not None and model_name in own:
+        return own[model_name]
+    shared = _observed.get(None)
+    return UNMEASURED if shared is None else shared.get(model_name, UNMEASURED)
+
+
+def forget_observed() -> None:
+    """Drops everything that was set. For tests."""
+    _observed.clear()
+
+
+def summarize(latencies_ms: Sequence[float], failures: int = 0, qualities: Sequence[float] = ()) -> Observed:
+    """The facts of some calls: how long each success took, how many failed, and the scores that were given."""
+    calls = len(latencies_ms) + failures
+    ordered = sorted(latencies_ms)
+    return Observed(
+        calls=calls,
+        error_rate=failures / calls if calls else 0.0,
+        p50_ms=percentile(ordered, 50),
+        p95_ms=percentile(ordered, 95),
+        p99_ms=percentile(ordered, 99),
+        quality=sum(qualities) / len(qualities) if qualities else None,
+        scores=len(qualities),
+    )
+
+
+def percentile(ordered: Sequence[float], percent: float) -> float | None:
+    """The value below which `percent` of the ascending values lie, interpolated between neighbours; None of nothing."""
+    if not ordered:
+        return None
+    place = (len(ordered) - 1) * percent / 100
+    below = int(place)
+    above = min(below + 1, len(ordered) - 1)
+    return ordered[below] + (ordered[above] - ordered[below]) * (place - below)
+
+
+def expected_p95_ms(observed: Observed, price: CompiledPrice) -> float:
+    """How long the slowest of twenty calls takes: as measured; before `ENOUGH_CALLS`, mixed with the prior."""
+    prior = prior_p95_ms(price)
+    if observed.p95_ms is None:
+        return prior
+    weight = min(observed.calls / ENOUGH_CALLS, 1.0)
+    return observed.p95_ms * weight + prior * (1 - weight)
+
+
+def prior_p95_ms(price: CompiledPrice) -> float:
+    """What is assumed of a model nobody has measured: 500 ms, and 100 ms per USD of price, at most 3 s."""
+    rates = price.rates_for(0)
+    dollars = (rates.input + rates.output) / NANO_PER_USD
+    return min(PRIOR_P95_BASE_MS + PRIOR_P95_MS_PER_USD * dollars, PRIOR_P95_MOST_MS)
+
+
+def expected_tries(observed: Observed) -> float:
+    """How often a call must be tried until it succeeds, 1 to `MOST_TRIES`."""
+    failing = observed.error_rate * min(observed.calls / ENOUGH_CALLS, 1.0)
+    return min(1 / (1 - failing), MOST_TRIES) if failing < 1 else MOST_TRIES
+
+
+def expected_quality(observed: Observed, model: ModelFacts) -> float:
+    """0 to 5: the mean of its scores; before `ENOUGH_CALLS` of them, mixed with its quality tier's prior."""
+    prior = PRIOR_QUALITY.get(model.quality, PRIOR_QUALITY["standard"])
+    if observed.quality is None:
+        return prior
+    weight = min(observed.scores / ENOUGH_CALLS, 1.0)
+    return observed.quality * weight + prior * (1 - weight)

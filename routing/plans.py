@@ -1,0 +1,214 @@
+"""Which models a call is sent to, in which order, and why: made before any money is held.
+
+A name in `model` is a catalog model (or its alias), or a route: a name that stands for candidate models,
+a strategy and a fallback order. docs/routing.md is its page.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+from uuid import UUID
+
+from routing import hooks
+from routing.candidates import Candidate, find_candidates, find_option, find_options
+from routing.errors import ModelNotAvailable, NoModelFits
+from routing.requirements import NOTHING_NEEDED, Declared, FellOut, Option, Requirements, Wanted
+from routing.route_options import options_of
+from routing.routes import AUTO, RouteFacts
+from routing.snapshot import Catalog
+from routing.strategies.base import Ranking, Task
+from routing.strategies.budget_aware import BudgetAware
+from routing.strategies.registry import strategy_called
+
+__all__ = [
+    "NOTHING_NEEDED",
+    "Choice",
+    "Declared",
+    "FellOut",
+    "Plan",
+    "Wanted",
+    "choose",
+    "find_route",
+    "make_plan",
+    "weighs_budgets",
+]
+
+# A route that names no fallback falls back on so many of its strategy's next best.
+NEXT_BEST = 2
+SHOWN_ALTERNATIVES = 5
+# What `auto` is where no row says otherwise.
+PLAIN_AUTO = RouteFacts(UUID(int=0), None, AUTO, (), "cost-optimized", (), {}, {}, 0, True)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The models that are tried, best first and never empty. `route` is "" where a model was named.
+
+    `timeout_ms` bounds the whole call; `retries` is how often one candidate is asked again after a failure that is
+    safe to repeat (None: the installation's setting). `may_choose_cheaper`: a candidate that no budget has room
+    for gives way to the next one; a model that was named by the client does not. `cheaper` are more models that can
+    do it, each cheaper than the chosen one, the cheapest last: for when no budget has room for any of the candidates.
+    """
+
+    candidates: tuple[Candidate, ...]
+    strategy: str = "pinned"
+    route: str = ""
+    reason: str = "named by the client"
+    confidence: float = 1.0
+    fell_out: tuple[FellOut, ...] = ()
+    timeout_ms: int | None = None
+    retries: int | None = None
+    may_choose_cheaper: bool = False
+    falls_back_on_refusal: bool = False
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    cheaper: tuple[Candidate, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """A plan, and the ranking it was made from (None where a model was named)."""
+
+    plan: Plan
+    ranking: Ranking | None = None
+
+
+def make_plan(catalog: Catalog, wanted: Wanted) -> Plan:
+    """The plan for one call, hooks included.
+
+    Raises UnknownModel, ModelNotAvailable, UnpricedModel, NoModelFits, UnknownStrategy, or InvalidRoute for a strategy
+    that the caller asks for and the route has no options for.
+    """
+    if hooks.BEFORE_ROUTING:
+        wanted = hooks.run_before_routing(wanted)
+    plan = choose(catalog, wanted).plan
+    if hooks.AFTER_ROUTING:
+        hooks.run_after_routing(wanted, plan)
+    return plan
+
+
+def weighs_budgets(catalog: Catalog, wanted: Wanted) -> bool:
+    """Whether the call's strategy wants to know how much money is left (`Wanted.budget_share_left`)."""
+    if wanted.declared.strategy is not None:
+        return wanted.declared.strategy == BudgetAware.name
+    try:
+        route = find_route(catalog, wanted)
+    except ModelNotAvailable:
+        return False  # `make_plan` says so
+    return route is not None and route.strategy == BudgetAware.name
+
+
+def choose(catalog: Catalog, wanted: Wanted, *, route: RouteFacts | None = None) -> Choice:
+    """As `make_plan`, without hooks and with the ranking; by `route` where given, whatever the call asks for."""
+    if wanted.declared.strategy is not None:
+        strategy_called(wanted.declared.strategy)
+    found = route or find_route(catalog, wanted)
+    return _choose_named(catalog, wanted) if found is None else _choose_by_route(catalog, wanted, found)
+
+
+def find_route(catalog: Catalog, wanted: Wanted) -> RouteFacts | None:
+    """The route a call goes by, None for a named model.
+
+    The first rule it falls under; else, unless a model or alias has the name, the route of that name. `auto` is a route
+    whatever models are called. Raises ModelNotAvailable for one that is switched off.
+    """
+    tenant_id, name = wanted.tenant_id, wanted.name
+    # Embeddings keep the model they name: vectors of two models cannot be compared.
+    rule = catalog.routes.rule_for(tenant_id, name, wanted.attribution) if wanted.kind == "chat" else None
+    if rule is not None:
+        return rule
+    route = catalog.routes.named(tenant_id, name)
+    if name == AUTO:
+        route = route or PLAIN_AUTO
+    elif route is None or catalog.view(tenant_id).knows(name):
+        return None
+    if not route.is_enabled:
+        raise ModelNotAvailable(name, "the route is switched off")
+    return route
+
+
+def _choose_named(catalog: Catalog, wanted: Wanted) -> Choice:
+    found = find_candidates(catalog, wanted.tenant_id, wanted.name, wanted.now, unpriced_models=wanted.unpriced_models)
+    model = found[0].model
+    if model.kind != wanted.kind:
+        raise ModelNotAvailable(wanted.name, f"it is a model for {model.kind}, not for {wanted.kind}")
+    if wanted.declared.restricts():
+        # What the request needs is between the client and its model; what was declared beside it is meant.
+        demanded = Requirements.of(wanted, reads_request=False)
+        fit = demanded.fit(model)
+        if isinstance(fit, str):
+            raise _nothing_fits(wanted, fit, demanded, [FellOut(model.name, fit)])
+    return Choice(Plan(tuple(found), timeout_ms=wanted.declared.timeout_ms))
+
+
+def _choose_by_route(catalog: Catalog, wanted: Wanted, route: RouteFacts) -> Choice:
+    own = options_of(route, wanted.declared.strategy)
+    timeout_ms = min((ms for ms in (wanted.declared.timeout_ms, own.timeout_ms) if ms is not None), default=None)
+    wanted = replace(wanted, declared=replace(wanted.declared, timeout_ms=timeout_ms))
+    demanded = Requirements.of(wanted, own.demands)
+    options, fell_out = find_options(catalog, demanded, route.models)
+    if not options:
+        raise _nothing_fits(wanted, demanded.in_short(), demanded, fell_out)
+    ranking = own.strategy.rank(options, Task(wanted, demanded.capabilities, route.name), own.settings)
+    fell_out = [*ranking.fell_out, *fell_out]
+    if not ranking.ranked:
+        raise _nothing_fits(wanted, ranking.reason, demanded, fell_out)
+    chain, skipped = _chain(catalog, demanded, route, ranking)
+    if wanted.kind != "chat":
+        chain = chain[:1]  # nor may another model step in for them
+    chosen = chain[0]
+    tried = {option.name for option in chain}
+    alternatives = [each.option for each in ranking.ranked if each.option.name != chosen.name]
+    cheaper = [
+        option
+        for option in alternatives
+        if option.estimate_nano_usd < chosen.estimate_nano_usd and option.name not in tried and wanted.kind == "chat"
+    ]
+    cheaper.sort(key=lambda option: (-option.estimate_nano_usd, option.name))
+    plan = Plan(
+        candidates=tuple(_candidate(option) for option in chain),
+        strategy=own.strategy.name,
+        route=route.name,
+        reason=ranking.reason,
+        confidence=ranking.confidence,
+        fell_out=tuple({each.model: each for each in (*skipped, *fell_out) if each.model not in tried}.values()),
+        timeout_ms=timeout_ms,
+        retries=own.retries,
+        may_choose_cheaper=True,
+        falls_back_on_refusal=own.falls_back_on_refusal,
+        facts={
+            "score": ranking.ranked[0].score,
+            "estimate_nano_usd": chosen.estimate_nano_usd,
+            "alternatives": [option.name for option in alternatives[:SHOWN_ALTERNATIVES]],
+            **ranking.facts,
+        },
+        cheaper=tuple(_candidate(option) for option in cheaper),
+    )
+    return Choice(plan, ranking)
+
+
+def _chain(
+    catalog: Catalog, demanded: Requirements, route: RouteFacts, ranking: Ranking
+) -> tuple[list[Option], list[FellOut]]:
+    """The chosen model, then the route's fallback in its order (without one: the next best), and what was skipped."""
+    ranked = [each.option for each in ranking.ranked]
+    chain, skipped = [ranked[0]], []
+    if not route.fallback:
+        return ranked[: 1 + NEXT_BEST], []
+    known = {option.name: option for option in ranked}
+    for name in route.fallback:
+        found = known.get(name) or find_option(catalog, demanded, name)
+        if isinstance(found, FellOut):
+            skipped.append(found)
+        elif all(found.name != option.name for option in chain):
+            chain.append(found)
+    return chain, skipped
+
+
+def _candidate(option: Option) -> Candidate:
+    return Candidate(option.model, option.quote)
+
+
+def _nothing_fits(wanted: Wanted, reason: str, demanded: Requirements, fell_out: list[FellOut]) -> NoModelFits:
+    return NoModelFits(wanted.name, reason, demanded.in_words(), [(each.model, each.reason) for each in fell_out])

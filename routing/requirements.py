@@ -1,0 +1,268 @@
+"""What a call wants of a model, and which models fall out for it, each with one reason in plain words."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from django.conf import settings
+
+from routing.performance import UNMEASURED, Observed, expected_p95_ms, expected_quality, observed_of
+from routing.pricing import CompiledPrice, estimate_nano_usd
+from routing.snapshot import ModelFacts, Quote, default_price
+from routing.upstreams.base import CHAT, EMBEDDINGS, Wire
+from routing.upstreams.registry import passes_untouched
+from spendhub.money import format_usd
+from spendhub.tenants.attribution import NOBODY, Attribution
+
+NOTHING_NEEDED: frozenset[str] = frozenset()
+QUALITIES = ("economy", "standard", "premium")
+
+
+@dataclass(frozen=True, slots=True)
+class Declared:
+    """What the caller demands of a model beyond what the request itself shows. None and empty: nothing."""
+
+    capabilities: frozenset[str] = NOTHING_NEEDED
+    min_quality: str | None = None  # economy, standard or premium
+    max_cost_nano_usd: int | None = None
+    max_latency_ms: int | None = None
+    timeout_ms: int | None = None
+    region: str | None = None
+    allow: frozenset[str] = NOTHING_NEEDED
+    deny: frozenset[str] = NOTHING_NEEDED
+    strategy: str | None = None
+    user_tier: str | None = None
+    confidence_threshold: float | None = None
+
+    def restricts(self) -> bool:
+        """Whether some model could fall out for what is declared."""
+        return bool(
+            self.capabilities
+            or self.allow
+            or self.deny
+            or self.min_quality
+            or self.region
+            or self.max_cost_nano_usd is not None
+            or self.max_latency_ms is not None
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What one call wants of a model. `needs()` reads capabilities from the request (tools, vision, files, audio,
+    json, reasoning, streaming, embeddings); `text()` gives its words, for strategies that weigh them: both are asked
+    only where a choice is made. `max_output_tokens` is over all `choices`, None where the client set no limit.
+
+    `expected_output_of` says how much output a model is likely to give; without it the limit counts, or
+    SPENDHUB_DEFAULT_OUTPUT_TOKENS per choice. `budget_share_left` is how much of the tightest budget is left, 0..1
+    (None: no budget applies)."""
+
+    tenant_id: int
+    name: str
+    now: datetime
+    unpriced_models: str
+    kind: str = "chat"  # as Model.kind
+    wire: Wire = CHAT
+    input_tokens: int = 0
+    max_output_tokens: int | None = None
+    attribution: Attribution = NOBODY
+    declared: Declared = field(default_factory=Declared)
+    needs: Callable[[], frozenset[str]] = lambda: NOTHING_NEEDED
+    text: Callable[[], str] = lambda: ""
+    choices: int = 1
+    expected_output_of: Callable[[ModelFacts], int] | None = None
+    budget_share_left: Callable[[], float | None] | float | None = None
+
+    def output_tokens_of(self, model: ModelFacts) -> int:
+        """The output that is expected of `model`, over all choices."""
+        if self.expected_output_of is not None:
+            return self.expected_output_of(model)
+        expected = self.max_output_tokens
+        if expected is None:
+            expected = settings.DEFAULT_OUTPUT_TOKENS * self.choices
+        most = model.max_output_tokens
+        return expected if most is None else min(expected, most * self.choices)
+
+    def share_left(self) -> float | None:
+        """How much of the tightest budget is left, 0..1; None where none applies or nobody has said."""
+        share = self.budget_share_left
+        return share() if callable(share) else share
+
+
+@dataclass(frozen=True, slots=True)
+class FellOut:
+    """A model that was considered and left out, and why, in words for people."""
+
+    model: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """A model that can do the call, and the facts a strategy may weigh. `estimate_nano_usd` is of this very call;
+    `is_estimated`: its price is the installation's default."""
+
+    model: ModelFacts
+    price: CompiledPrice
+    estimate_nano_usd: int
+    observed: Observed = UNMEASURED
+    is_estimated: bool = False
+
+    @property
+    def name(self) -> str:
+        """The model's name."""
+        return self.model.name
+
+    @property
+    def quote(self) -> Quote:
+        """What its tokens cost."""
+        return Quote(self.model, self.price, self.is_estimated)
+
+    @property
+    def p95_ms(self) -> float:
+        """How long the slowest of twenty calls is expected to take; never zero."""
+        return expected_p95_ms(self.observed, self.price)
+
+    @property
+    def quality(self) -> float:
+        """0 to 5, as measured or by its tier."""
+        return expected_quality(self.observed, self.model)
+
+
+@dataclass(frozen=True, slots=True)
+class Requirements:
+    """Everything that is demanded of a model for one call: read once, asked of each model."""
+
+    wanted: Wanted
+    capabilities: frozenset[str]
+    min_quality: str | None
+    max_cost_nano_usd: int | None
+    max_latency_ms: int | None
+    regions: tuple[str, ...]
+    allow: frozenset[str]
+    deny: frozenset[str]
+
+    @classmethod
+    def of(cls, wanted: Wanted, own: Declared | None = None, *, reads_request: bool = True) -> Requirements:
+        """What the request needs, its caller declares, and a route adds as its `own` demands; the stricter counts."""
+        parts = (wanted.declared,) if own is None else (wanted.declared, own)
+        capabilities = wanted.needs() if reads_request else NOTHING_NEEDED
+        return cls(
+            wanted,
+            capabilities.union(*(part.capabilities for part in parts)),
+            max((part.min_quality for part in parts if part.min_quality), key=_tier, default=None),
+            _least(part.max_cost_nano_usd for part in parts),
+            _least(part.max_latency_ms for part in parts),
+            tuple(part.region for part in parts if part.region),
+            wanted.declared.allow,
+            frozenset().union(*(part.deny for part in parts)),
+        )
+
+    def fit(self, model: ModelFacts) -> Option | str:
+        """The model with its facts, or why it falls out. That it may be called at all is `unusable_because`'s."""
+        return self._reason(model) or self._priced(model)
+
+    def in_words(self) -> dict[str, Any]:
+        """What is demanded, for an error's details."""
+        found: dict[str, Any] = {
+            "capabilities": sorted(self.capabilities),
+            "min_quality": self.min_quality,
+            "max_cost": None if self.max_cost_nano_usd is None else format_usd(self.max_cost_nano_usd),
+            "max_latency_ms": self.max_latency_ms,
+            "region": ", ".join(self.regions),
+            "allow": sorted(self.allow),
+            "deny": sorted(self.deny),
+            "input_tokens": self.wanted.input_tokens,
+            "max_output_tokens": self.wanted.max_output_tokens,
+            "kind": self.wanted.kind,
+        }
+        return {name: value for name, value in found.items() if value}
+
+    def in_short(self) -> str:
+        """What is demanded, in one phrase."""
+        words = self.in_words()
+        size = {"input_tokens", "max_output_tokens", "kind"}
+        said = [
+            f"{name.replace('_', ' ')} {', '.join(value) if isinstance(value, list) else value}"
+            for name, value in words.items()
+            if name not in size
+        ]
+        return f"nothing can be called that has {'; '.join(said)}" if said else "nothing can be called for it"
+
+    def _reason(self, model: ModelFacts) -> str:
+        wanted = self.wanted
+        if model.kind != wanted.kind:
+            return f"it is a model for {model.kind}, not for {wanted.kind}"
+        if wanted.wire == EMBEDDINGS and not passes_untouched(model, EMBEDDINGS):
+            return f"embeddings of {model.provider.name} cannot be asked for yet"
+        if model.retires_at is not None and model.retires_at <= wanted.now:
+            return f"it was retired on {model.retires_at:%Y-%m-%d}"
+        if self.deny and not self.deny.isdisjoint(names_of(model)):
+            return "it is on the list of models not to use"
+        if self.allow and self.allow.isdisjoint(names_of(model)):
+            return "it is not on the list of models to use"
+        lacking = self.capabilities - model.capabilities
+        if lacking:
+            return f"it lacks {', '.join(sorted(lacking))}"
+        if self.min_quality and _tier(model.quality) < _tier(self.min_quality):
+            return f"its quality tier is {model.quality}, below {self.min_quality}"
+        for region in self.regions:
+            if not is_in_region(model.region, region):
+                where = f"in {model.region}" if model.region else "in a region nobody has noted"
+                return f"it runs {where}, not in {region}"
+        return self._size_reason(model)
+
+    def _size_reason(self, model: ModelFacts) -> str:
+        wanted = self.wanted
+        output = wanted.max_output_tokens
+        per_choice = wanted.output_tokens_of(model) if output is None else output
+        per_choice = -(-per_choice // wanted.choices)
+        if output is not None and model.max_output_tokens is not None and per_choice > model.max_output_tokens:
+            return f"it gives at most {model.max_output_tokens} output tokens, not {per_choice}"
+        if model.context_tokens is not None and wanted.input_tokens + per_choice > model.context_tokens:
+            size = f"{wanted.input_tokens} input and {per_choice} output tokens"
+            return f"{size} do not fit into its context of {model.context_tokens}"
+        return ""
+
+    def _priced(self, model: ModelFacts) -> Option | str:
+        wanted = self.wanted
+        price, is_estimated = model.price_at(wanted.now), False
+        if price is None:
+            price = default_price() if wanted.unpriced_models == "default" else None
+            is_estimated = True
+        if price is None:
+            return "it has no price, so its cost could not be counted"
+        estimate = estimate_nano_usd(price, wanted.input_tokens, wanted.output_tokens_of(model))
+        if self.max_cost_nano_usd is not None and estimate > self.max_cost_nano_usd:
+            return f"it would cost {format_usd(estimate)} USD, above {format_usd(self.max_cost_nano_usd)}"
+        observed = observed_of(model.name, wanted.tenant_id)
+        if self.max_latency_ms is not None:
+            p95_ms = expected_p95_ms(observed, price)
+            if p95_ms > self.max_latency_ms:
+                return f"it is expected to take {p95_ms:.0f} ms (p95), above {self.max_latency_ms}"
+        return Option(model, price, estimate, observed, is_estimated)
+
+
+def names_of(model: ModelFacts) -> Iterator[str]:
+    """What an allow or deny list may call a model: its name, an alias, `provider/name`, or `provider/*`."""
+    yield model.name
+    yield from model.aliases
+    yield f"{model.provider.name}/{model.name}"
+    yield f"{model.provider.name}/*"
+
+
+def is_in_region(region: str, demanded: str) -> bool:
+    """Whether `region` is the demanded one or a part of it: eu-west-1 is in eu. "" is in none."""
+    own, asked = region.casefold(), demanded.casefold()
+    return own == asked or own.startswith(f"{asked}-")
+
+
+def _tier(quality: str | None) -> int:
+    return QUALITIES.index(quality) if quality in QUALITIES else QUALITIES.index("standard")
+
+
+def _least(values: Iterable[int | None]) -> int | None:
+    return min((value for value in values if value is not None), default=None)

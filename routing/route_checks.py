@@ -1,0 +1,92 @@
+"""What a route must be before it is saved, over the API and in the admin alike."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from routing.errors import InvalidRoute, UnknownStrategy
+from routing.route_options import read_options
+from routing.routes import ANY
+from routing.snapshot import Catalog
+from spendhub.tenants.attribution import DIMENSIONS, InvalidAttribution, clean_key
+
+MOST_KEYS = 50
+MATCHED = (*DIMENSIONS, "model")
+
+
+@dataclass(frozen=True, slots=True)
+class CheckedRoute:
+    """A route's parts as they are stored: aliases are replaced by the names of their models."""
+
+    models: list[str]
+    fallback: list[str]
+    match: dict[str, list[str]]
+    problems: dict[str, list[str]]
+
+
+def check_route(
+    catalog: Catalog,
+    tenant_id: int | None,
+    *,
+    models: Sequence[str],
+    strategy: str,
+    fallback: Sequence[str],
+    match: Any,
+    options: Any,
+) -> CheckedRoute:
+    """Checks a route of `tenant_id` (None: a shared one) against the catalog; problems are told by field."""
+    problems: dict[str, list[str]] = {}
+    names = _catalog_names(catalog, tenant_id, models, problems, "models")
+    spare = _catalog_names(catalog, tenant_id, fallback, problems, "fallback")
+    rule = _checked_match(match, problems)
+    if not isinstance(options, Mapping):
+        problems["options"] = ['must be an object such as {"timeout_ms": 30000}']
+        return CheckedRoute(names, spare, rule, problems)
+    try:
+        found = read_options(strategy, options, names)
+    except UnknownStrategy as error:
+        problems["strategy"] = [error.message]
+    except InvalidRoute as error:
+        is_about_models = error.details.get("field") == "models"
+        problems["models" if is_about_models else "options"] = [error.message]
+    else:
+        for name in found.strategy.names_in(found.settings):
+            if name not in catalog.view(tenant_id).models:
+                problems.setdefault("options", []).append(f"no catalog model has the name {name[:120]!r}")
+    return CheckedRoute(names, spare, rule, problems)
+
+
+def _catalog_names(
+    catalog: Catalog, tenant_id: int | None, given: Sequence[str], problems: dict[str, list[str]], field: str
+) -> list[str]:
+    names: list[str] = []
+    for name in given:
+        model = catalog.resolve(tenant_id, name)
+        if model is None:
+            problems.setdefault(field, []).append(f"no model is called {name[:120]!r}; see Models")
+        elif model.name not in names:
+            names.append(model.name)
+    return names
+
+
+def _checked_match(given: Any, problems: dict[str, list[str]]) -> dict[str, list[str]]:
+    if not isinstance(given, Mapping):
+        problems["match"] = ['must be an object such as {"feature": "support"}']
+        return {}
+    found: dict[str, list[str]] = {}
+    for dimension, keys in given.items():
+        listed = [keys] if isinstance(keys, str) else keys
+        if dimension not in MATCHED:
+            problems["match"] = [f"{str(dimension)[:40]!r} is none of {', '.join(MATCHED)}"]
+        elif not isinstance(listed, list) or not 1 <= len(listed) <= MOST_KEYS:
+            problems["match"] = [f"{dimension}: must be a key, or a list of 1 to {MOST_KEYS} keys"]
+        else:
+            try:
+                found[dimension] = list(
+                    dict.fromkeys(key if key == ANY else clean_key(dimension, key) for key in listed)
+                )
+            except InvalidAttribution as error:
+                problems["match"] = [error.message]
+    return found

@@ -1,0 +1,242 @@
+"""Routes and dry runs on the wire. Money is USD."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from drf_spectacular.utils import extend_schema_field
+from rest_framework import serializers
+
+from routing.dry_run import DryRun, Line, needs_of_chat, text_of_chat
+from routing.models import CAPABILITIES, Model, Route
+from routing.requirements import Declared, Wanted
+from routing.route_checks import check_route
+from routing.serializers import MAX_TOKENS, SharedFlag, WordsField
+from routing.snapshot import CATALOG
+from routing.tokens import estimate_input_tokens
+from spendhub.api.authentication import principal_of
+from spendhub.api.fields import (
+    MoneyField,
+    StrictCharField,
+    StrictChoiceField,
+    StrictIntegerField,
+    StrictModelSerializer,
+    StrictSerializer,
+)
+from spendhub.money import format_usd
+from spendhub.tenants.attribution import DIMENSIONS, Attribution, InvalidAttribution
+from spendhub.tenants.snapshot import Principal
+
+MOST_MS = 3_600_000
+
+
+@extend_schema_field({"type": "object", "additionalProperties": True})
+class ObjectField(serializers.Field[dict[str, Any], Any, dict[str, Any], Any]):
+    """A JSON object."""
+
+    def to_internal_value(self, data: Any) -> dict[str, Any]:
+        if not isinstance(data, dict):
+            raise serializers.ValidationError("must be an object")
+        return data
+
+    def to_representation(self, value: dict[str, Any]) -> dict[str, Any]:
+        return value
+
+
+@extend_schema_field({"type": "array", "items": {"type": "object", "additionalProperties": True}})
+class ObjectsField(serializers.Field[list[Any], Any, list[Any], Any]):
+    """A list of JSON objects."""
+
+    def to_internal_value(self, data: Any) -> list[Any]:
+        if not isinstance(data, list) or not all(isinstance(entry, dict) for entry in data):
+            raise serializers.ValidationError("must be a list of objects")
+        return data
+
+    def to_representation(self, value: list[Any]) -> list[Any]:
+        return value
+
+
+class RouteSerializer(StrictModelSerializer):
+    """A name that agents may put in `model`, standing for candidate models, a strategy and a fallback order."""
+
+    models = WordsField(
+        source="candidate_models", required=False, help_text="Candidate models; none: every model that can do it."
+    )
+    fallback = WordsField(required=False, help_text="Models tried next, in this order, when the chosen one fails.")
+    strategy = StrictCharField(max_length=40, required=False, help_text="How one is chosen; see docs/routing.md.")
+    match = ObjectField(
+        required=False,
+        help_text='For which calls it is a rule, e.g. {"feature": "support", "model": ["auto", "gpt-5"]}.',
+    )
+    options = ObjectField(required=False, help_text="What the strategy needs to know, and what the route demands.")
+    priority = StrictIntegerField(
+        min_value=0, max_value=1000, required=False, help_text="Of several rules that apply, the highest is used."
+    )
+    is_shared = SharedFlag()
+
+    class Meta:
+        model = Route
+        fields = [
+            "id", "name", "models", "strategy", "fallback", "match", "options", "priority", "is_enabled", "is_shared",
+        ]  # fmt: skip
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        """The parts must go together: see routing/route_checks.py."""
+        row = self.instance if isinstance(self.instance, Route) else Route()
+        checked = check_route(
+            CATALOG.refresh(),
+            principal_of(self.context["request"]).tenant_id,
+            models=attrs.get("candidate_models", row.candidate_models),
+            strategy=attrs.get("strategy", row.strategy),
+            fallback=attrs.get("fallback", row.fallback),
+            match=attrs.get("match", row.match),
+            options=attrs.get("options", row.options),
+        )
+        if checked.problems:
+            raise serializers.ValidationError(checked.problems)
+        return attrs | {"candidate_models": checked.models, "fallback": checked.fallback, "match": checked.match}
+
+
+class DryRunSerializer(StrictSerializer):
+    """A call to try: as `prompt`, `messages`, or a whole chat completion in `body`; and what it demands of a model."""
+
+    model = StrictCharField(max_length=120, required=False, help_text="A route, model or alias; `auto` when absent.")
+    prompt = StrictCharField(max_length=200_000, required=False, allow_blank=True, trim_whitespace=False)
+    messages = ObjectsField(required=False)
+    body = ObjectField(required=False)
+    attribution = ObjectField(required=False, help_text=f"Keys by dimension: {', '.join(DIMENSIONS)}.")
+    kind = StrictChoiceField(choices=Model.Kind.choices, required=False)
+    input_tokens = StrictIntegerField(min_value=0, max_value=MAX_TOKENS, required=False, help_text="Else estimated.")
+    max_output_tokens = StrictIntegerField(min_value=1, max_value=MAX_TOKENS, required=False)
+    strategy = StrictCharField(max_length=40, required=False)
+    capabilities = WordsField(required=False, choices=CAPABILITIES)
+    min_quality = StrictChoiceField(choices=Model.Quality.choices, required=False)
+    max_cost = MoneyField(required=False)
+    max_latency_ms = StrictIntegerField(min_value=1, max_value=MOST_MS, required=False)
+    timeout_ms = StrictIntegerField(min_value=1, max_value=MOST_MS, required=False)
+    region = StrictCharField(max_length=40, required=False)
+    allow = WordsField(required=False)
+    deny = WordsField(required=False)
+    user_tier = StrictChoiceField(choices=["free", "standard", "premium"], required=False)
+    confidence_threshold = serializers.FloatField(min_value=0, max_value=1, required=False)
+    budget_share_left = serializers.FloatField(
+        min_value=0, max_value=1, required=False, help_text="As if so much of the tightest budget were left."
+    )
+
+    def validate_attribution(self, given: dict[str, Any]) -> Attribution:
+        """Keys by dimension."""
+        try:
+            return Attribution.parse(given)
+        except InvalidAttribution as error:
+            raise serializers.ValidationError(error.message) from None
+
+    def wanted(self, principal: Principal, now: datetime) -> Wanted:
+        """The call that was described, as routing is asked for it."""
+        return wanted_of(self.validated_data, principal.tenant_id, principal.tenant.unpriced_models, now)
+
+
+def wanted_of(given: dict[str, Any], tenant_id: int, unpriced_models: str, now: datetime) -> Wanted:
+    """A call to try, from the fields of a DryRunSerializer."""
+    body = dict(given.get("body") or {})
+    if given.get("messages") is not None:
+        body["messages"] = given["messages"]
+    if given.get("prompt"):
+        body["messages"] = [*(body.get("messages") or ()), {"role": "user", "content": given["prompt"]}]
+    limit = given.get("max_output_tokens")
+    for name in ("max_completion_tokens", "max_tokens"):
+        if limit is None and type(body.get(name)) is int and body[name] > 0:
+            limit = body[name]
+    tokens = given.get("input_tokens")
+    named = body.get("model")
+    return Wanted(
+        tenant_id=tenant_id,
+        name=given.get("model") or (named[:120] if isinstance(named, str) and named else "auto"),
+        now=now,
+        unpriced_models=unpriced_models,
+        kind=given.get("kind", "chat"),
+        input_tokens=estimate_input_tokens(body) if tokens is None else tokens,
+        max_output_tokens=limit,
+        attribution=given.get("attribution") or Attribution(),
+        declared=Declared(
+            capabilities=frozenset(given.get("capabilities") or ()),
+            min_quality=given.get("min_quality") or None,
+            max_cost_nano_usd=given.get("max_cost"),
+            max_latency_ms=given.get("max_latency_ms"),
+            timeout_ms=given.get("timeout_ms"),
+            region=given.get("region") or None,
+            allow=frozenset(given.get("allow") or ()),
+            deny=frozenset(given.get("deny") or ()),
+            strategy=given.get("strategy") or None,
+            user_tier=given.get("user_tier") or None,
+            confidence_threshold=given.get("confidence_threshold"),
+        ),
+        needs=lambda: needs_of_chat(body),
+        text=lambda: text_of_chat(body),
+        budget_share_left=given.get("budget_share_left"),
+    )
+
+
+class DryRunLineSerializer(StrictSerializer):
+    """A model that can do the call. `role`: chosen, fallback, cheaper (if no budget has room), or merely ranked."""
+
+    model = serializers.CharField()
+    provider = serializers.CharField()
+    role = serializers.ChoiceField(choices=["chosen", "fallback", "cheaper", "ranked"])
+    estimated_cost = serializers.CharField(help_text="USD")
+    score = serializers.FloatField(allow_null=True, help_text="In the strategy's own measure: see `measure`.")
+    quality = serializers.FloatField()
+    p95_ms = serializers.FloatField(help_text="Expected; a prior where nothing has been measured.")
+    error_rate = serializers.FloatField()
+    calls = serializers.IntegerField(help_text="How many recent calls these figures are from.")
+
+
+class FellOutSerializer(StrictSerializer):
+    """A model that was left out."""
+
+    model = serializers.CharField()
+    reason = serializers.CharField()
+
+
+class DryRunAnswerSerializer(StrictSerializer):
+    """Who won and why, who else can do it, and who fell out and why."""
+
+    chosen = serializers.CharField(allow_null=True)
+    route = serializers.CharField(allow_blank=True, help_text="Empty: the model was named.")
+    strategy = serializers.CharField(allow_null=True)
+    reason = serializers.CharField()
+    confidence = serializers.FloatField()
+    measure = serializers.CharField(allow_blank=True)
+    candidates = DryRunLineSerializer(many=True)
+    fell_out = FellOutSerializer(many=True)
+
+
+def dry_run_answer(found: DryRun) -> dict[str, Any]:
+    """A dry run as DryRunAnswerSerializer describes it."""
+    plan = found.plan
+    return {
+        "chosen": None if plan is None else plan.candidates[0].model.name,
+        "route": "" if plan is None else plan.route,
+        "strategy": None if plan is None else plan.strategy,
+        "reason": plan.reason if plan is not None else found.error.message if found.error is not None else "",
+        "confidence": 0.0 if plan is None else plan.confidence,
+        "measure": found.measure,
+        "candidates": [line_answer(line) for line in found.lines],
+        "fell_out": [{"model": each.model, "reason": each.reason} for each in found.fell_out],
+    }
+
+
+def line_answer(line: Line) -> dict[str, Any]:
+    """One candidate as DryRunLineSerializer describes it."""
+    option = line.option
+    return {
+        "model": option.name,
+        "provider": option.model.provider.name,
+        "role": line.role,
+        "estimated_cost": format_usd(option.estimate_nano_usd),
+        "score": line.score,
+        "quality": round(option.quality, 2),
+        "p95_ms": round(option.p95_ms),
+        "error_rate": round(option.observed.error_rate, 4),
+        "calls": option.observed.calls,
+    }

@@ -1,0 +1,66 @@
+"""The model expected to answer soonest, failures counted."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from routing.performance import expected_tries
+from routing.requirements import FellOut
+from routing.strategies.base import Option, Ranking, Strategy, Task, cheapest_of_near, in_order
+from routing.strategies.settings import OptionsReader
+
+MOST_MS = 3_600_000
+
+
+@dataclass(frozen=True, slots=True)
+class LatencySettings:
+    """`target_ms`: fast enough; of those that are, the cheapest wins. None: the fastest wins whatever it costs."""
+
+    target_ms: int | None = None
+
+
+class LatencyOptimized(Strategy):
+    """By expected p95, times how often a call must be tried until it succeeds.
+
+    Models whose expected p95 is above the caller's timeout fall out.
+    """
+
+    name = "latency-optimized"
+    summary = "The model that answers soonest, by its measured p95; failures count against it."
+
+    def settings(self, given: Mapping[str, Any], models: Sequence[str]) -> LatencySettings:
+        reader = OptionsReader(self.name, given)
+        found = LatencySettings(reader.whole("target_ms", None, least=1, most=MOST_MS))
+        reader.done()
+        return found
+
+    def rank(self, options: Sequence[Option], task: Task, settings: LatencySettings) -> Ranking:
+        timeout_ms = task.wanted.declared.timeout_ms
+        in_time = [option for option in options if timeout_ms is None or option.p95_ms <= timeout_ms]
+        late = tuple(
+            FellOut(
+                option.name, f"it is expected to take {option.p95_ms:.0f} ms (p95), above the timeout of {timeout_ms}"
+            )
+            for option in options
+            if timeout_ms is not None and option.p95_ms > timeout_ms
+        )
+        if not in_time:
+            return Ranking((), f"no model is expected to answer within the timeout of {timeout_ms} ms", "", 0.0, late)
+        ranked = in_order(in_time, lambda option: -expected_ms(option))
+        target_ms = settings.target_ms
+        reason = "expected to answer soonest"
+        if target_ms is not None and -ranked[0].score <= target_ms:
+            # Everything up to the target is fast enough: there the price decides.
+            ranked = cheapest_of_near(ranked, target_ms + ranked[0].score)
+            reason = f"the cheapest of those expected to answer within {target_ms} ms"
+        elif target_ms is not None:
+            reason = f"expected to answer soonest, though not within {target_ms} ms"
+        is_measured = ranked[0].option.observed.calls > 0
+        return Ranking(ranked, reason, "minus expected ms", 0.9 if is_measured else 0.5, late)
+
+
+def expected_ms(option: Option) -> float:
+    """How long it takes until an answer is there, retries included."""
+    return option.p95_ms * expected_tries(option.observed)

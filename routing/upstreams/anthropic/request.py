@@ -1,0 +1,249 @@
+"""A conversation as the body of a /v1/messages request.
+
+Source: Anthropic's API reference, "Create a Message". What is left out on purpose is listed in docs/providers.md.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from routing.conversation import (
+    Block,
+    Conversation,
+    File,
+    Image,
+    NotTranslatable,
+    Refusal,
+    Text,
+    Thinking,
+    Tool,
+    ToolCall,
+    ToolResult,
+    arguments_of,
+)
+from routing.snapshot import ModelFacts
+from routing.upstreams.anthropic.generations import Generation, generation_of
+from routing.upstreams.anthropic.schemas import closed_schema
+from routing.upstreams.efforts import TOKENS_OF_EFFORT, effort_of, tokens_of
+from routing.upstreams.limits import output_limit
+from routing.upstreams.signatures import signature_for
+from routing.upstreams.turns import plain_id, turns
+
+TOWARDS = "Anthropic"
+# Where neither the client nor the catalog says how long an answer may be; the API wants a number.
+DEFAULT_MAX_TOKENS = 4_096
+LEAST_THINKING_TOKENS = 1_024
+CACHE_POINT: Mapping[str, str] = {"type": "ephemeral"}
+
+
+def messages_body(model: ModelFacts, conversation: Conversation) -> dict[str, Any]:
+    """The body without `stream`. Raises NotTranslatable."""
+    _refuse_the_unsayable(conversation)
+    generation = generation_of(model.upstream_name)
+    body: dict[str, Any] = {
+        "model": model.upstream_name,
+        "max_tokens": output_limit(model, conversation) or model.max_output_tokens or DEFAULT_MAX_TOKENS,
+        "messages": [
+            {"role": role, "content": content}
+            for role, blocks in turns(conversation.messages)
+            if (content := _content(blocks))
+        ],
+    }
+    if conversation.system:
+        body["system"] = [_text(part) for part in conversation.system if part.text]
+    if conversation.tools:
+        body["tools"] = [_tool(tool) for tool in conversation.tools]
+    if conversation.stop:
+        body["stop_sequences"] = list(conversation.stop)
+    if conversation.user:
+        body["metadata"] = {"user_id": conversation.user}
+    _say_reasoning(body, conversation, generation)
+    _say_tool_choice(body, conversation, generation)
+    _say_output(body, conversation, generation)
+    _say_sampling(body, conversation, generation)
+    return body
+
+
+def _refuse_the_unsayable(conversation: Conversation) -> None:
+    unsayable = {
+        "seed": conversation.seed is not None,
+        "logprobs": conversation.logprobs is not None,
+        "choices": conversation.choices > 1,
+        # 0 is what everybody means who says nothing.
+        "frequency_penalty": bool(conversation.frequency_penalty),
+        "presence_penalty": bool(conversation.presence_penalty),
+    }
+    for name, is_said in unsayable.items():
+        if is_said:
+            raise NotTranslatable(name, TOWARDS)
+
+
+def _content(blocks: Iterable[Block]) -> list[dict[str, Any]]:
+    # Results come first: the API wants them right behind the calls they answer.
+    ordered = sorted(blocks, key=lambda block: not isinstance(block, ToolResult))
+    return [said for block in ordered if (said := _block(block)) is not None]
+
+
+def _block(block: Block) -> dict[str, Any] | None:
+    match block:
+        case Text():
+            return _text(block) if block.text else None
+        case Refusal():
+            return {"type": "text", "text": block.text} if block.text else None
+        case Image():
+            return {"type": "image", "source": _image_source(block)}
+        case File():
+            return _document(block)
+        case Thinking():
+            return _thinking(block)
+        case ToolCall():
+            return {"type": "tool_use", "id": plain_id(block.id), "name": block.name, "input": arguments_of(block)}
+        case ToolResult():
+            return _result(block)
+        case _:
+            raise NotTranslatable("messages: audio", TOWARDS)
+
+
+def _text(block: Text) -> dict[str, Any]:
+    said: dict[str, Any] = {"type": "text", "text": block.text}
+    if block.is_cache_point:
+        said["cache_control"] = CACHE_POINT
+    return said
+
+
+def _image_source(block: Image) -> dict[str, Any]:
+    if block.url:
+        return {"type": "url", "url": block.url}
+    return {"type": "base64", "media_type": block.media_type, "data": block.data}
+
+
+def _document(block: File) -> dict[str, Any]:
+    said: dict[str, Any] = {"type": "document"}
+    if block.text:
+        said["source"] = {"type": "text", "media_type": "text/plain", "data": block.text}
+    elif block.url:
+        said["source"] = {"type": "url", "url": block.url}
+    elif block.media_type.startswith("text/"):
+        said["source"] = {"type": "text", "media_type": "text/plain", "data": _decoded(block)}
+    elif block.media_type == "application/pdf":
+        said["source"] = {"type": "base64", "media_type": "application/pdf", "data": block.data}
+    else:
+        raise NotTranslatable(f"messages: a file of type {block.media_type or 'unknown'}", TOWARDS)
+    if block.name:
+        said["title"] = block.name
+    return said
+
+
+def _decoded(block: File) -> str:
+    try:
+        return base64.b64decode(block.data, validate=True).decode()
+    except (binascii.Error, UnicodeDecodeError):
+        raise NotTranslatable(f"messages: a file of type {block.media_type} that is no UTF-8", TOWARDS) from None
+
+
+def _thinking(block: Thinking) -> dict[str, Any] | None:
+    signature = signature_for("anthropic", block.signature)
+    if not signature:
+        return None  # Thoughts of another vendor's model: this one accepts none but its own.
+    if block.is_redacted:
+        return {"type": "redacted_thinking", "data": signature}
+    return {"type": "thinking", "thinking": block.text, "signature": signature}
+
+
+def _result(block: ToolResult) -> dict[str, Any]:
+    said: dict[str, Any] = {"type": "tool_result", "tool_use_id": plain_id(block.call_id)}
+    content = [part for each in block.content if (part := _block(each)) is not None]
+    if content:
+        said["content"] = content
+    if block.is_error:
+        said["is_error"] = True
+    return said
+
+
+def _tool(tool: Tool) -> dict[str, Any]:
+    schema = closed_schema(tool.parameters) if tool.is_strict else dict(tool.parameters)
+    said: dict[str, Any] = {"name": tool.name, "input_schema": {"type": "object", **schema}}
+    if tool.description:
+        said["description"] = tool.description
+    if tool.is_strict is not None:
+        said["strict"] = tool.is_strict
+    if tool.is_cache_point:
+        said["cache_control"] = CACHE_POINT
+    return said
+
+
+def _say_reasoning(body: dict[str, Any], conversation: Conversation, generation: Generation) -> None:
+    wanted = conversation.reasoning
+    if wanted is None:
+        return
+    effort = effort_of(wanted)
+    if effort == "none":
+        if generation.stops_thinking_by is None:
+            body["output_config"] = {"effort": "low"}  # It always thinks; this is the least of it.
+        elif generation.stops_thinking_by:
+            body["thinking"] = {"type": generation.stops_thinking_by}
+        return
+    if generation.thinks_in == "words":
+        thinking: dict[str, Any] = {"type": "adaptive"}
+        if effort == "xhigh" and not generation.takes_xhigh:
+            effort = "high"
+        if effort:
+            body["output_config"] = {"effort": "low" if effort == "minimal" else effort}
+    else:
+        tokens = max(tokens_of(wanted) or 0, LEAST_THINKING_TOKENS) if effort else TOKENS_OF_EFFORT["medium"]
+        # Thinking is part of what max_tokens allows; where that is too little for any, there is none.
+        tokens = min(tokens, body["max_tokens"] - 1)
+        if tokens < LEAST_THINKING_TOKENS:
+            return
+        thinking = {"type": "enabled", "budget_tokens": tokens}
+    if wanted.is_shown:
+        thinking["display"] = "summarized"
+    body["thinking"] = thinking
+
+
+def _say_tool_choice(body: dict[str, Any], conversation: Conversation, generation: Generation) -> None:
+    choice = conversation.tool_choice
+    if not conversation.tools or (choice is None and conversation.is_parallel is None):
+        return
+    choosing = choice.choosing if choice is not None else "auto"
+    said: dict[str, Any] = {"type": {"required": "any", "named": "tool"}.get(choosing, choosing)}
+    if choosing in ("required", "named"):
+        thinks = body.get("thinking", {}).get("type") in ("enabled", "adaptive")
+        if thinks or not generation.takes_forced_tools:
+            raise NotTranslatable("tool_choice", f"{TOWARDS} ({body['model']}), which thinks first and then decides")
+        if choice is not None and choosing == "named":
+            said["name"] = choice.name
+    if conversation.is_parallel is not None and choosing != "none":
+        said["disable_parallel_tool_use"] = not conversation.is_parallel
+    body["tool_choice"] = said
+
+
+def _say_output(body: dict[str, Any], conversation: Conversation, generation: Generation) -> None:
+    wanted = conversation.output
+    if wanted is None:
+        return
+    if wanted.schema is None or not generation.takes_schemas:
+        # There is no "any JSON object" here, and asking for one in words is no promise.
+        raise NotTranslatable("output", f"{TOWARDS} without a JSON schema")
+    chosen = {"type": "json_schema", "schema": closed_schema(wanted.schema)}
+    body["output_config"] = {**body.get("output_config", {}), "format": chosen}
+
+
+def _say_sampling(body: dict[str, Any], conversation: Conversation, generation: Generation) -> None:
+    # 1 is the default of both: whoever says it says nothing.
+    temperature = conversation.temperature if conversation.temperature != 1 else None
+    top_p = conversation.top_p if conversation.top_p != 1 else None
+    said = {"temperature": temperature, "top_p": top_p, "top_k": conversation.top_k}
+    said = {name: value for name, value in said.items() if value is not None}
+    thinks = body.get("thinking", {}).get("type") in ("enabled", "adaptive")
+    for name in said:
+        if thinks or not generation.takes_sampling:
+            raise NotTranslatable(name, f"{TOWARDS} ({body['model']}), which chooses its words by itself")
+    if temperature is not None and temperature > 1:
+        raise NotTranslatable("temperature", f"{TOWARDS} above 1")
+    if temperature is not None and top_p is not None:
+        raise NotTranslatable("top_p", f"{TOWARDS} beside temperature")
+    body.update(said)

@@ -1,0 +1,207 @@
+"""A conversation as the body of a generateContent request.
+
+Source: ai.google.dev, "Generating content", "Function calling", "Structured output", "Thinking", "Thought signatures".
+What is left out on purpose is listed in docs/providers.md.
+"""
+
+from __future__ import annotations
+
+import mimetypes
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+from routing.conversation import (
+    Audio,
+    Block,
+    Conversation,
+    File,
+    Image,
+    NotTranslatable,
+    Refusal,
+    Text,
+    Thinking,
+    Tool,
+    ToolCall,
+    ToolChoice,
+    ToolResult,
+    arguments_of,
+)
+from routing.snapshot import ModelFacts
+from routing.upstreams.efforts import effort_of, tokens_of
+from routing.upstreams.limits import output_limit
+from routing.upstreams.signatures import signature_for
+from routing.upstreams.turns import names_of_calls, plain_id, turns
+
+TOWARDS = "Google's Gemini"
+# Google's own word for a call that comes from another model, which Gemini 3 and later refuse without a signature.
+NO_SIGNATURE = "skip_thought_signature_validator"
+_MODES: Mapping[str, str] = {"auto": "AUTO", "none": "NONE", "required": "ANY", "named": "ANY"}
+_BUDGETED = re.compile(r"gemini-(1|2)\.")  # later ones take a level, and refuse a budget
+_LEAST_BUDGET_OF_PRO = 128
+
+
+def contents_body(model: ModelFacts, conversation: Conversation) -> dict[str, Any]:
+    """The body. Raises NotTranslatable."""
+    _refuse_the_unsayable(conversation)
+    names = names_of_calls(conversation.messages)
+    is_signed = not _BUDGETED.search(model.upstream_name)
+    contents = []
+    for role, blocks in turns(conversation.messages):
+        parts = _parts(blocks, names, is_signed=is_signed)
+        if parts:
+            contents.append({"role": "model" if role == "assistant" else "user", "parts": parts})
+    body: dict[str, Any] = {"contents": contents}
+    if conversation.system:
+        body["systemInstruction"] = {"parts": [{"text": part.text} for part in conversation.system if part.text]}
+    if conversation.tools:
+        body["tools"] = [{"functionDeclarations": [_tool(tool) for tool in conversation.tools]}]
+        if conversation.tool_choice is not None:
+            body["toolConfig"] = {"functionCallingConfig": _tool_choice(conversation.tool_choice)}
+    config = _generation_config(model, conversation)
+    if config:
+        body["generationConfig"] = config
+    return body
+
+
+def _refuse_the_unsayable(conversation: Conversation) -> None:
+    unsayable = {
+        # Google has words for these two, but an answer in no vendor's words has no place for what they bring.
+        "logprobs": conversation.logprobs is not None,
+        "choices": conversation.choices > 1,
+        "is_parallel": conversation.is_parallel is False and bool(conversation.tools),
+    }
+    for name, is_said in unsayable.items():
+        if is_said:
+            raise NotTranslatable(name, TOWARDS)
+
+
+def _parts(blocks: Iterable[Block], names: Mapping[str, str], *, is_signed: bool) -> list[dict[str, Any]]:
+    parts: list[dict[str, Any]] = []
+    media: list[dict[str, Any]] = []
+    needs_signature = is_signed
+    # Answers come first: Google wants them right behind the calls, as many as there were.
+    for block in sorted(blocks, key=lambda block: not isinstance(block, ToolResult)):
+        match block:
+            case Text() | Refusal():
+                if block.text:
+                    parts.append({"text": block.text})
+            case Image():
+                parts.append(_media(block.media_type, block.data, block.url, "image/jpeg"))
+            case File():
+                parts.append(_file(block))
+            case Audio():
+                parts.append({"inlineData": {"mimeType": f"audio/{block.format}", "data": block.data}})
+            case Thinking():
+                parts += _thinking(block)
+            case ToolCall():
+                parts.append(_call(block, needs_signature=needs_signature))
+                needs_signature = False  # One for all that are made at once.
+            case ToolResult():
+                parts.append(_result(block, names))
+                media += [
+                    _file(part)
+                    if isinstance(part, File)
+                    else _media(part.media_type, part.data, part.url, "image/jpeg")
+                    for part in block.content
+                    if not isinstance(part, Text)
+                ]
+    answers = sum("functionResponse" in part for part in parts)
+    return parts[:answers] + media + parts[answers:]
+
+
+def _media(media_type: str, data: str, url: str, otherwise: str) -> dict[str, Any]:
+    if url:
+        guessed = mimetypes.guess_type(urlsplit(url).path)[0]
+        return {"fileData": {"mimeType": media_type or guessed or otherwise, "fileUri": url}}
+    return {"inlineData": {"mimeType": media_type or otherwise, "data": data}}
+
+
+def _file(block: File) -> dict[str, Any]:
+    if block.text:
+        return {"text": f"{block.name}\n{block.text}" if block.name else block.text}
+    return _media(block.media_type, block.data, block.url, "application/pdf")
+
+
+def _thinking(block: Thinking) -> list[dict[str, Any]]:
+    signature = signature_for("gemini", block.signature)
+    if not signature:
+        return []  # Its signature is what the model that thought it needs; thoughts of others are not shown to it.
+    # Without a text it is one that came behind words, in a part of its own.
+    part = {"text": block.text, "thoughtSignature": signature}
+    return [{**part, "thought": True} if block.text else part]
+
+
+def _call(block: ToolCall, *, needs_signature: bool) -> dict[str, Any]:
+    call = {"id": plain_id(block.id), "name": block.name, "args": arguments_of(block)}
+    signature = signature_for("gemini", block.signature) or (NO_SIGNATURE if needs_signature else "")
+    return {"functionCall": call, "thoughtSignature": signature} if signature else {"functionCall": call}
+
+
+def _result(block: ToolResult, names: Mapping[str, str]) -> dict[str, Any]:
+    name = block.name or names.get(block.call_id)
+    if not name:
+        raise NotTranslatable("messages: a tool's result without the call it answers", TOWARDS)
+    text = "\n\n".join(part.text for part in block.content if isinstance(part, Text))
+    response = {"error" if block.is_error else "output": text}
+    return {"functionResponse": {"id": plain_id(block.call_id), "name": name, "response": response}}
+
+
+def _tool(tool: Tool) -> dict[str, Any]:
+    said: dict[str, Any] = {"name": tool.name}
+    if tool.description:
+        said["description"] = tool.description
+    if tool.parameters.get("properties"):
+        said["parametersJsonSchema"] = _plain_schema(tool.parameters)
+    return said
+
+
+def _plain_schema(schema: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in schema.items() if name != "$schema"}
+
+
+def _tool_choice(choice: ToolChoice) -> dict[str, Any]:
+    said: dict[str, Any] = {"mode": _MODES[choice.choosing]}
+    if choice.choosing == "named":
+        said["allowedFunctionNames"] = [choice.name]
+    return said
+
+
+def _generation_config(model: ModelFacts, conversation: Conversation) -> dict[str, Any]:
+    plain: dict[str, Any] = {
+        "maxOutputTokens": output_limit(model, conversation),
+        "temperature": conversation.temperature,
+        "topP": conversation.top_p,
+        "topK": conversation.top_k,
+        "frequencyPenalty": conversation.frequency_penalty or None,
+        "presencePenalty": conversation.presence_penalty or None,
+        "stopSequences": list(conversation.stop) or None,
+        "seed": conversation.seed,
+        "thinkingConfig": _thinking_config(model.upstream_name, conversation),
+    }
+    config = {name: value for name, value in plain.items() if value is not None}
+    if conversation.output is not None:
+        config["responseMimeType"] = "application/json"
+        if conversation.output.schema is not None:
+            config["responseJsonSchema"] = _plain_schema(conversation.output.schema)
+    return config
+
+
+def _thinking_config(name: str, conversation: Conversation) -> dict[str, Any] | None:
+    wanted = conversation.reasoning
+    if wanted is None:
+        return None
+    config: dict[str, Any] = {"includeThoughts": True} if wanted.is_shown else {}
+    if _BUDGETED.search(name):
+        tokens = tokens_of(wanted)
+        if tokens is not None and tokens <= 0 and "pro" in name:
+            tokens = _LEAST_BUDGET_OF_PRO  # It always thinks; this is the least of it.
+        config["thinkingBudget"] = -1 if tokens is None else tokens
+    else:
+        effort = effort_of(wanted)
+        least = "LOW" if "pro" in name else "MINIMAL"
+        level = {"none": least, "minimal": least, "xhigh": "HIGH", "max": "HIGH"}.get(effort, effort.upper())
+        if level:
+            config["thinkingLevel"] = level
+    return config or None

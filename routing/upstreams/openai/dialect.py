@@ -1,0 +1,87 @@
+"""OpenAI's wire formats, as OpenAI and every compatible vendor speak them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from routing.conversation import Conversation
+from routing.snapshot import ModelFacts
+from routing.upstreams.base import CHAT, EMBEDDINGS, RESPONSES, UpstreamRequest, UsageReader, Wire
+from routing.upstreams.foreign_thoughts import items_without
+from routing.upstreams.json_objects import encode
+from routing.upstreams.openai.chat import ChatReader
+from routing.upstreams.openai.compatible import manners_of
+from routing.upstreams.openai.embeddings import EmbeddingsReader
+from routing.upstreams.openai.request import chat_body
+from routing.upstreams.openai.responses import ResponsesReader
+
+# Fields that are ours or other dialects'; a vendor would refuse them.
+OWN_FIELDS = ("spendhub",)
+_PATHS: Mapping[Wire, str] = {CHAT: "/chat/completions", RESPONSES: "/responses", EMBEDDINGS: "/embeddings"}
+_READERS: Mapping[Wire | None, type[ChatReader | ResponsesReader | EmbeddingsReader]] = {
+    None: ChatReader,
+    CHAT: ChatReader,
+    RESPONSES: ResponsesReader,
+    EMBEDDINGS: EmbeddingsReader,
+}
+
+
+class OpenAIDialect:
+    """Chat completions, responses and embeddings; what is translated becomes a chat completion."""
+
+    name = "openai"
+    wires: frozenset[Wire] = frozenset((CHAT, RESPONSES, EMBEDDINGS))
+
+    def native_request(
+        self, model: ModelFacts, credential: str, wire: Wire, body: Mapping[str, Any], *, is_stream: bool
+    ) -> UpstreamRequest:
+        """See Dialect. A chat stream is asked for its usage even when the client did not ask."""
+        asked = {name: value for name, value in body.items() if name not in OWN_FIELDS}
+        asked["model"] = model.upstream_name
+        if wire == CHAT:
+            _ask_for_usage(asked, model, is_stream=is_stream)
+            if "max_completion_tokens" in asked and not manners_of(model).knows_new_limit:
+                asked.setdefault("max_tokens", asked.pop("max_completion_tokens"))
+        elif wire == RESPONSES and isinstance(asked.get("input"), list):
+            asked["input"] = items_without(asked["input"])
+        return self._request(model, credential, wire, asked, is_stream=is_stream)
+
+    def translated_request(
+        self, model: ModelFacts, credential: str, conversation: Conversation, *, is_stream: bool
+    ) -> UpstreamRequest:
+        """See Dialect."""
+        asked = chat_body(model, conversation)
+        _ask_for_usage(asked, model, is_stream=is_stream)
+        return self._request(model, credential, CHAT, asked, is_stream=is_stream)
+
+    def reader(self, wire: Wire | None) -> UsageReader:
+        """See Dialect."""
+        return _READERS[wire]()
+
+    def _request(
+        self, model: ModelFacts, credential: str, wire: Wire, body: Mapping[str, Any], *, is_stream: bool
+    ) -> UpstreamRequest:
+        headers = {
+            "content-type": "application/json",
+            "accept": "text/event-stream" if is_stream else "application/json",
+        }
+        if credential:
+            name = model.provider.auth_header
+            headers[name] = f"Bearer {credential}" if name == "authorization" else credential
+        return UpstreamRequest(
+            "POST",
+            f"{model.base_url.rstrip('/')}{_PATHS[wire]}",
+            headers,
+            encode(body),
+            model.provider.timeout_seconds,
+        )
+
+
+def _ask_for_usage(asked: dict[str, Any], model: ModelFacts, *, is_stream: bool) -> None:
+    options = asked.pop("stream_options", None)
+    if not is_stream:
+        return
+    asked["stream"] = True
+    if manners_of(model).wants_asking:
+        asked["stream_options"] = {**(options if isinstance(options, dict) else {}), "include_usage": True}

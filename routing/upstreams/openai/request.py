@@ -1,0 +1,174 @@
+"""A conversation as the body of a /chat/completions request.
+
+Source: OpenAI's API reference, "Create chat completion".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from routing.conversation import (
+    Audio,
+    Block,
+    Conversation,
+    File,
+    Image,
+    Message,
+    NotTranslatable,
+    Refusal,
+    Text,
+    Tool,
+    ToolCall,
+    ToolChoice,
+    ToolResult,
+)
+from routing.snapshot import ModelFacts
+from routing.upstreams.efforts import effort_of
+from routing.upstreams.limits import output_limit
+from routing.upstreams.openai.compatible import limit_name, manners_of
+
+TOWARDS = "OpenAI's chat format"
+
+
+def chat_body(model: ModelFacts, conversation: Conversation) -> dict[str, Any]:
+    """The body without `stream`. Raises NotTranslatable."""
+    body: dict[str, Any] = {"model": model.upstream_name, "messages": list(_messages(conversation))}
+    plain = {
+        limit_name(model): output_limit(model, conversation),
+        "temperature": conversation.temperature,
+        "top_p": conversation.top_p,
+        # 0 is what everybody means who says nothing, and some vendors know no penalties.
+        "frequency_penalty": conversation.frequency_penalty or None,
+        "presence_penalty": conversation.presence_penalty or None,
+        manners_of(model).seed: conversation.seed,
+        "parallel_tool_calls": conversation.is_parallel if conversation.tools else None,
+        "stop": list(conversation.stop) or None,
+        "n": conversation.choices if conversation.choices > 1 else None,
+        "user": conversation.user or None,
+    }
+    if conversation.top_k is not None:
+        raise NotTranslatable("top_k", TOWARDS)
+    body.update({name: value for name, value in plain.items() if value is not None})
+    if conversation.logprobs is not None:
+        body |= {"logprobs": True, "top_logprobs": conversation.logprobs}
+    if conversation.tools:
+        body["tools"] = [_tool(tool) for tool in conversation.tools]
+    if conversation.tool_choice is not None:
+        body["tool_choice"] = _tool_choice(conversation.tool_choice)
+    if conversation.output is not None:
+        body["response_format"] = _response_format(conversation)
+    effort = _effort(conversation)
+    if effort:
+        body["reasoning_effort"] = effort
+    return body
+
+
+def _messages(conversation: Conversation) -> Iterator[dict[str, Any]]:
+    if conversation.system:
+        yield {"role": "system", "content": "\n\n".join(part.text for part in conversation.system)}
+    for message in conversation.messages:
+        yield from _user(message) if message.role == "user" else _assistant(message)
+
+
+def _user(message: Message) -> Iterator[dict[str, Any]]:
+    pictures: list[Block] = []
+    others: list[Block] = []
+    for block in message.blocks:
+        if isinstance(block, ToolResult):
+            yield {"role": "tool", "tool_call_id": block.call_id, "content": _result_text(block)}
+            # A tool's message holds text alone here; its pictures follow as the user's.
+            pictures += [part for part in block.content if not isinstance(part, Text)]
+        else:
+            others.append(block)
+    parts = [*pictures, *others]
+    if parts:
+        yield {"role": "user", "content": _content(parts)}
+
+
+def _assistant(message: Message) -> Iterator[dict[str, Any]]:
+    said: dict[str, Any] = {"role": "assistant"}
+    text = "".join(block.text for block in message.blocks if isinstance(block, Text))
+    refusal = "".join(block.text for block in message.blocks if isinstance(block, Refusal))
+    calls = [block for block in message.blocks if isinstance(block, ToolCall)]
+    # Thoughts of another vendor's model are not shown to this one: it has no field for them.
+    if text or not (calls or refusal):
+        said["content"] = text
+    if refusal:
+        said["refusal"] = refusal
+    if calls:
+        said["tool_calls"] = [
+            {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments or "{}"}}
+            for call in calls
+        ]
+    yield said
+
+
+def _content(blocks: Iterable[Block]) -> str | list[dict[str, Any]]:
+    found = list(blocks)
+    if all(isinstance(block, Text) for block in found):
+        return "\n\n".join(block.text for block in found if isinstance(block, Text))
+    return [_part(block) for block in found]
+
+
+def _part(block: Block) -> dict[str, Any]:
+    match block:
+        case Text():
+            return {"type": "text", "text": block.text}
+        case Image():
+            picture = {"url": block.url or f"data:{block.media_type};base64,{block.data}"}
+            return {"type": "image_url", "image_url": picture | ({"detail": block.detail} if block.detail else {})}
+        case Audio():
+            return {"type": "input_audio", "input_audio": {"data": block.data, "format": block.format}}
+        case File():
+            return _file(block)
+        case _:
+            raise NotTranslatable(f"messages: {type(block).__name__} from a user", TOWARDS)
+
+
+def _file(block: File) -> dict[str, Any]:
+    if block.text:
+        return {"type": "text", "text": f"{block.name}\n{block.text}" if block.name else block.text}
+    if block.url:
+        raise NotTranslatable("messages: a document by its URL", TOWARDS)
+    data = f"data:{block.media_type};base64,{block.data}"
+    return {"type": "file", "file": {"filename": block.name or "document.pdf", "file_data": data}}
+
+
+def _result_text(result: ToolResult) -> str:
+    text = "\n\n".join(part.text for part in result.content if isinstance(part, Text))
+    return f"Error: {text}" if result.is_error else text
+
+
+def _tool(tool: Tool) -> dict[str, Any]:
+    function: dict[str, Any] = {"name": tool.name}
+    if tool.parameters:
+        function["parameters"] = dict(tool.parameters)
+    if tool.description:
+        function["description"] = tool.description
+    if tool.is_strict is not None:
+        function["strict"] = tool.is_strict
+    return {"type": "function", "function": function}
+
+
+def _tool_choice(choice: ToolChoice) -> str | dict[str, Any]:
+    if choice.choosing == "named":
+        return {"type": "function", "function": {"name": choice.name}}
+    return choice.choosing
+
+
+def _response_format(conversation: Conversation) -> dict[str, Any]:
+    wanted = conversation.output
+    if wanted is None or wanted.schema is None:
+        return {"type": "json_object"}
+    schema: dict[str, Any] = {"name": wanted.name, "schema": dict(wanted.schema)}
+    if wanted.description:
+        schema["description"] = wanted.description
+    if wanted.is_strict is not None:
+        schema["strict"] = wanted.is_strict
+    return {"type": "json_schema", "json_schema": schema}
+
+
+def _effort(conversation: Conversation) -> str:
+    # Words alone are understood here; "medium" is what OpenAI's models do when nothing is said.
+    return (effort_of(conversation.reasoning) or "medium") if conversation.reasoning is not None else ""

@@ -1,0 +1,107 @@
+"""Answers of OpenAI's /responses, whole and streamed. Source: OpenAI's API reference, "Responses".
+
+Only ever passed through: what is translated towards OpenAI becomes a chat completion.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from routing.conversation import Delta, Reply
+from routing.errors import ImpossibleUsage, UpstreamError
+from routing.pricing import TokenUsage
+from routing.tokens import count_tokens
+from routing.upstreams.json_objects import object_in
+from routing.upstreams.vendor_errors import raise_for_error
+
+# The events that end a stream; each carries the whole response, usage included.
+_LAST = ("response.completed", "response.incomplete", "response.failed")
+# Nearly all events begin like this, and carry words alone.
+_WORDS = b'{"type":"response.output_text.delta"'
+# The events that say more than words; all others are kept unparsed: parsing costs.
+_TELLING = (b'"response.created"', *(f'"{name}"'.encode() for name in _LAST), b'"error"')
+# Sound is no text, and its tokens cannot be counted from its bytes.
+_SOUND = "response.audio.delta"
+
+
+class ResponsesReader:
+    """Reads responses and their streams of typed events."""
+
+    def __init__(self) -> None:
+        self.usage: TokenUsage | None = None
+        self.usage_so_far: TokenUsage | None = None
+        self.finish_reason: str | None = None
+        self.response_id: str | None = None
+        self.is_complete = False
+        self._events: list[bytes] = []
+
+    def read_body(self, body: bytes) -> dict[str, Any]:
+        """See UsageReader."""
+        answer = object_in(body)
+        self._take(answer)
+        self._events = [body]
+        return answer
+
+    def read_event(self, data: bytes) -> dict[str, Any] | None:
+        """See UsageReader."""
+        self._events.append(data)
+        if data.startswith(_WORDS) or not any(word in data for word in _TELLING):
+            return None
+        event = object_in(data)
+        kind, response = event.get("type"), event.get("response")
+        if kind == "error" or (kind is None and event.get("error")):
+            raise_for_error({"error": event.get("error") or event})
+        if kind == "response.created" and isinstance(response, dict):
+            self.response_id = response.get("id")
+        if kind not in _LAST:
+            return None
+        # A failed response ends its stream as it should: the client sees it as the vendor wrote it.
+        self.is_complete = True
+        if not isinstance(response, dict):
+            return None
+        self._take(response)
+        return event if self.usage is not None else None
+
+    def produced_tokens(self) -> int:
+        """See UsageReader."""
+        total = 0
+        for data in self._events:
+            try:
+                event = object_in(data)
+            except UpstreamError:
+                continue
+            kind = event.get("type")
+            if isinstance(event.get("delta"), str) and kind != _SOUND:
+                total += count_tokens(event["delta"])
+            if kind == "response.output_item.added" and isinstance(event.get("item"), dict):
+                total += count_tokens(str(event["item"].get("name") or ""))
+            for item in event.get("output") or ():
+                total += _item_tokens(item) if isinstance(item, dict) else 0
+        return total
+
+    def reply(self) -> Reply:
+        """See UsageReader."""
+        raise UpstreamError("responses are passed on as they are")
+
+    def deltas(self, data: bytes) -> Sequence[Delta]:
+        """See UsageReader."""
+        raise UpstreamError("responses are passed on as they are")
+
+    def _take(self, response: Mapping[str, Any]) -> None:
+        self.response_id = response.get("id") or self.response_id
+        self.finish_reason = response.get("status") or self.finish_reason
+        usage = response.get("usage")
+        if isinstance(usage, dict):
+            try:
+                self.usage = TokenUsage.from_openai(usage)
+            except ImpossibleUsage as error:
+                raise UpstreamError(f"the vendor reported impossible usage: {error.message}") from None
+
+
+def _item_tokens(item: Mapping[str, Any]) -> int:
+    total = count_tokens(f"{item.get('name') or ''} {item.get('arguments') or ''}")
+    for part in (*(item.get("content") or ()), *(item.get("summary") or ())):
+        if isinstance(part, dict):
+            total += count_tokens(str(part.get("text") or part.get("refusal") or ""))
+    return total

@@ -1,0 +1,26 @@
+"""The sandbox's dialect: OpenAI's wire format, sent to the responder in this process."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from routing.snapshot import ModelFacts
+from routing.upstreams.base import CHAT, EMBEDDINGS, UpstreamRequest, Wire
+from routing.upstreams.openai.dialect import OpenAIDialect
+
+SANDBOX_SCHEME = "sandbox:"
+
+
+class SandboxDialect(OpenAIDialect):
+    """As OpenAI's; needs no address and no key."""
+
+    name = "sandbox"
+    wires: frozenset[Wire] = frozenset((CHAT, EMBEDDINGS))
+
+    def _request(
+        self, model: ModelFacts, credential: str, wire: Wire, body: Mapping[str, Any], *, is_stream: bool
+    ) -> UpstreamRequest:
+        request = super()._request(model, "", wire, body, is_stream=is_stream)
+        return replace(request, url=f"{SANDBOX_SCHEME}{request.url.removeprefix(model.base_url)}")

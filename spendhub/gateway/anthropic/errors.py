@@ -1,0 +1,59 @@
+"""Errors in Anthropic's shape, so that its SDKs raise what their users expect.
+
+    {"type": "error", "error": {"type": "...", "message": "..."}, "request_id": null}
+
+`type` is Anthropic's own word for the status. Beside it stand `code`, which is ours (docs/errors.md), and the
+facts an error carries, e.g. `remaining` and `suggested_model` of a refusal.
+Source: Anthropic's API reference, "Errors".
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from routing.errors import UpstreamRefused
+from routing.upstreams.base import MESSAGES
+from spendhub.errors import SpendHubError
+from spendhub.gateway.error_facts import error_headers, error_status, error_words, vendors_own
+from spendhub.gateway.exchange import Headers
+
+_TYPES = {
+    400: "invalid_request_error",
+    401: "authentication_error",
+    402: "billing_error",
+    403: "permission_error",
+    404: "not_found_error",
+    413: "request_too_large",
+    429: "rate_limit_error",
+    504: "timeout_error",
+    529: "overloaded_error",
+}
+_OWN_NAMES = ("type", "message", "code")
+_encoder = msgspec.json.Encoder(enc_hook=str)
+
+
+def error_object(error: SpendHubError) -> dict[str, Any]:
+    """The whole error: `type`, `error` and `request_id`, the vendor's where there is one."""
+    status = error_status(error)
+    facts = {name: value for name, value in error.details.items() if name not in _OWN_NAMES}
+    kind = _TYPES.get(status, "api_error" if status >= 500 else "invalid_request_error")
+    told = {"type": kind, "message": error_words(error), "code": error.code, **facts}
+    request_id = None
+    if isinstance(error, UpstreamRefused):
+        request_id = error.headers.get("request-id") or error.headers.get("x-request-id")
+    return {"type": "error", "error": told, "request_id": request_id}
+
+
+def error_answer(error: SpendHubError) -> tuple[int, bytes, Headers]:
+    """Status, body and headers. A vendor's own error in this shape keeps its status, its body and its Retry-After."""
+    own = vendors_own(error, MESSAGES)
+    if own is not None:
+        return own
+    return error_status(error), _encoder.encode(error_object(error)), error_headers(error)
+
+
+def error_event(error: SpendHubError) -> bytes:
+    """The error as the last event of a stream that has begun already."""
+    return b"event: error\ndata: " + _encoder.encode(error_object(error)) + b"\n\n"

@@ -1,0 +1,159 @@
+"""POST /v1/messages: how a client of Anthropic's messages asks and is answered.
+
+What we must know of a request is checked here; all else goes to a vendor of the same wire untouched.
+Source: Anthropic's API reference, "Create a message".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+from routing.conversation import Conversation, Reply
+from routing.upstreams.base import MESSAGES, UsageReader, Wire
+from spendhub.errors import Invalid, SpendHubError
+from spendhub.gateway.anthropic.errors import error_answer, error_event
+from spendhub.gateway.anthropic.messages_conversation import messages_conversation
+from spendhub.gateway.anthropic.messages_passing import MessagesPassing
+from spendhub.gateway.anthropic.messages_writing import MessagesWriting, message
+from spendhub.gateway.dialect import CallRequest, StreamOut
+from spendhub.gateway.exchange import Headers
+from spendhub.gateway.request_bodies import (
+    flag_in,
+    model_in,
+    object_field,
+    object_in,
+    objects_in,
+    some_objects_in,
+    whole_in,
+)
+
+_NEEDS_OF_BLOCKS = {"image": "vision", "document": "files", "container_upload": "files"}
+
+
+class MessagesDialect:
+    """Anthropic's messages."""
+
+    wire: Wire = MESSAGES
+
+    def parse(self, raw: bytes) -> CallRequest:
+        """See ClientDialect."""
+        return parse_messages(raw, needs_limit=True)
+
+    def needs(self, request: CallRequest) -> frozenset[str]:
+        """See ClientDialect."""
+        body = request.body
+        found = {"streaming"} if request.is_stream else set()
+        if body.get("tools"):
+            found.add("tools")
+        thinking = body.get("thinking")
+        if isinstance(thinking, dict) and thinking.get("type") != "disabled":
+            found.add("reasoning")
+        if _wanted_format(body):
+            found.add("json")
+        for block in _blocks(body):
+            need = _NEEDS_OF_BLOCKS.get(str(block.get("type")))
+            if need:
+                found.add(need)
+        return frozenset(found)
+
+    def text(self, request: CallRequest) -> str:
+        """See ClientDialect."""
+        return "\n".join(text for text in _texts(request.body) if text)
+
+    def conversation(self, request: CallRequest) -> Conversation:
+        """See ClientDialect. docs/gateway.md, "Across dialects", lists what is refused and what is dropped."""
+        return messages_conversation(request.body)
+
+    def without_tools(self, request: CallRequest, names: frozenset[str]) -> CallRequest:
+        """See ClientDialect. A choice of a tool that is gone goes with it."""
+        body = dict(request.body)
+        if body.get("tools"):
+            body["tools"] = [tool for tool in body["tools"] if tool.get("name") not in names]
+        choice = body.get("tool_choice")
+        if isinstance(choice, dict) and choice.get("name") in names:
+            del body["tool_choice"]
+        if body.get("tools") == []:
+            del body["tools"]
+            body.pop("tool_choice", None)
+        return replace(request, body=body, tools=tuple(name for name in request.tools if name not in names))
+
+    def with_max_output(self, request: CallRequest, tokens: int) -> CallRequest:
+        """See ClientDialect."""
+        limit = max(1, tokens)
+        return replace(request, body={**request.body, "max_tokens": limit}, max_output_tokens=limit)
+
+    def whole(self, reply: Reply, request: CallRequest, model: str) -> bytes:
+        """See ClientDialect."""
+        return message(reply, model)
+
+    def passing(self, request: CallRequest) -> StreamOut:
+        """See ClientDialect."""
+        return MessagesPassing()
+
+    def writing(self, request: CallRequest, reader: UsageReader, model: str) -> StreamOut:
+        """See ClientDialect."""
+        return MessagesWriting(reader, model)
+
+    def error_answer(self, error: SpendHubError) -> tuple[int, bytes, Headers]:
+        """See ClientDialect."""
+        return error_answer(error)
+
+    def error_event(self, error: SpendHubError) -> bytes:
+        """See ClientDialect."""
+        return error_event(error)
+
+
+MESSAGES_DIALECT = MessagesDialect()
+
+
+def parse_messages(raw: bytes, *, needs_limit: bool) -> CallRequest:
+    """The request in `raw`. `needs_limit`: without `max_tokens`, which this API demands, it is refused."""
+    body = object_in(raw)
+    model = model_in(body)
+    some_objects_in(body, "messages")
+    is_stream = bool(flag_in(body, "stream"))
+    limit = whole_in(body, "max_tokens")
+    if limit is None and needs_limit:
+        raise Invalid("max_tokens is required: a whole number from 1", field="max_tokens")
+    system = body.get("system")
+    if system is not None and not isinstance(system, str):
+        objects_in(body, "system")
+    metadata = object_field(body, "metadata") or {}
+    return CallRequest(
+        wire=MESSAGES,
+        body=body,
+        model=model,
+        is_stream=is_stream,
+        max_output_tokens=limit,
+        tools=tuple(str(tool["name"]) for tool in objects_in(body, "tools") if "name" in tool),
+        user=metadata.get("user_id"),
+        metadata=metadata,
+    )
+
+
+def _wanted_format(body: dict[str, Any]) -> Any:
+    config = body.get("output_config")
+    return body.get("output_format") or (config.get("format") if isinstance(config, dict) else None)
+
+
+def _blocks(body: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Blocks of all messages, and those that tools answered with."""
+    for turn in body["messages"]:
+        content = turn.get("content")
+        for block in content if isinstance(content, list) else ():
+            if not isinstance(block, dict):
+                continue
+            yield block
+            inner = block.get("content")
+            if block.get("type") == "tool_result" and isinstance(inner, list):
+                yield from (each for each in inner if isinstance(each, dict))
+
+
+def _texts(body: dict[str, Any]) -> Iterator[str]:
+    for said in (body.get("system"), *(turn.get("content") for turn in body["messages"])):
+        if isinstance(said, str):
+            yield said
+        elif isinstance(said, list):
+            yield from (each["text"] for each in said if isinstance(each, dict) and isinstance(each.get("text"), str))

@@ -1,0 +1,70 @@
+"""What we change in a stream of Anthropic's events that passes through: as little as possible. Pure.
+
+Events go on as they came. `message_delta`, which carries the usage, is held back until the call is on
+disk and then gets the `spendhub` object; `message_stop` is ours to send, last.
+Source: Anthropic's API reference, "Streaming messages".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from routing.pricing import TokenUsage
+from routing.upstreams.sse import SseEvent
+from spendhub.gateway.anthropic.messages_writing import STOP, message_delta, named_event
+from spendhub.gateway.dialect import Burst
+
+
+class MessagesPassing:
+    """One stream on its way to its client. `is_done` says that the vendor has sent `message_stop`."""
+
+    def __init__(self) -> None:
+        self.is_done = False
+        self._held: SseEvent | None = None
+
+    def pass_on(self, burst: Burst) -> bytes:
+        """See StreamOut."""
+        pieces: list[bytes] = []
+        for event, _ in burst:
+            kind = event.event or _kind(event.data)
+            if kind == "message_stop":
+                self.is_done = True
+            elif kind == "message_delta":
+                # There may be more than one; their counts are cumulative, so the last tells all.
+                self._let_go(pieces)
+                self._held = event
+            elif kind == "ping":
+                pieces.append(event.encode())
+            else:
+                self._let_go(pieces)
+                pieces.append(event.encode())
+        return b"".join(pieces)
+
+    def last_events(self, usage: TokenUsage, money: Mapping[str, Any], model: str, response_id: str | None) -> bytes:
+        """See StreamOut. A vendor that has not told its usage gets an event made from ours."""
+        told = _object(self._held.data) if self._held is not None else None
+        if told is None:
+            told = message_delta(None, None, usage)
+        return named_event("message_delta", {**told, "spendhub": money}) + STOP
+
+    def _let_go(self, pieces: list[bytes]) -> None:
+        if self._held is not None:
+            pieces.append(self._held.encode())
+            self._held = None
+
+
+def _kind(data: bytes) -> str:
+    """The type of an event that has no `event:` line; Anthropic writes one always, others may not."""
+    found = _object(data)
+    return str(found.get("type", "")) if found is not None else ""
+
+
+def _object(data: bytes) -> dict[str, Any] | None:
+    try:
+        found = msgspec.json.decode(data)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+    return found if isinstance(found, dict) else None

@@ -1,0 +1,292 @@
+"""From a plan to an answer that has begun: each candidate in turn, each attempt held and booked on its own.
+
+    for each candidate:  breaker -> hold at its own price -> the policy's rules -> the vendor
+        no room in a budget      -> the next one, where the caller left the choice to us; else refused
+        degrade, disable-tools   -> the policy's other model, or the request without those tools
+        failed, safe to repeat   -> booked at 0, a pause, the same model again
+        failed otherwise         -> booked at 0, the next one
+
+The whole takes no longer than the plan's timeout. docs/routing.md, "When a call fails".
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+from django.conf import settings
+
+from budgets.decisions import ALLOW, DEGRADE, Decision
+from budgets.errors import BudgetExceeded
+from routing.breakers import BREAKERS, breaker_key_of
+from routing.candidates import Candidate, find_candidates
+from routing.conversation import NotTranslatable
+from routing.errors import (
+    CircuitOpen,
+    CredentialMissing,
+    CredentialUnreadable,
+    DialectNotSpoken,
+    ModelNotAvailable,
+    UnknownModel,
+    UnpricedModel,
+    UpstreamError,
+    UpstreamTimeout,
+)
+from routing.execution import Asked, Execution, credential_of, execute
+from routing.key_choice import NONE_AVOIDED, keys_to_avoid
+from routing.plans import Plan
+from routing.retries import is_failure, may_fall_back, may_repeat, pause_seconds
+from routing.snapshot import CATALOG, ModelFacts
+from routing.upstreams.registry import dialect_of
+from routing.upstreams.transport import Transport
+from spendhub.errors import SpendHubError
+from spendhub.gateway.dialect import CallRequest, ClientDialect
+from spendhub.gateway.holding import need_of
+from spendhub.gateway.open_call import OpenCall, Origin, open_call
+
+# A policy may name a cheaper model whose own budgets name a cheaper one still; nobody writes longer chains.
+MAX_DOWNGRADES = 4
+# Of a strategy's own findings: without the arm no experiment could be evaluated.
+KEPT_FACTS = ("experiment", "arm", "complexity")
+# What stands in the way of one candidate, before anything is sent, and may not stand in the way of the next.
+_PASSED_OVER = (CredentialMissing, CredentialUnreadable, DialectNotSpoken, NotTranslatable, CircuitOpen)
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """An answer that has begun: who gives it, and the request as it was sent in the end."""
+
+    call: OpenCall
+    execution: Execution
+    request: CallRequest
+
+
+class CallFailed(Exception):
+    """The last attempt has failed and is booked; `call` says what the client is told about its money."""
+
+    def __init__(self, call: OpenCall, error: SpendHubError) -> None:
+        super().__init__(str(error))
+        self.call, self.error = call, error
+
+
+class Attempts:
+    """All attempts at answering one request."""
+
+    def __init__(
+        self, origin: Origin, request: CallRequest, plan: Plan, dialect: ClientDialect, transport: Transport,
+        input_tokens: int,
+    ) -> None:  # fmt: skip
+        self._origin, self._request, self._plan = origin, request, plan
+        self._dialect, self._transport = dialect, transport
+        self._input_tokens = input_tokens
+        self._count = 0
+        self._facts = _facts_of(plan, dialect.needs(request))
+        timeout = plan.timeout_ms
+        self._deadline = time.monotonic() + timeout / 1000 if timeout is not None else None
+
+    async def begin(self) -> Begun:
+        """The first answer that begins.
+
+        Raises CallFailed when the last attempt failed at its vendor, BudgetExceeded when no budget has room for any
+        candidate, and else what stood in the way of the last candidate before anything was sent.
+        """
+        refused: BudgetExceeded | None = None
+        passed_over: SpendHubError | None = None
+        failed: CallFailed | None = None
+        for candidate, is_last in _with_last(self._candidates()):
+            try:
+                return await self._try(candidate)
+            except BudgetExceeded as error:
+                refused = refused or error
+                if not self._plan.may_choose_cheaper and failed is None:
+                    raise
+            except _PASSED_OVER as error:
+                passed_over = error
+                if is_last and failed is None and refused is None:
+                    raise
+            except CallFailed as error:
+                failed = error
+                if not self._may_go_on(error):
+                    raise
+        # The vendor's own words say most, then what is left of the money.
+        if failed is not None:
+            raise failed
+        if refused is not None:
+            raise refused
+        assert passed_over is not None, "a plan is never empty"
+        raise passed_over
+
+    def _candidates(self) -> Iterator[Candidate]:
+        yield from self._plan.candidates
+        yield from self._plan.cheaper
+
+    def _may_go_on(self, failed: CallFailed) -> bool:
+        error = failed.error
+        if not isinstance(error, UpstreamError) or self._seconds_left() == 0:
+            return False
+        return may_fall_back(error, on_content_refusal=self._plan.falls_back_on_refusal)
+
+    async def _try(self, candidate: Candidate) -> Begun:
+        """One candidate, asked again as often as is safe and allowed."""
+        retries = settings.UPSTREAM_RETRIES if self._plan.retries is None else self._plan.retries
+        attempt, avoided = 1, NONE_AVOIDED
+        while True:
+            try:
+                return await self._attempt(candidate, avoided)
+            except CallFailed as failed:
+                error = failed.error
+                other = keys_to_avoid(failed.call.model, error, avoided) if isinstance(error, UpstreamError) else None
+                if other is not None:
+                    # It was this key that was refused, or had its fill: another one is asked with at once.
+                    avoided = other
+                    continue
+                if attempt > retries or not isinstance(error, UpstreamError) or not may_repeat(error):
+                    raise
+                pause = pause_seconds(error, attempt)
+                left = self._seconds_left()
+                if pause > settings.LONGEST_RETRY_PAUSE_SECONDS or (left is not None and pause >= left):
+                    raise
+                await asyncio.sleep(pause)
+                attempt += 1
+
+    async def _attempt(self, candidate: Candidate, avoided: frozenset[UUID]) -> Begun:
+        dialect_of(candidate.model)
+        credential_of(candidate.model)
+        _admit(candidate.model)
+        try:
+            call, request = await self._open(candidate)
+        except BaseException:
+            BREAKERS.note_nothing(breaker_key_of(candidate.model))
+            raise
+        if call.model.name != candidate.model.name:
+            # The policy has sent the call elsewhere: that model's breaker counts, and the first one's call is off.
+            BREAKERS.note_nothing(breaker_key_of(candidate.model))
+            try:
+                _admit(call.model)
+            except CircuitOpen:
+                await call.give_back()
+                raise
+        return await self._ask(call, request, avoided)
+
+    async def _ask(self, call: OpenCall, request: CallRequest, avoided: frozenset[UUID]) -> Begun:
+        breaker = breaker_key_of(call.model)
+        dialect = self._dialect
+        asked = Asked(
+            request.wire, request.body, request.is_stream, lambda: dialect.conversation(request),
+            self._origin.passed_headers,
+        )  # fmt: skip
+        try:
+            async with asyncio.timeout(self._seconds_left()):
+                execution = await execute(call.model, asked, transport=self._transport, avoid_keys=avoided)
+        except NotTranslatable:
+            BREAKERS.note_nothing(breaker)
+            await call.give_back()
+            raise
+        except TimeoutError:
+            # Ours, not the transport's: the caller's own limit is no failure of the vendor's.
+            error = UpstreamTimeout(f"{call.model.provider.name} did not answer within the time that the call may take")
+            BREAKERS.note_nothing(breaker)
+            await call.settle_unanswered(error)
+            raise CallFailed(call, error) from None
+        except SpendHubError as error:
+            _note(breaker, error)
+            await call.settle_unanswered(error)
+            raise CallFailed(call, error) from error
+        except BaseException as error:
+            BREAKERS.note_nothing(breaker)
+            await call.settle_unanswered(error)
+            raise
+        BREAKERS.note_success(breaker, time.time())
+        return Begun(call, execution, request)
+
+    async def _open(self, candidate: Candidate) -> tuple[OpenCall, CallRequest]:
+        """Holds the money, and applies what the budgets' policies say above their soft caps."""
+        request, first, tried = self._request, None, {candidate.model.name}
+        for _ in range(MAX_DOWNGRADES):
+            call = await self._hold(candidate, request)
+            decision = call.decision
+            cheaper = self._downgraded(decision, tried) if decision.action == DEGRADE else None
+            if cheaper is None:
+                break
+            await call.give_back()
+            first = first or decision
+            candidate = cheaper
+            tried.add(cheaper.model.name)
+        if first is not None:
+            call.decision = replace(
+                call.decision, action=first.action, reason=first.reason, bound=first.bound,
+                suggested_model=call.model.name,
+                disabled_tools=tuple(dict.fromkeys((*first.disabled_tools, *call.decision.disabled_tools))),
+            )  # fmt: skip
+        return call, self._shaped(call, request)
+
+    async def _hold(self, candidate: Candidate, request: CallRequest) -> OpenCall:
+        model, who = candidate.model, self._origin
+        need = need_of(request, model, self._input_tokens, who.principal.tenant_id, who.attribution.feature)
+        self._count += 1
+        facts: dict[str, Any] = dict(self._facts)
+        if self._count > 1:
+            facts["attempt"] = self._count
+        return await open_call(who, request, candidate, need, facts)
+
+    def _downgraded(self, decision: Decision, tried: set[str]) -> Candidate | None:
+        name = decision.suggested_model
+        if not name or name in tried:
+            return None
+        tenant = self._origin.principal.tenant
+        try:
+            found = find_candidates(
+                CATALOG.current(), tenant.id, name, datetime.now(UTC), unpriced_models=tenant.unpriced_models
+            )[0]
+            dialect_of(found.model)
+            credential_of(found.model)
+        except (UnknownModel, ModelNotAvailable, UnpricedModel, DialectNotSpoken, CredentialMissing):
+            return None  # the policy names a model that cannot be asked: the call is made as it is, and warned
+        return found if found.model.kind == self._request.kind else None
+
+    def _shaped(self, call: OpenCall, request: CallRequest) -> CallRequest:
+        """The request as it may be sent: without tools that are disabled, and with a strict budget's limit."""
+        decision = call.decision
+        if decision.action != ALLOW and decision.disabled_tools:
+            disabled = frozenset(decision.disabled_tools) & frozenset(request.tools)
+            if disabled:
+                request = self._dialect.without_tools(request, disabled)
+        if call.clamp_to is not None:
+            request = self._dialect.with_max_output(request, call.clamp_to)
+        return request
+
+    def _seconds_left(self) -> float | None:
+        return None if self._deadline is None else max(0.0, self._deadline - time.monotonic())
+
+
+def _facts_of(plan: Plan, needs: frozenset[str]) -> dict[str, Any]:
+    """What every attempt's span keeps of how its model was chosen."""
+    facts: dict[str, Any] = {"needs": sorted(needs)} if needs else {}
+    if plan.route:
+        facts |= {"route": plan.route, "strategy": plan.strategy}
+        facts |= {name: plan.facts[name] for name in KEPT_FACTS if name in plan.facts}
+    return facts
+
+
+def _admit(model: ModelFacts) -> None:
+    breaker = breaker_key_of(model)
+    if not BREAKERS.admit(breaker, time.time()):
+        raise CircuitOpen(model.name, BREAKERS.seconds_until_probe(breaker, time.time()))
+
+
+def _note(breaker: str, error: SpendHubError) -> None:
+    if isinstance(error, UpstreamError) and is_failure(error):
+        BREAKERS.note_failure(breaker, time.time())
+    else:
+        BREAKERS.note_nothing(breaker)
+
+
+def _with_last(candidates: Iterator[Candidate]) -> Iterator[tuple[Candidate, bool]]:
+    found: Sequence[Candidate] = tuple(candidates)
+    for position, candidate in enumerate(found, start=1):
+        yield candidate, position == len(found)

@@ -1,0 +1,79 @@
+"""What an error says in whichever shape it is told: its status, its words, its facts, its headers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from budgets.errors import BudgetExceeded
+from routing.errors import UpstreamError, UpstreamRefused, UpstreamTimeout
+from spendhub.api.errors import headers_of, status_of
+from spendhub.errors import SpendHubError
+from spendhub.gateway.answer_headers import refusal_headers
+from spendhub.gateway.exchange import Headers
+from telemetry.brakes import CallPaused
+
+MAX_VENDOR_MESSAGE = 2_000
+# A vendor's headers that stay with its error, whoever tells it.
+_KEPT_WITH_BODY = ("content-type", "retry-after", "x-request-id", "request-id", "x-should-retry")
+_KEPT_WITH_STATUS = _KEPT_WITH_BODY[1:]
+_JSON = (b"content-type", b"application/json")
+
+
+def error_status(error: SpendHubError) -> int:
+    """The HTTP status; what went wrong at the vendor is 502 and 504, apart from our own 503."""
+    if isinstance(error, UpstreamRefused):
+        return error.status if 400 <= error.status < 600 else 502
+    if isinstance(error, UpstreamTimeout):
+        return 504
+    return 502 if isinstance(error, UpstreamError) else status_of(error)
+
+
+def error_words(error: SpendHubError) -> str:
+    """The message; of a vendor's refusal the vendor's own, where it can be found in what it sent."""
+    if isinstance(error, UpstreamRefused):
+        said = _vendors_words(error.body)
+        if said:
+            return f"{error.message}: {said}"
+    return error.message
+
+
+def error_headers(error: SpendHubError) -> Headers:
+    """The headers of an error that is told in our words."""
+    if isinstance(error, UpstreamRefused):
+        return [_JSON, *_kept(error, _KEPT_WITH_STATUS)]
+    headers = [(name.lower().encode(), value.encode()) for name, value in headers_of(error).items()]
+    headers.append(_JSON)
+    if isinstance(error, BudgetExceeded):
+        headers += refusal_headers(error.decision)
+    if isinstance(error, (BudgetExceeded, CallPaused)):
+        # Neither money nor a pause comes back within the seconds for which an SDK tries again.
+        headers.append((b"x-should-retry", b"false"))
+    return headers
+
+
+def vendors_own(error: SpendHubError, wire: str) -> tuple[int, bytes, Headers] | None:
+    """A vendor's error as it came, where the vendor speaks the client's wire format; else None."""
+    if not isinstance(error, UpstreamRefused) or not error.body or error.wire != wire:
+        return None
+    return error_status(error), error.body, _kept(error, _KEPT_WITH_BODY)
+
+
+def _kept(error: UpstreamRefused, names: tuple[str, ...]) -> Headers:
+    return [(n.encode(), error.headers[n].encode("latin-1", "replace")) for n in names if n in error.headers]
+
+
+def _vendors_words(body: bytes) -> str:
+    """The message in a vendor's error body: OpenAI's, Anthropic's and Google's shapes, and a list of one."""
+    try:
+        found: Any = msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return ""
+    if isinstance(found, list) and found:
+        found = found[0]
+    if isinstance(found, dict):
+        found = found.get("error", found)
+    if isinstance(found, dict):
+        found = found.get("message") or found.get("detail")
+    return found[:MAX_VENDOR_MESSAGE] if isinstance(found, str) else ""

@@ -1,0 +1,53 @@
+"""A stream that says more than was held for: more money is held while it runs, or it is ended in time.
+
+A stream's events are counted, not its tokens: an event of output carries at least one. A call without a limit of
+its own holds more before it needs it; where no budget has room, it goes on and is booked in full. A call with a
+limit was held for all of it. Under a strict budget there is always a limit, and a vendor that does not keep to it is cut off:
+what was produced is billed. docs/gateway.md, "What is held".
+"""
+
+from __future__ import annotations
+
+from spendhub.errors import Refused
+from spendhub.gateway.open_call import OpenCall
+
+# More is held when this share of what is held has been said, so that the next events do not have to wait.
+DUE_SHARE = 0.75
+# Events that carry no output: a stream's beginning and end, and those of its blocks.
+EVENTS_WITHOUT_OUTPUT = 32
+
+
+class OutOfMoney(Refused):
+    """A running answer has used up what a strict budget could hold for it; what it had produced is billed."""
+
+    code = "out_of_money"
+
+
+class Growth:
+    """Watches one stream."""
+
+    def __init__(self, call: OpenCall) -> None:
+        self._call = call
+        self._held = call.held_output_tokens
+        self._seen = 0
+        if not call.has_limit:
+            self._due_at: float = self._held * DUE_SHARE
+        elif call.is_strict:
+            self._due_at = self._held + EVENTS_WITHOUT_OUTPUT
+        else:
+            self._due_at = float("inf")
+
+    def is_due(self, events: int) -> bool:
+        """Notes that many more events; True when something must be done about it."""
+        self._seen += events
+        return self._seen > self._due_at
+
+    async def hold_more(self) -> None:
+        """Doubles what is held, where there is room. Raises OutOfMoney for a stream beyond a strict budget's limit."""
+        if self._call.has_limit:
+            raise OutOfMoney("the budget has no room for more of this answer; what was produced is billed")
+        if self._held and await self._call.hold_more(self._held):
+            self._held *= 2
+            self._due_at = self._held * DUE_SHARE
+        else:
+            self._due_at = float("inf")

@@ -1,0 +1,285 @@
+"""One attempt at one model: its money is held when it is opened, and settled exactly once whatever happens.
+
+- the vendor refused, or gave no answer at all: a span with status `error` and cost 0, the hold ends;
+- the vendor said 200: what it reported is billed; where it broke off or never reported, what
+  went in and what came out as far as we saw it, counted by us and marked as estimated;
+- the client left a stream: the vendor's connection is closed, and what it had produced is billed;
+- this process was told to stop before the vendor had said anything: booked at the estimate, `interrupted`.
+
+Should the process die instead, the worker finds the hold and books it (telemetry.interrupted).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import Any
+
+from budgets.calls import Call
+from budgets.counters.drive import drive_async
+from budgets.errors import BudgetExceeded
+from budgets.reservations import HeldCall, release, reserve
+from routing import hooks
+from routing.candidates import Candidate
+from routing.errors import UpstreamRefused
+from routing.pricing import TokenUsage, estimate_nano_usd, price_usage
+from routing.tokens import count_chat_tokens, estimate_input_tokens
+from routing.upstreams.base import CHAT, UsageReader
+from spendhub.errors import SpendHubError, Unavailable
+from spendhub.gateway.dialect import CallRequest
+from spendhub.gateway.exchange import Headers
+from spendhub.gateway.holding import MoneyHeld, Need, hold_money
+from spendhub.ids import new_id
+from spendhub.tenants.attribution import Attribution
+from spendhub.tenants.snapshot import Principal
+from telemetry.drafts import SpanDraft
+from telemetry.interrupted import payload_for
+from telemetry.recording import settle_call
+
+logger = logging.getLogger(__name__)
+
+RETRY_PAUSE_SECONDS = 5.0
+
+_settling: set[asyncio.Task[None]] = set()
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """What all attempts of one client's request share."""
+
+    principal: Principal
+    attribution: Attribution
+    trace_id: str
+    wait_seconds: float = 0.0
+    client_request_id: str | None = None
+    passed_headers: Mapping[str, str] = field(default_factory=dict)
+    notices: Headers = field(default_factory=list)  # what the brakes have to say
+
+
+class OpenCall:
+    """A call whose money is held. `cost_nano_usd` and `usage` are set once it is settled."""
+
+    def __init__(
+        self,
+        origin: Origin,
+        request: CallRequest,
+        candidate: Candidate,
+        money: MoneyHeld,
+        facts: dict[str, Any],
+        *,
+        has_own_limit: bool,
+    ) -> None:
+        held = money.held
+        assert held.hold is not None, "a call is always held"
+        self.request = request
+        self.model = candidate.model
+        self.decision = held.decision
+        self.request_id = str(held.hold.hold_id)
+        self.cost_nano_usd = 0
+        self.usage = TokenUsage()
+        self.is_estimated = candidate.quote.is_estimated
+        self.first_token_ms: int | None = None
+        self.clamp_to = money.clamp_to
+        # Whether the request as it is sent limits the output: all of it is held for then.
+        self.has_limit = has_own_limit or money.clamp_to is not None
+        self.notices = origin.notices
+        self._origin = origin
+        self._facts = facts
+        self._quote = candidate.quote
+        self._held = held
+        self._more_held: list[HeldCall] = []
+        self._began = time.monotonic()
+
+    @property
+    def held_output_tokens(self) -> int:
+        """How much output the held money pays for."""
+        return self._held.call.max_output_tokens or 0
+
+    @property
+    def is_strict(self) -> bool:
+        """Whether one of its enforced budgets may never be exceeded."""
+        return any(each.budget.strict and each.budget.is_enforced for each in self.decision.matched)
+
+    def note_first_token(self) -> None:
+        """Remembers when the answer began."""
+        if self.first_token_ms is None:
+            self.first_token_ms = self._elapsed_ms()
+
+    async def hold_more(self, output_tokens: int) -> bool:
+        """Holds money for that much more output of a running call; False where no budget has room for it."""
+        call = self._held.call
+        more = replace(
+            call,
+            now=datetime.now(UTC),
+            estimated_nano_usd=estimate_nano_usd(self._quote.price, 0, output_tokens),
+            max_output_tokens=output_tokens,
+        )
+        # Should this process die, both holds are found; the first books the call, the other is its duplicate.
+        payload = payload_for(call, self.request_id, self.request.model[:120])
+        try:
+            self._more_held.append(await drive_async(reserve(more, hold_id=new_id(), payload=payload)))
+        except BudgetExceeded:
+            return False
+        return True
+
+    async def give_back(self) -> None:
+        """Ends the hold of a call that was never sent: no span, nothing spent."""
+        await drive_async(release(self._held, datetime.now(UTC)))
+
+    async def settle(self, reader: UsageReader, *, status: str = "ok", error_code: str = "") -> None:
+        """Books what the vendor reported, or what we have seen of it; on disk when this returns."""
+        usage = reader.usage
+        if usage is None:
+            # Counted as the sandbox counts: nearer to what vendors bill than the upper bound that was held.
+            usage = _usage_so_far(self.request, reader)
+            self.is_estimated = True
+        priced = price_usage(usage, self._quote.price)
+        self.usage, self.cost_nano_usd = usage, priced.total_nano_usd
+        await self._book(status, error_code, priced.by_kind(), reader)
+
+    async def settle_unanswered(self, error: BaseException) -> None:
+        """Books a call to which the vendor gave no answer: cost 0, so that error rates can be seen.
+
+        When we were cancelled while the vendor was being asked, nobody knows: it is booked at the estimate.
+        """
+        if isinstance(error, Exception):
+            code = getattr(error, "code", "defect")
+            if isinstance(error, UpstreamRefused):
+                code = f"upstream_{error.status}"
+            await self._book("error", code, {}, None)
+        else:
+            self.cost_nano_usd, self.is_estimated = self._held.call.estimated_nano_usd, True
+            await asyncio.shield(self._book("interrupted", "cancelled", {}, None))
+
+    async def _book(self, status: str, error_code: str, breakdown: dict[str, int], reader: UsageReader | None) -> None:
+        draft = self._draft(status, error_code, breakdown, reader)
+        try:
+            await drive_async(settle_call(self._held, draft, datetime.now(UTC)))
+        except Unavailable:
+            # The vendor has answered, so this must not be lost: its hold stays until the ledger takes it.
+            _keep_settling(self._held, draft)
+            raise
+        finally:
+            while self._more_held:
+                await drive_async(release(self._more_held.pop(), datetime.now(UTC)))
+            if hooks.AFTER_EXECUTION:
+                hooks.run_after_execution(_told_to_hooks(draft))
+
+    def _draft(self, status: str, error_code: str, breakdown: dict[str, int], reader: UsageReader | None) -> SpanDraft:
+        call = self._held.call
+        metadata: dict[str, Any] = {"stream": self.request.is_stream, **self._facts}
+        if reader is not None:
+            if reader.finish_reason:
+                metadata["finish_reason"] = str(reader.finish_reason)[:40]
+            if reader.response_id:
+                metadata["response_id"] = str(reader.response_id)[:200]
+        if self._origin.client_request_id:
+            metadata["client_request_id"] = self._origin.client_request_id
+        if self.clamp_to is not None:
+            metadata["clamped_to"] = self.clamp_to
+        return SpanDraft(
+            request_id=self.request_id,
+            occurred_at=call.now,
+            source="gateway",
+            cost_nano_usd=self.cost_nano_usd,
+            attribution=call.attribution,
+            api_key=call.api_key,
+            provider=call.provider,
+            model=call.model,
+            requested_model=self.request.model[:120],
+            usage=self.usage,
+            breakdown=breakdown,
+            is_estimated=self.is_estimated,
+            status=status,
+            error_code=error_code[:60],
+            duration_ms=self._elapsed_ms(),
+            first_token_ms=self.first_token_ms,
+            reserved_nano_usd=call.estimated_nano_usd,
+            trace_id=self._origin.trace_id,
+            metadata=metadata,
+        )
+
+    def _elapsed_ms(self) -> int:
+        return int((time.monotonic() - self._began) * 1000)
+
+
+async def open_call(
+    origin: Origin, request: CallRequest, candidate: Candidate, need: Need, facts: dict[str, Any]
+) -> OpenCall:
+    """Holds what the call may cost with this candidate in every budget it falls under.
+
+    Raises BudgetExceeded; then nothing is held.
+    """
+    model = candidate.model
+    hold_id = new_id()
+    principal = origin.principal
+    call = Call(
+        tenant_id=principal.tenant_id,
+        now=datetime.now(UTC),
+        estimated_nano_usd=estimate_nano_usd(candidate.quote.price, need.input_tokens, need.output_tokens),
+        attribution=origin.attribution,
+        api_key=principal.key_prefix,
+        provider=model.provider.name,
+        model=model.name,
+        model_names=frozenset((request.model, model.name)),
+        tools=request.tools,
+        input_tokens=need.input_tokens,
+        max_output_tokens=need.output_tokens,
+    )
+    payload = payload_for(call, str(hold_id), request.model[:120])
+    money = await hold_money(call, hold_id, payload, candidate, need, origin.wait_seconds)
+    return OpenCall(origin, request, candidate, money, facts, has_own_limit=need.has_own_limit)
+
+
+def _told_to_hooks(draft: SpanDraft) -> dict[str, Any]:
+    return {
+        "request_id": draft.request_id,
+        "trace_id": draft.trace_id,
+        "model": draft.model,
+        "requested_model": draft.requested_model,
+        "provider": draft.provider,
+        "status": draft.status,
+        "error_code": draft.error_code,
+        "cost_nano_usd": draft.cost_nano_usd,
+        "duration_ms": draft.duration_ms,
+        "first_token_ms": draft.first_token_ms,
+        "attribution": draft.attribution.as_dict(),
+    }
+
+
+def _input_tokens(request: CallRequest) -> int:
+    return count_chat_tokens(request.body) if request.wire == CHAT else estimate_input_tokens(request.body)
+
+
+def _usage_so_far(request: CallRequest, reader: UsageReader) -> TokenUsage:
+    known, output = reader.usage_so_far, _seen_output(reader)
+    if known is None:
+        return TokenUsage(input_tokens=_input_tokens(request), output_tokens=output)
+    return replace(known, output_tokens=max(output, known.output_tokens))
+
+
+def _seen_output(reader: UsageReader) -> int:
+    try:
+        return reader.produced_tokens()
+    except (AttributeError, TypeError):
+        return 0  # an answer of no known shape: there is nothing in it to count
+
+
+def _keep_settling(held: HeldCall, draft: SpanDraft) -> None:
+    async def settle_later() -> None:
+        while True:
+            await asyncio.sleep(RETRY_PAUSE_SECONDS)
+            try:
+                await drive_async(settle_call(held, draft, datetime.now(UTC)))
+            except SpendHubError as error:
+                logger.error("call %s is still not booked: %s", draft.request_id, error)
+            else:
+                return
+
+    task = asyncio.ensure_future(settle_later())
+    _settling.add(task)  # the loop itself keeps only weak references
+    task.add_done_callback(_settling.discard)

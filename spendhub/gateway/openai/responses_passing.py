@@ -1,0 +1,65 @@
+"""What we change in a stream of OpenAI's typed events that passes through: as little as possible. Pure.
+
+Events go on as they came. The last one, which carries the whole response with its usage, is held back until
+the call is on disk; its response then gets the `spendhub` object.
+Source: OpenAI's API reference, "Responses", "Streaming events".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from routing.pricing import TokenUsage
+from routing.upstreams.sse import SseEvent
+from spendhub.gateway.dialect import Burst
+
+LAST = ("response.completed", "response.incomplete", "response.failed")
+_LAST_BYTES = tuple(f'"{name}"'.encode() for name in LAST)
+_encoder = msgspec.json.Encoder()
+
+
+class ResponsesPassing:
+    """One stream on its way to its client. `is_done` says that the vendor has sent its last event."""
+
+    def __init__(self) -> None:
+        self.is_done = False
+        self._held: tuple[SseEvent, dict[str, Any]] | None = None
+
+    def pass_on(self, burst: Burst) -> bytes:
+        """See StreamOut."""
+        pieces: list[bytes] = []
+        for event, parsed in burst:
+            last = _last(event, parsed)
+            if last is not None:
+                self._held = (event, last)
+                self.is_done = True
+            elif event.data != b"[DONE]":
+                pieces.append(event.encode())
+        return b"".join(pieces)
+
+    def last_events(self, usage: TokenUsage, money: Mapping[str, Any], model: str, response_id: str | None) -> bytes:
+        """See StreamOut. A stream that ended without its last event stays without it: the response was in there."""
+        if self._held is None:
+            return b""
+        event, told = self._held
+        response = told.get("response")
+        if isinstance(response, dict):
+            told = {**told, "response": {**response, "spendhub": money}}
+        return SseEvent(_encoder.encode(told), event.event or str(told["type"])).encode()
+
+
+def _last(event: SseEvent, parsed: dict[str, Any] | None) -> dict[str, Any] | None:
+    """The event's object where it is a last one. Only what can be one is parsed."""
+    if parsed is None:
+        if event.event and event.event not in LAST:
+            return None
+        if not any(name in event.data for name in _LAST_BYTES):
+            return None
+        try:
+            parsed = msgspec.json.decode(event.data)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            return None
+    return parsed if isinstance(parsed, dict) and parsed.get("type") in LAST else None

@@ -1,0 +1,177 @@
+"""The recipe's POST and GET /api/router: a prompt goes in, the best model answers, and the answer says what it cost.
+
+camelCase, and exactly the recipe's status codes: 200; 400 with the issues; 429 over budget; 503 where no model fits
+or none answers. Behind the same budgets, routes and fallbacks as every other call. Source: docs/gateway.md, "The
+recipe's router".
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta
+
+from budgets.bodies import Text
+from budgets.errors import BudgetExceeded
+from budgets.recipe import as_number, recipe_answer, recipe_error
+from routing.conversation import Reply
+from routing.conversation import Text as Words
+from routing.routes import AUTO
+from routing.snapshot import KNOWN_CAPABILITIES
+from routing.tokens import estimate_input_tokens
+from routing.upstreams.base import CHAT
+from routing.upstreams.transport import Transport
+from spendhub.api.bodies import decode
+from spendhub.api.errors import headers_of, status_of
+from spendhub.errors import Invalid, SpendHubError
+from spendhub.gateway.attempts import Attempts, CallFailed
+from spendhub.gateway.attribution import attribute
+from spendhub.gateway.brake import apply_brakes
+from spendhub.gateway.calls import new_origin, plan_call
+from spendhub.gateway.declared import NO_DEMANDS, Demands, demands_of
+from spendhub.gateway.dialect import CallRequest
+from spendhub.gateway.exchange import Exchange, Headers
+from spendhub.gateway.openai.chat import CHAT_DIALECT
+from spendhub.gateway.openai.models import models_to_show
+from spendhub.tenants.attribution import DIMENSIONS
+from spendhub.tenants.snapshot import Principal
+
+_JSON = (b"content-type", b"application/json")
+_encoder = msgspec.json.Encoder(enc_hook=str)
+
+
+class RouterBody(msgspec.Struct, forbid_unknown_fields=True, rename="camel"):
+    """What is asked. `budget_id` is the feature that the call counts for; `metadata` may name the other dimensions."""
+
+    prompt: Annotated[str, Meta(min_length=1)]
+    max_tokens: Annotated[int, Meta(ge=1, le=1_000_000_000)] | None = None
+    required_capabilities: list[str] = []
+    budget_id: Text | None = None
+    strategy: Text | None = None
+    user_tier: Text | None = None
+    timeout_ms: Annotated[int, Meta(ge=1, le=3_600_000)] | None = None
+    confidence_threshold: Annotated[float, Meta(ge=0, le=1)] | None = None
+    metadata: dict[str, Any] | None = None
+
+
+_decoder = msgspec.json.Decoder(RouterBody)
+
+
+@dataclass(frozen=True, slots=True)
+class Routed:
+    """A routed call on its way: as a chat request, and what its body demands of the model."""
+
+    request: CallRequest
+    demands: Demands
+
+
+async def route_prompt(exchange: Exchange, principal: Principal, transport: Transport) -> None:
+    """Answers one routing request."""
+    began = time.monotonic()
+    routed = read_routed(await exchange.read_body(), demands_of(exchange, {}))
+    request = routed.request
+    attribution = attribute(exchange, None, request.metadata, principal.attribution)
+    notices = await apply_brakes(principal, request, attribution)
+    input_tokens = estimate_input_tokens(request.body)
+    plan = await plan_call(principal, request, CHAT_DIALECT, attribution, routed.demands, input_tokens)
+    origin = new_origin(exchange, principal, attribution, routed.demands, notices)
+    try:
+        begun = await Attempts(origin, request, plan, CHAT_DIALECT, transport, input_tokens).begin()
+    except CallFailed as failed:
+        raise failed.error from failed
+    call, execution = begun.call, begun.execution
+    try:
+        await execution.read()
+        reply = execution.reader.reply()
+    except BaseException as error:
+        await call.settle(execution.reader, status="error", error_code=getattr(error, "code", "defect"))
+        raise
+    await call.settle(execution.reader)
+    told = {
+        "model": call.model.name,
+        "provider": call.model.provider.name,
+        "strategy": plan.strategy,
+        "cost": as_number(call.cost_nano_usd),
+        "latencyMs": int((time.monotonic() - began) * 1000),
+        "content": _words(reply),
+        "finishReason": reply.finish,
+        "usage": {"inputTokens": call.usage.total_input_tokens, "outputTokens": call.usage.output_tokens},
+        "requestId": call.request_id,
+        "reason": plan.reason,
+        "isFallback": call.model.name != plan.candidates[0].model.name,
+    }
+    await exchange.answer(200, _encoder.encode(told), [_JSON])
+
+
+def list_routable(principal: Principal) -> dict[str, Any]:
+    """The models that a prompt may be routed to."""
+    return {
+        "models": [
+            {
+                "id": model.name,
+                "provider": model.provider.name,
+                "maxTokens": model.context_tokens,
+                "capabilities": sorted(model.capabilities),
+                "quality": model.quality,
+            }
+            for model in models_to_show(principal.tenant_id)
+            if model.kind == "chat"
+        ]
+    }
+
+
+def read_routed(raw: bytes, by_headers: Demands = NO_DEMANDS) -> Routed:
+    """The request in `raw`, whose demands win over the headers'. Raises Invalid naming the field, or InvalidJson."""
+    body = decode(raw, _decoder)
+    if not body.prompt.strip():
+        raise Invalid("prompt must not be empty", field="prompt")
+    unknown = [word for word in body.required_capabilities if word not in KNOWN_CAPABILITIES]
+    if unknown:
+        raise Invalid(
+            f"there is no capability {unknown[0][:40]!r}; there are {', '.join(KNOWN_CAPABILITIES)}",
+            field="requiredCapabilities",
+        )
+    chat: dict[str, Any] = {"model": AUTO, "messages": [{"role": "user", "content": body.prompt}]}
+    if body.max_tokens is not None:
+        chat["max_completion_tokens"] = body.max_tokens
+    request = CallRequest(
+        wire=CHAT, body=chat, model=AUTO, max_output_tokens=body.max_tokens, metadata=_attributed(body)
+    )
+    base = by_headers.of_model
+    declared = replace(
+        base,
+        capabilities=base.capabilities | frozenset(body.required_capabilities),
+        timeout_ms=base.timeout_ms if body.timeout_ms is None else body.timeout_ms,
+        strategy=body.strategy or base.strategy,
+        user_tier=body.user_tier or base.user_tier,
+        confidence_threshold=body.confidence_threshold
+        if body.confidence_threshold is not None
+        else base.confidence_threshold,
+    )
+    return Routed(request, replace(by_headers, of_model=declared))
+
+
+def tell_recipe_error(error: SpendHubError) -> tuple[int, bytes, Headers]:
+    """Status, body and headers in the recipe's shape: its router knows 400, 429 and 503, and our 401, 403 and 413."""
+    status = status_of(error)
+    told: Mapping[str, Any] = recipe_error(error)
+    if isinstance(error, BudgetExceeded):
+        status, told = 429, {**recipe_answer(error.decision, None), **told}
+    elif status in (402, 404, 409):
+        status = 400
+    headers = [(name.lower().encode(), value.encode()) for name, value in headers_of(error).items()]
+    return status, _encoder.encode(told), [_JSON, *headers]
+
+
+def _attributed(body: RouterBody) -> dict[str, Any]:
+    given = body.metadata or {}
+    named = {dimension: given[dimension] for dimension in DIMENSIONS if dimension in given}
+    return named | ({"feature": body.budget_id} if body.budget_id else {})
+
+
+def _words(reply: Reply) -> str:
+    return "".join(block.text for block in reply.blocks if isinstance(block, Words))

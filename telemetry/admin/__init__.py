@@ -1,0 +1,5 @@
+"""Pages of the admin: recorded calls, what was thought of them, kept answers, and brakes."""
+
+from telemetry.admin import brakes, cache_rules, feedback, spans
+
+__all__ = ["brakes", "cache_rules", "feedback", "spans"]

@@ -1,0 +1,139 @@
+"""What callers and judges thought of answers: kept per call, summed per model, feature or task beside the cost."""
+
+from __future__ import annotations
+
+import uuid
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Any
+
+from django.db.models import Avg, Count, F, Q, Sum
+
+from routing.performance import BEST_QUALITY, QualityScore
+from spendhub.errors import Invalid
+from spendhub.money import format_usd, round_nano_usd
+from telemetry.corrections import SpanMissing
+from telemetry.models import CostSpan, Feedback
+from telemetry.models.feedback import SCORES
+
+QUALITY_GROUPS = ("model", "feature", "task")
+QUALITY_FILTERS = ("model", "provider", "feature", "task", "source")
+MAX_GROUPS = 1_000
+# Enough for steady figures, and a bounded read however much is rated.
+LATEST_RATINGS = 5_000
+
+
+class FeedbackSaysNothing(Invalid):
+    """Feedback came with neither thumbs nor a score."""
+
+    code = "feedback_says_nothing"
+
+
+@dataclass(frozen=True, slots=True)
+class Opinion:
+    """What somebody says of one answer. `task` stands in for the call's own where it is given."""
+
+    thumbs: str
+    score: QualityScore
+    source: str = Feedback.Source.CALLER
+    comment: str = ""
+    task: str | None = None
+
+
+def find_span(tenant_id: int, request_id: str | None, span_id: uuid.UUID | None) -> CostSpan:
+    """The tenant's recorded call of that id. Raises SpanMissing, and Invalid unless exactly one id is given."""
+    if (request_id is None) == (span_id is None):
+        raise Invalid("say which call: request_id or span_id, and not both", field="request_id")
+    named = {"request_id": request_id} if span_id is None else {"id": span_id}
+    span = CostSpan.objects.for_tenant(tenant_id).filter(**named).first()
+    if span is None:
+        raise SpanMissing(str(span_id or request_id))
+    return span
+
+
+def keep_feedback(span: CostSpan, opinion: Opinion, now: datetime) -> tuple[Feedback, bool]:
+    """Keeps an opinion on a call; says whether it is the first of its source. A repeat replaces the earlier one whole.
+
+    Raises FeedbackSaysNothing.
+    """
+    if not opinion.thumbs and opinion.score.overall is None:
+        raise FeedbackSaysNothing("send thumbs (up or down), or scores from 0 to 5", field="thumbs")
+    facts = {
+        "tenant_id": span.tenant_id,
+        "at": now,
+        "model": span.model,
+        "provider": span.provider,
+        "feature": span.feature,
+        "task": span.task if opinion.task is None else opinion.task,
+        "thumbs": opinion.thumbs,
+        "comment": opinion.comment,
+        **asdict(opinion.score),
+    }
+    rows = Feedback.objects.for_tenant(span.tenant_id)
+    return rows.update_or_create(span=span, source=opinion.source, defaults=facts)
+
+
+@dataclass(frozen=True, slots=True)
+class QualityQuestion:
+    """Which feedback to sum. `starts_at` is included, `ends_at` is not; both are moments of the feedback."""
+
+    tenant_id: int
+    starts_at: datetime
+    ends_at: datetime
+    filters: Mapping[str, str]
+    group_by: str | None = None
+
+
+def quality_report(question: QualityQuestion) -> dict[str, Any]:
+    """Totals, and groups (the most rated first, at most 1,000) where asked for."""
+    rows = Feedback.objects.for_tenant(question.tenant_id).order_by()
+    rows = rows.filter(at__gte=question.starts_at, at__lt=question.ends_at, **question.filters)
+    groups: list[dict[str, Any]] = []
+    if question.group_by is not None:
+        summed = rows.values(key=F(question.group_by)).annotate(**_sums()).order_by(F("count").desc(), "key")
+        groups = [{"key": row["key"], **_told(row)} for row in summed[:MAX_GROUPS]]
+    return {
+        "from": question.starts_at,
+        "to": question.ends_at,
+        "totals": _told(rows.aggregate(**_sums())),
+        "group_by": question.group_by,
+        "groups": groups,
+    }
+
+
+def qualities_of(tenant_id: int, since: datetime) -> dict[str, list[float]]:
+    """Overall scores by model, of the latest `LATEST_RATINGS` since then. Thumbs without a score count as 5 and 0."""
+    rows = Feedback.objects.for_tenant(tenant_id).filter(at__gte=since).exclude(model="")
+    found: dict[str, list[float]] = defaultdict(list)
+    for model, overall, thumbs in rows.order_by("-at").values_list("model", "overall", "thumbs")[:LATEST_RATINGS]:
+        if overall is None:
+            overall = BEST_QUALITY if thumbs == Feedback.Thumbs.UP else 0.0
+        found[model].append(overall)
+    return dict(found)
+
+
+def _sums() -> dict[str, Any]:
+    # Named apart from the columns, which the sums must not shadow.
+    return {
+        "count": Count("id"),
+        "calls": Count("span", distinct=True),
+        "ups": Count("id", filter=Q(thumbs=Feedback.Thumbs.UP)),
+        "downs": Count("id", filter=Q(thumbs=Feedback.Thumbs.DOWN)),
+        "nano_usd": Sum("span__cost_nano_usd"),
+        **{f"mean_{name}": Avg(name) for name in SCORES},
+    }
+
+
+def _told(row: Mapping[str, Any]) -> dict[str, Any]:
+    count, rated = row["count"], row["ups"] + row["downs"]
+    means = {name: row[f"mean_{name}"] for name in SCORES}
+    return {
+        "count": count,
+        "calls": row["calls"],
+        "thumbs": {"up": row["ups"], "down": row["downs"], "share": round(row["ups"] / rated, 4) if rated else None},
+        "scores": {name: None if mean is None else round(mean, 3) for name, mean in means.items()},
+        # Of the calls that were rated; one rated by caller and judge counts twice in this mean.
+        "cost_per_call": format_usd(round_nano_usd(int(row["nano_usd"]), count)) if count else None,
+    }

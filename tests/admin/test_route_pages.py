@@ -1,0 +1,179 @@
+"""Routes in the admin: typed as people write them, checked as the API checks them; and the box for trying a request."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import pytest
+from django.test import Client
+
+from routing.models import Route
+from routing.performance import forget_observed
+from spendhub.tenants.models import Change, Tenant
+from tests.factories import ModelFactory, PriceFactory, ProviderFactory
+
+BrowserOf = Callable[[str], Client]
+pytestmark = pytest.mark.django_db
+
+ADD, LIST, TRY = "/admin/routing/route/add/", "/admin/routing/route/", "/admin/routing/route/try_request/"
+
+
+@pytest.fixture(autouse=True)
+def catalog(db: None) -> Iterator[None]:
+    """`small` at 1 and 4 USD, `large` (premium, sees pictures) at 10 and 40, and the shared route auto."""
+    vendor = ProviderFactory(base_url="https://vendor.example/v1")
+    PriceFactory(model=ModelFactory(name="small", provider=vendor, aliases=["tiny"], capabilities=["tools"]))
+    large = ModelFactory(name="large", provider=vendor, quality="premium", capabilities=["tools", "vision"])
+    PriceFactory(model=large, input_nano_usd_per_mtok=10**10, output_nano_usd_per_mtok=4 * 10**10)
+    Route.objects.create(tenant=None, name="auto")
+    forget_observed()
+    yield
+
+
+def typed(**changed: str) -> dict[str, str]:
+    """The route form as a person fills it in."""
+    return {
+        "name": "support", "is_enabled": "on", "strategy": "cost-optimized", "candidate_models": "tiny\nlarge",
+        "fallback": "large", "match": "feature: support, chat\nmodel: auto", "priority": "50", "options": "",
+    } | changed  # fmt: skip
+
+
+def tried(**changed: str) -> dict[str, str]:
+    """The box for trying a request as a person fills it in."""
+    return {"model": "auto", "request_text": "hello", "attribution": "", "strategy": "", "max_output_tokens": "",
+            "max_cost": "", "min_quality": ""} | changed  # fmt: skip
+
+
+def test_a_route_is_typed_in_lines_and_stored_as_the_api_would(acme: Tenant, browser_of: BrowserOf) -> None:
+    answer = browser_of("adam").post(ADD, typed(options='{"timeout_ms": 5000}'))
+    assert answer.status_code == 302, answer.context["errors"]
+    route = Route.objects.for_tenant(acme).get()
+    assert (route.name, route.strategy, route.priority, route.is_enabled) == ("support", "cost-optimized", 50, True)
+    assert (route.candidate_models, route.fallback) == (["small", "large"], ["large"])
+    assert route.match == {"feature": ["support", "chat"], "model": ["auto"]}
+    assert route.options == {"timeout_ms": 5000}
+    assert Change.objects.for_tenant(acme).get().action == "create"
+
+
+def test_the_form_shows_what_it_stored(acme: Tenant, browser_of: BrowserOf) -> None:
+    browser = browser_of("adam")
+    browser.post(ADD, typed(options='{"timeout_ms": 5000}'))
+    route = Route.objects.for_tenant(acme).get()
+    page = browser.get(f"{LIST}{route.pk}/change/").content.decode()
+    for shown in ("feature: support, chat\nmodel: auto", "small\nlarge", "{\n  &quot;timeout_ms&quot;: 5000\n}"):
+        assert shown in page
+    changed = typed(candidate_models="small\nlarge", options='{"timeout_ms": 5000}')
+    assert browser.post(f"{LIST}{route.pk}/change/", changed).status_code == 302
+    assert Change.objects.for_tenant(acme).count() == 1  # saved as it was: nothing changed
+    assert browser.post(f"{LIST}{route.pk}/change/", changed | {"priority": "60"}).status_code == 302
+    assert Change.objects.for_tenant(acme).latest("pk").after == {"priority": 60}
+
+
+@pytest.mark.parametrize(
+    ("changed", "told"),
+    [
+        ({"candidate_models": "gone"}, "No model is called &#x27;gone&#x27;; see Models."),
+        ({"match": "support"}, "Line 1: &#x27;support&#x27; should look like “feature: support”."),
+        (
+            {"match": "mood: good"},
+            "Line 1: &#x27;mood&#x27; is none of org, user, agent, feature, session, task, model.",
+        ),
+        ({"match": "feature: a\nfeature: b"}, "feature stands there twice; write its keys in one line, with commas."),
+        ({"options": "{"}, "Enter a valid JSON."),
+        ({"options": "[1]"}, "Write an object, such as"),
+        ({"options": "[" * 5_000}, "Enter a valid JSON."),
+        ({"options": '{"deny": NaN}'}, "Enter a valid JSON."),
+        ({"options": '{"retries": ' + "9" * 5_000 + "}"}, "Enter a valid JSON."),
+        ({"options": '{"deny": ["\\u0000"]}'}, "Enter a valid JSON."),
+        ({"options": '{"deny": ["\\u0007"]}'}, "Route: deny must be a list of at most 50 names"),
+        (
+            {"options": '{"target_ms": 1}'},
+            "Cost-optimized has no option &#x27;target_ms&#x27;; it has none of its own.",
+        ),
+        ({"strategy": "weighted"}, "Weighted needs a split such as"),
+        ({"strategy": "cheapest"}, "Select a valid choice."),
+        ({"priority": "1001"}, "Ensure this value is less than or equal to 1000."),
+    ],
+)
+def test_what_is_wrong_is_told_in_words_beside_the_field(
+    acme: Tenant, browser_of: BrowserOf, changed: dict[str, str], told: str
+) -> None:
+    answer = browser_of("adam").post(ADD, typed(**changed))
+    assert answer.status_code == 200
+    assert told in answer.content.decode()
+    assert not Route.objects.for_tenant(acme).exists()
+
+
+def test_each_strategy_is_offered_with_what_it_does(acme: Tenant, browser_of: BrowserOf) -> None:
+    page = browser_of("adam").get(ADD).content.decode()
+    assert "cost-optimized: The cheapest model that can do it." in page
+    assert "judgment-based: Plain questions to cheap workhorses, hard ones to strong judges." in page
+
+
+def test_roles_shared_rows_and_strangers(acme: Tenant, globex: Tenant, browser_of: BrowserOf) -> None:
+    shared = Route.objects.across_tenants().get(name="auto")
+    own = Route.objects.create(tenant=acme, name="acmes-own", candidate_models=["small"])
+    assert [browser_of(who).get(ADD).status_code for who in ("ben", "ann", "adam", "ada")] == [403, 403, 200, 200]
+    viewer = browser_of("ben")
+    for page in (LIST, f"{LIST}{own.pk}/change/", f"{LIST}{shared.pk}/change/", TRY):
+        assert viewer.get(page).status_code == 200
+    assert viewer.post(f"{LIST}{own.pk}/change/", typed()).status_code == 403
+    assert browser_of("adam").post(f"{LIST}{shared.pk}/change/", typed()).status_code == 403
+    stranger = browser_of("gil")
+    assert stranger.get(f"{LIST}{own.pk}/change/").status_code == 302  # to the overview: there is no such row
+    assert "acmes-own" not in stranger.get(LIST).content.decode()
+
+
+def test_a_shared_route_becomes_ones_own(acme: Tenant, browser_of: BrowserOf) -> None:
+    shared = Route.objects.across_tenants().get(name="auto")
+    answer = browser_of("adam").post(f"{LIST}{shared.pk}/make_own/")
+    assert answer.status_code == 302
+    own = Route.objects.for_tenant(acme).get()
+    assert (own.name, own.strategy) == ("auto", "cost-optimized")
+    assert own.pk != shared.pk
+    assert Route.objects.across_tenants().filter(tenant=None).count() == 1
+
+
+def test_trying_a_request_shows_who_won_and_who_fell_out(acme: Tenant, browser_of: BrowserOf) -> None:
+    browser = browser_of("ben")
+    page = browser.post(TRY, tried()).content.decode()
+    assert "<b>small</b> would answer, by the route <b>auto</b> (cost-optimized): the cheapest" in page
+    picture = '{"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "x"}}]}]}'
+    page = browser.post(TRY, tried(request_text=picture)).content.decode()
+    assert "<b>large</b> would answer" in page
+    assert 'It lacks vision (1)</summary><p class="sh-muted">small</p>' in page
+    page = browser.post(TRY, tried(max_cost="0.000001")).content.decode()
+    assert "No model fits this call of &#x27;auto&#x27;" in page
+    assert not Change.objects.for_tenant(acme).exists()
+
+
+def test_a_request_is_tried_with_ones_own_routes_and_rules(acme: Tenant, globex: Tenant, browser_of: BrowserOf) -> None:
+    Route.objects.create(
+        tenant=acme, name="dear", candidate_models=["large"], match={"feature": ["support"]}, strategy="pinned"
+    )
+    page = browser_of("ben").post(TRY, tried(attribution="feature: support")).content.decode()
+    assert "<b>large</b> would answer, by the route <b>dear</b> (pinned): pinned to large" in page
+    page = browser_of("gil").post(TRY, tried(attribution="feature: support")).content.decode()
+    assert "<b>small</b> would answer, by the route <b>auto</b>" in page
+    assert "dear" not in page
+
+
+@pytest.mark.parametrize(
+    ("changed", "told"),
+    [
+        ({"model": "gone"}, "No model is called &#x27;gone&#x27;"),
+        ({"model": ""}, "This field is required."),
+        ({"attribution": "support"}, "should look like"),
+        ({"max_cost": "much"}, "Write an amount in US dollars"),
+        ({"strategy": "weighted"}, "Weighted needs a split such as"),
+        ({"request_text": "{" * 5_000}, "would answer"),
+        ({"request_text": '{"messages": ' + "[" * 900 + "]" * 900 + "}"}, "would answer"),
+        ({"request_text": '{"messages": 5, "max_tokens": "many", "tools": true, "model": {}}'}, "would answer"),
+    ],
+)
+def test_trying_nonsense_is_answered_in_words(
+    acme: Tenant, browser_of: BrowserOf, changed: dict[str, str], told: str
+) -> None:
+    answer = browser_of("ben").post(TRY, tried(**changed))
+    assert answer.status_code == 200
+    assert told in answer.content.decode()

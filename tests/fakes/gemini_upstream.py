@@ -1,0 +1,138 @@
+"""A vendor for tests that speaks Google's generateContent; see vendor.py for its faults.
+
+In the test's process: `with FakeGemini() as upstream: upstream.base_url`. On its own:
+`python -m tests.fakes.gemini_upstream --port 9002`, its base URL then is http://127.0.0.1:9002/v1beta.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from tests.fakes.vendor import WORDS_OF_ANSWER, Answer, FakeVendor, pieces_of, plan, run, sse, words_in
+
+__all__ = ["WORDS_OF_ANSWER", "FakeGemini"]
+SIGNATURE = "CiQBjz1rXfake"
+EMBEDDINGS = "/v1beta/openai/embeddings"
+_CALL = re.compile(r"/v1beta/models/([^/:?]+):(generateContent|streamGenerateContent\?alt=sse)$")
+STATUSES = {
+    400: "INVALID_ARGUMENT",
+    401: "UNAUTHENTICATED",
+    403: "PERMISSION_DENIED",
+    404: "NOT_FOUND",
+    429: "RESOURCE_EXHAUSTED",
+    500: "INTERNAL",
+    503: "UNAVAILABLE",
+    504: "DEADLINE_EXCEEDED",
+}
+
+
+class FakeGemini(FakeVendor):
+    """As Google."""
+
+    base_path = "/v1beta"
+
+    def serves(self, method: str, path: str) -> bool:
+        return method == "POST" and (path == EMBEDDINGS or _CALL.match(path) is not None)
+
+    def is_stream(self, path: str, body: Mapping[str, Any]) -> bool:
+        return "streamGenerateContent" in path
+
+    def plan(self, path: str, body: Mapping[str, Any]) -> Answer:
+        if path == EMBEDDINGS:
+            return plan(str(body["input"]), model=str(body["model"]), tool=None, words=words_in(body["input"]))
+        found = _CALL.match(path)
+        parts = body["contents"][-1]["parts"]
+        asked = " ".join(str(part.get("text", "")) for part in parts)
+        functions = [function for tool in body.get("tools") or () for function in tool["functionDeclarations"]]
+        mode = body.get("toolConfig", {}).get("functionCallingConfig", {}).get("mode")
+        results = [part["functionResponse"]["response"] for part in parts if "functionResponse" in part]
+        tool = functions[0]["name"] if functions and not results and mode != "NONE" else None
+        words = sum(4 + words_in(part) for content in body["contents"] for part in content["parts"]) + 3
+        result = " ".join(str(value) for each in results for value in each.values())
+        return plan(asked, model=found[1] if found else "", tool=tool, words=words, result=result)
+
+    def whole(self, path: str, body: Mapping[str, Any], answer: Answer) -> dict[str, Any]:
+        if path == EMBEDDINGS:
+            usage = {"prompt_tokens": answer.prompt, "total_tokens": answer.prompt}
+            data = [{"object": "embedding", "index": 0, "embedding": [0.25, -0.5]}]
+            return {"object": "list", "data": data, "model": body["model"], "usage": usage}
+        return _chunk(path, answer, list(_parts(answer)), is_last=True)
+
+    def events(self, path: str, body: Mapping[str, Any], answer: Answer) -> Iterator[bytes]:
+        parts = []
+        for part in _parts(answer):
+            if "text" in part:
+                bits = pieces_of(part["text"])
+                parts += [{**part, "text": bit} for bit in bits]
+            else:
+                parts.append(part)
+        if answer.fault == "blocked":
+            yield sse(_chunk(path, answer, [], is_last=True))
+            return
+        for number, part in enumerate(parts):
+            yield sse(_chunk(path, answer, [part], is_last=False, so_far=number))
+        yield sse(_chunk(path, answer, [{"text": ""}], is_last=True))
+
+    def error(self, status: int, message: str) -> dict[str, Any]:
+        return {"error": {"code": status, "message": message, "status": STATUSES.get(status, "UNKNOWN")}}
+
+
+def _parts(answer: Answer) -> Iterator[dict[str, Any]]:
+    if answer.fault == "blocked":
+        return
+    if answer.thoughts:
+        yield {"text": answer.thoughts, "thought": True}
+    if answer.text:
+        yield {"text": answer.text}
+    for number, (name, arguments) in enumerate(answer.calls):
+        part: dict[str, Any] = {"functionCall": {"name": name, "args": arguments}}
+        if number == 0:
+            part["thoughtSignature"] = SIGNATURE
+        yield part
+
+
+def _chunk(
+    path: str, answer: Answer, parts: list[dict[str, Any]], *, is_last: bool, so_far: int | None = None
+) -> dict[str, Any]:
+    found = _CALL.match(path)
+    candidate: dict[str, Any] = {"content": {"role": "model", "parts": parts}, "index": 0}
+    if is_last:
+        candidate["finishReason"] = "STOP"
+    usage = _usage(answer)
+    if not is_last:
+        # On the way it counts what was said so far, and no thoughts.
+        usage = {"promptTokenCount": usage["promptTokenCount"], "candidatesTokenCount": so_far or 0}
+    chunk: dict[str, Any] = {
+        "candidates": [candidate],
+        "usageMetadata": usage,
+        "modelVersion": found[1] if found else "",
+        "responseId": "rSp0nseFake",
+    }
+    if answer.fault == "blocked":
+        del chunk["candidates"]
+        chunk["promptFeedback"] = {"blockReason": "OTHER", "safetyRatings": []}
+    if answer.fault == "no-usage":
+        del chunk["usageMetadata"]
+    return chunk
+
+
+def _usage(answer: Answer) -> dict[str, Any]:
+    usage: dict[str, Any] = {
+        "promptTokenCount": answer.all_input,
+        "candidatesTokenCount": answer.completion,
+        "totalTokenCount": answer.all_input + answer.all_output,
+        "promptTokensDetails": [{"modality": "TEXT", "tokenCount": answer.all_input}],
+    }
+    if answer.cached:
+        usage["cachedContentTokenCount"] = answer.cached
+    if answer.reasoning:
+        usage["thoughtsTokenCount"] = answer.reasoning
+    if answer.fault == "impossible-usage":
+        usage["cachedContentTokenCount"] = 999_999
+    return usage
+
+
+if __name__ == "__main__":
+    run(FakeGemini)

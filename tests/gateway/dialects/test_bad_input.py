@@ -1,0 +1,134 @@
+"""Whatever is sent to a dialect, it is understood or it is Invalid: nothing else is ever raised."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from routing.tokens import estimate_input_tokens
+from spendhub.errors import Invalid
+from spendhub.gateway.anthropic.count_tokens import count_tokens_answer
+from spendhub.gateway.anthropic.messages import MESSAGES_DIALECT
+from spendhub.gateway.openai.chat import CHAT_DIALECT
+from spendhub.gateway.openai.embeddings import EMBEDDINGS_DIALECT
+from spendhub.gateway.openai.responses import RESPONSES_DIALECT
+
+GOOD: dict[str, tuple[Any, dict[str, Any]]] = {
+    "chat": (CHAT_DIALECT, {"model": "m", "messages": [{"role": "user", "content": "hi"}]}),
+    "messages": (MESSAGES_DIALECT, {"model": "m", "max_tokens": 5, "messages": [{"role": "user", "content": "hi"}]}),
+    "responses": (RESPONSES_DIALECT, {"model": "m", "input": "hi"}),
+    "embeddings": (EMBEDDINGS_DIALECT, {"model": "m", "input": "hi"}),
+}
+BAD_FOR_ALL: dict[str, bytes] = {
+    "empty": b"",
+    "not JSON": b"hello",
+    "a list": b"[]",
+    "null": b"null",
+    "no UTF-8": b'{"model": "\xff"}',
+    "too deep": b'{"model": "m", "messages": ' + b"[" * 300 + b"]" * 300 + b"}",
+    "without end": b'{"a":' * 100_000,
+}
+ABSENT = object()
+BAD_FIELDS: dict[str, list[tuple[str, Any]]] = {
+    "all": [
+        ("model", ABSENT), ("model", None), ("model", 7), ("model", " "), ("model", "x" * 201),
+        ("metadata", "feature"),
+    ],
+    "chat": [
+        ("messages", ABSENT), ("messages", []), ("messages", "hi"), ("messages", ["hi"]), ("stream", "yes"),
+        ("stream_options", []), ("n", 0), ("n", True), ("max_tokens", 0), ("max_completion_tokens", 1.5),
+        ("tools", {}), ("tools", ["x"]), ("functions", "x"),
+    ],
+    "messages": [
+        ("messages", ABSENT), ("messages", []), ("messages", "hi"), ("messages", ["hi"]), ("stream", 1),
+        ("max_tokens", ABSENT), ("max_tokens", None), ("max_tokens", 0), ("max_tokens", "5"), ("system", 7),
+        ("system", ["x"]), ("tools", "x"),
+    ],
+    "responses": [
+        ("input", ABSENT), ("input", ""), ("input", []), ("input", [7]), ("input", {}), ("stream", "x"),
+        ("instructions", ["x"]), ("max_output_tokens", -1), ("tools", [1]),
+    ],
+    "embeddings": [
+        ("input", ABSENT), ("input", ""), ("input", []), ("input", [""]), ("input", [1, "a"]), ("input", [[]]),
+        ("input", [-1]), ("input", [True]), ("input", 7), ("input", {}), ("stream", True),
+    ],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("route", GOOD)
+@pytest.mark.parametrize("name", BAD_FOR_ALL)
+def test_what_is_no_request_at_all_is_refused(route: str, name: str) -> None:
+    with pytest.raises(Invalid):
+        GOOD[route][0].parse(BAD_FOR_ALL[name])
+
+
+@pytest.mark.parametrize(
+    ("route", "field", "value"),
+    [(route, *case) for route in GOOD for case in (*BAD_FIELDS["all"], *BAD_FIELDS[route])],
+)
+def test_a_bad_field_is_refused_by_its_name(route: str, field: str, value: Any) -> None:
+    dialect, body = GOOD[route]
+    body = {**body, field: value} if value is not ABSENT else {name: body[name] for name in body if name != field}
+    with pytest.raises(Invalid) as refused:
+        dialect.parse(json.dumps(body).encode())
+    assert refused.value.details["field"] == field
+
+
+def test_counting_needs_no_limit_of_the_output() -> None:
+    assert count_tokens_answer(b'{"model":"m","messages":[{"role":"user","content":"abcdef"}]}') == {
+        "input_tokens": 3 + 4 + 2
+    }
+    with pytest.raises(Invalid):
+        count_tokens_answer(b'{"model":"m"}')
+
+
+WORDS = st.sampled_from(
+    ["", "hi", "text", "user", "assistant", "system", "tool", "function", "auto", "tool_use", "tool_result", "image",
+     "image_url", "document", "base64", "url", "thinking", "message", "reasoning", "function_call", "input_text",
+     "function_call_output", "json_schema", "data:image/png;base64,AA", "enabled", "adaptive", "input_image"]
+)  # fmt: skip
+NAMES = st.sampled_from(
+    ["type", "text", "role", "content", "source", "id", "name", "input", "output", "function", "arguments", "call_id",
+     "tool_use_id", "tool_call_id", "tool_calls", "image_url", "url", "data", "media_type", "thinking", "signature",
+     "summary", "format", "schema", "json_schema", "effort", "budget_tokens", "parameters", "input_schema", "file",
+     "encrypted_content", "function_call", "thinking_blocks", "citations", "user_id"]
+)  # fmt: skip
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers(-5, 5) | st.floats(allow_nan=False, allow_infinity=False) | WORDS,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(NAMES, inner, max_size=5),
+    max_leaves=12,
+)
+FIELDS = {
+    "chat": ["tools", "functions", "tool_choice", "function_call", "response_format", "reasoning_effort", "stop",
+             "seed", "logprobs", "top_logprobs", "temperature", "user", "logit_bias", "modalities", "metadata"],
+    "messages": ["system", "tools", "tool_choice", "thinking", "stop_sequences", "output_config", "output_format",
+                 "temperature", "metadata", "top_k", "service_tier", "speed"],
+    "responses": ["instructions", "tools", "tool_choice", "text", "reasoning", "include", "truncation", "user",
+                  "store", "previous_response_id", "top_logprobs"],
+    "embeddings": ["user", "metadata", "dimensions"],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("route", GOOD)
+@settings(max_examples=150, deadline=None)
+@given(data=st.data())
+def test_no_body_ever_raises_anything_but_invalid(route: str, data: st.DataObject) -> None:
+    dialect, good = GOOD[route]
+    body = {**good, **data.draw(st.dictionaries(st.sampled_from(FIELDS[route]), VALUES, max_size=3))}
+    turns = st.lists(st.dictionaries(NAMES, VALUES, max_size=6), min_size=1, max_size=4)
+    field = "messages" if "messages" in good else "input"
+    if data.draw(st.booleans()):
+        body[field] = data.draw(turns)
+    try:
+        request = dialect.parse(json.dumps(body).encode())
+        estimate_input_tokens(request.body)
+        dialect.needs(request)
+        dialect.text(request)
+        dialect.with_max_output(dialect.without_tools(request, frozenset(("hi",))), 3)
+        dialect.conversation(request)
+    except Invalid:
+        pass

@@ -1,0 +1,106 @@
+"""Errors in each dialect's own shape."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from anthropic.types import ErrorResponse
+from openai.types.responses import ResponseErrorEvent
+
+from routing.errors import UnknownModel, UpstreamError, UpstreamRefused, UpstreamTimeout
+from spendhub.api.errors import BodyTooLarge, Broken
+from spendhub.errors import Forbidden, Invalid, Refused, Throttled, Unavailable, Unidentified
+from spendhub.gateway.anthropic.messages import MESSAGES_DIALECT
+from spendhub.gateway.openai.chat import CHAT_DIALECT
+from spendhub.gateway.openai.embeddings import EMBEDDINGS_DIALECT
+from spendhub.gateway.openai.responses import RESPONSES_DIALECT
+from tests.gateway.dialects.said import events_in
+
+OPENAIS = (CHAT_DIALECT, RESPONSES_DIALECT, EMBEDDINGS_DIALECT)
+ALL = (*OPENAIS, MESSAGES_DIALECT)
+CASES = [
+    (Invalid("x", field="n"), 400, "invalid_request_error", "invalid_request_error"),
+    (Unidentified("x"), 401, "invalid_request_error", "authentication_error"),
+    (Refused("x"), 402, "insufficient_quota", "billing_error"),
+    (Forbidden("x"), 403, "permission_error", "permission_error"),
+    (UnknownModel("x"), 404, "invalid_request_error", "not_found_error"),
+    (BodyTooLarge("x"), 413, "invalid_request_error", "request_too_large"),
+    (Throttled("x", 3), 429, "rate_limit_error", "rate_limit_error"),
+    (Broken("x"), 500, "server_error", "api_error"),
+    (UpstreamError("x"), 502, "server_error", "api_error"),
+    (Unavailable("x"), 503, "server_error", "api_error"),
+    (UpstreamTimeout("x"), 504, "server_error", "timeout_error"),
+    (UpstreamRefused("v", 529, {}, b""), 529, "server_error", "overloaded_error"),
+]
+
+
+@pytest.mark.parametrize(("error", "status", "openais", "anthropics"), CASES)
+def test_every_kind_has_the_dialects_own_word(error: Any, status: int, openais: str, anthropics: str) -> None:
+    for dialect in OPENAIS:
+        found, body, headers = dialect.error_answer(error)
+        told = json.loads(body)["error"]
+        assert (found, told["type"]) == (status, openais)
+        assert set(told) >= {"message", "type", "param", "code"}
+        assert (b"content-type", b"application/json") in headers
+    found, body, _ = MESSAGES_DIALECT.error_answer(error)
+    told = json.loads(body)
+    assert (found, told["type"], told["error"]["type"], told["error"]["code"]) == (
+        status, "error", anthropics, error.code,
+    )  # fmt: skip
+    if status != 413:  # which the SDK knows by its status alone
+        assert ErrorResponse.model_validate(told).request_id is None
+
+
+def test_facts_stand_beside_the_words() -> None:
+    error = Refused("no room", remaining="0.01", suggested_model="small", type="never")
+    assert json.loads(CHAT_DIALECT.error_answer(error)[1])["error"]["suggested_model"] == "small"
+    told = json.loads(MESSAGES_DIALECT.error_answer(error)[1])["error"]
+    assert (told["type"], told["remaining"]) == ("billing_error", "0.01")
+
+
+OPENAIS_BODY = b'{"error":{"message":"too fast","type":"rate_limit_error","code":null}}'
+GOOGLES_BODY = b'[{"error":{"code":429,"message":"too fast","status":"RESOURCE_EXHAUSTED"}}]'
+OLLAMAS_BODY = b'{"error":"too fast"}'
+ANTHROPICS_BODY = b'{"type":"error","error":{"type":"rate_limit_error","message":"too fast"}}'
+HEADERS = {"retry-after": "7", "request-id": "req_1", "content-type": "application/json", "set-cookie": "a=b"}
+
+
+@pytest.mark.parametrize("dialect", ALL)
+def test_a_vendors_error_of_the_same_wire_passes(dialect: Any) -> None:
+    error = UpstreamRefused("vendor", 429, HEADERS, b'{"as": "it came"}', wire=dialect.wire)
+    status, body, headers = dialect.error_answer(error)
+    assert (status, body) == (429, b'{"as": "it came"}')
+    assert dict(headers) == {
+        b"retry-after": b"7", b"request-id": b"req_1", b"content-type": b"application/json",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("dialect", ALL)
+@pytest.mark.parametrize("body", [OPENAIS_BODY, GOOGLES_BODY, OLLAMAS_BODY, ANTHROPICS_BODY])
+def test_a_translated_vendors_error_is_told_in_the_clients_shape(dialect: Any, body: bytes) -> None:
+    error = UpstreamRefused("vendor", 429, HEADERS, body)
+    status, told, headers = dialect.error_answer(error)
+    assert status == 429
+    assert json.loads(told)["error"]["message"] == "vendor answered 429: too fast"
+    assert json.loads(told)["error"]["type"] == "rate_limit_error"
+    assert dict(headers)[b"retry-after"] == b"7" and b"set-cookie" not in dict(headers)
+
+
+@pytest.mark.parametrize("body", [b"", b"<html>", b"[]", b"null", b'{"error":{"message":7}}'])
+def test_a_vendors_error_without_words_is_told_in_ours(body: bytes) -> None:
+    told = json.loads(MESSAGES_DIALECT.error_answer(UpstreamRefused("vendor", 500, {}, body))[1])
+    assert told["error"]["message"] == "vendor answered 500"
+
+
+def test_in_a_stream_an_error_is_its_last_event() -> None:
+    error = UpstreamError("broken off")
+    (event,) = events_in(CHAT_DIALECT.error_event(error))
+    assert json.loads(event.data)["error"]["message"] == "broken off"
+    (event,) = events_in(MESSAGES_DIALECT.error_event(error))
+    assert event.event == "error" and json.loads(event.data)["error"]["type"] == "api_error"
+    (event,) = events_in(RESPONSES_DIALECT.error_event(error))
+    told = json.loads(event.data)
+    assert ResponseErrorEvent.model_validate(told).message == "broken off"
+    assert told["error"]["code"] == "upstream_failed"  # what makes the SDK raise

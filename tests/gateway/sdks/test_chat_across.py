@@ -1,0 +1,105 @@
+"""The official OpenAI SDK's chat completions, answered by Anthropic's models."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Any
+
+import openai
+import pytest
+
+from tests.gateway.sdks.vendors import CALL, CALL_NANO_USD, CALL_USD, Vendors, asked_of
+
+pytestmark = pytest.mark.slow
+
+WEATHER: Any = {
+    "type": "function",
+    "function": {
+        "name": "weather",
+        "parameters": {"type": "object", "properties": {"city": {"type": "string"}}},
+    },
+}
+
+
+def ask(*messages: Any, user: str, **fields: Any) -> dict[str, Any]:
+    """What a call is made with; a text is the user's."""
+    said = [{"role": "user", "content": each} if isinstance(each, str) else each for each in messages]
+    return {"model": "claude", "messages": said, "user": user, **fields}
+
+
+def test_a_call_is_translated_both_ways(vendors: Vendors, user: str) -> None:
+    system = {"role": "system", "content": "be brief"}
+    image = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}
+    text = {"type": "text", "text": f"{CALL} [say:good day]"}
+    raw = vendors.openai_sdk().chat.completions.with_raw_response.create(
+        **ask(system, {"role": "user", "content": [image, text]}, user=user, stop="END", max_tokens=50)
+    )
+    told = raw.parse()
+    assert (told.choices[0].message.content, told.choices[0].finish_reason) == ("good day", "stop")
+    assert (told.usage.prompt_tokens, told.usage.completion_tokens) == (100, 20)
+    assert raw.headers["x-spendhub-cost"] == CALL_USD
+    assert vendors.served.the_span(user)["cost_nano_usd"] == CALL_NANO_USD
+    asked = asked_of(vendors.anthropic)
+    assert (asked["model"], asked["max_tokens"], asked["stop_sequences"]) == ("claude-sonnet-4-5", 50, ["END"])
+    assert asked["system"] == [{"type": "text", "text": "be brief"}]
+    source = {"type": "base64", "media_type": "image/png", "data": "AAAA"}
+    assert asked["messages"][0]["content"] == [{"type": "image", "source": source}, text]
+
+
+def test_an_async_stream_ends_with_usage_and_money(vendors: Vendors, user: str) -> None:
+    async def call() -> list[Any]:
+        async with vendors.async_openai_sdk() as sdk:
+            fields = ask(f"{CALL} [say:one two]", user=user, stream=True, stream_options={"include_usage": True})
+            return [chunk async for chunk in await sdk.chat.completions.create(**fields)]
+
+    chunks = asyncio.run(call())
+    assert [chunk.choices[0].delta.content for chunk in chunks[:-1]] == ["", "one", " two", None]
+    assert chunks[-1].usage.total_tokens == 120
+    assert chunks[-1].model_extra["spendhub"]["cost"] == CALL_USD
+
+
+@pytest.mark.parametrize("is_stream", [False, True])
+def test_a_loop_of_tools_goes_round_with_its_thoughts(vendors: Vendors, user: str, is_stream: bool) -> None:
+    sdk = vendors.openai_sdk()
+
+    def create(*messages: Any) -> Any:
+        fields = ask(*messages, user=user, tools=[WEATHER], reasoning_effort="low", max_completion_tokens=4_096)
+        if not is_stream:
+            return sdk.chat.completions.create(**fields).choices[0]
+        with sdk.chat.completions.stream(**fields) as stream:
+            for _ in stream:
+                pass
+            return stream.get_final_completion().choices[0]
+
+    first = create("[calls:2] [think:let me see] weather?")
+    assert first.finish_reason == "tool_calls"
+    calls = first.message.tool_calls
+    assert [json.loads(call.function.arguments) for call in calls] == [{"city": "Köln"}] * 2
+    assert first.message.model_extra["reasoning_content"] == "let me see"
+    results = [{"role": "tool", "tool_call_id": call.id, "content": "sunny"} for call in calls]
+    second = create("[calls:2] weather?", first.message.model_dump(exclude_none=True), *results)
+    assert second.message.content
+    asked = asked_of(vendors.anthropic)
+    assert [turn["role"] for turn in asked["messages"]] == ["user", "assistant", "user"]
+    # What the vendor signed has come back to it, as it demands in a loop of tools.
+    thought = asked["messages"][1]["content"][0]
+    assert (thought["type"], thought["thinking"], bool(thought["signature"])) == ("thinking", "let me see", True)
+
+
+@pytest.mark.parametrize("field", ["logit_bias", "service_tier", "no_such_field"])
+def test_what_only_openai_understands_is_refused(vendors: Vendors, user: str, field: str) -> None:
+    with pytest.raises(openai.BadRequestError) as refused:
+        vendors.openai_sdk().chat.completions.create(**ask("hi", user=user), extra_body={field: {"1": 1}})
+    assert (refused.value.code, refused.value.param) == ("not_translatable", field)
+    assert vendors.served.spans(user) == []
+
+
+@pytest.mark.parametrize(
+    ("fault", "kind"), [("429", openai.RateLimitError), ("401", openai.AuthenticationError), ("529", openai.APIError)]
+)
+def test_anthropics_errors_are_told_in_openais_shape(vendors: Vendors, user: str, fault: str, kind: Any) -> None:
+    with pytest.raises(kind) as raised:
+        vendors.openai_sdk().chat.completions.create(**ask(f"[fault:{fault}]", user=user))
+    assert raised.value.status_code == int(fault)
+    assert f"fault {fault} on demand" in raised.value.message and raised.value.body["code"]

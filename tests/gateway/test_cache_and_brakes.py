@@ -1,0 +1,85 @@
+"""Answers that are given again, and agents that are stopped in a loop, with the official SDK as the client."""
+
+from __future__ import annotations
+
+import openai
+import pytest
+
+from tests.gateway.served import INPUT_NANO_USD, OUTPUT_NANO_USD, Served, metadata_of, pause_for_snapshots
+
+pytestmark = pytest.mark.slow
+
+CALL = "[in:100] [out:20] [say:good morning]"
+CALL_NANO_USD = 100 * INPUT_NANO_USD + 20 * OUTPUT_NANO_USD
+
+
+def test_a_call_that_has_opted_in_is_answered_again_for_nothing(served: Served, user: str) -> None:
+    budget = served.define_budget(user, "1")
+    headers = {"x-spendhub-cache": "60", "x-spendhub-feature": user}
+    calls = served.vendor.served.calls
+    first, again = (served.ask(CALL, user=user, headers=headers) for _ in range(2))
+    assert served.vendor.served.calls == calls + 1
+    assert again.json() == first.json()
+    assert (again.headers["x-spendhub-cache"], again.headers["x-spendhub-cost"]) == ("hit", "0.00")
+    assert again.headers["x-spendhub-saved"] == first.headers["x-spendhub-cost"] == "0.0004"
+    paid, kept = served.spans(user)
+    assert (paid["cost_nano_usd"], kept["cost_nano_usd"]) == (CALL_NANO_USD, 0)
+    assert metadata_of(kept)["saved_nano_usd"] == CALL_NANO_USD
+    assert served.ledger(budget) == CALL_NANO_USD
+
+
+def test_another_feature_and_a_call_that_has_not_opted_in_are_asked_anew(served: Served, user: str) -> None:
+    headers = {"x-spendhub-cache": "60", "x-spendhub-feature": user}
+    calls = served.vendor.served.calls
+    served.ask(CALL, user=user, headers=headers)
+    served.ask(CALL, user=user, headers=headers | {"x-spendhub-feature": f"{user}-other"})
+    served.ask(CALL, user=user, headers={"x-spendhub-feature": user})
+    assert served.vendor.served.calls == calls + 3
+
+
+def test_an_agent_in_a_loop_is_paused_and_can_be_resumed_with_one_call(served: Served, user: str) -> None:
+    brake = served.native(
+        "POST",
+        "brakes",
+        json={"name": f"loops of {user}", "scope_type": "session", "repeats": 2, "within_seconds": 300,
+              "action": "pause"},
+    )  # fmt: skip
+    pause_for_snapshots()
+    headers = {"x-spendhub-session": user}
+    try:
+        assert [served.ask(CALL, user=user, headers=headers).status_code for _ in range(2)] == [200, 200]
+        with pytest.raises(openai.RateLimitError) as paused:
+            served.sdk(default_headers=headers).chat.completions.create(
+                model="vendor-chat", messages=[{"role": "user", "content": CALL}], user=user
+            )
+        assert paused.value.code == "call_paused"
+        assert paused.value.response.headers["x-should-retry"] == "false"
+        assert len(served.spans(user)) == 2
+        pause_for_snapshots()
+        # Every call of that session is stopped, and nobody else's.
+        assert served.ask("something else", user=user, headers=headers).status_code == 429
+        assert served.ask(CALL, user=user, headers={"x-spendhub-session": f"{user}-2"}).status_code == 200
+        (stop,) = [
+            each for each in served.native("GET", "brake-stops?in_force=true")["results"] if each["scope_key"] == user
+        ]
+        served.native("POST", f"brake-stops/{stop['id']}/resume")
+        pause_for_snapshots()
+        assert served.ask("something else", user=user, headers=headers).status_code == 200
+    finally:
+        served.native("DELETE", f"brakes/{brake['id']}")
+        pause_for_snapshots()
+
+
+def test_a_thumb_is_kept_beside_what_the_call_has_cost(served: Served, user: str) -> None:
+    answered = served.ask(CALL, user=user, headers={"x-spendhub-feature": user})
+    request_id = answered.headers["x-spendhub-request-id"]
+    served.native("POST", "feedback", json={"request_id": request_id, "thumbs": "up"})
+    told = served.native("GET", "quality?group_by=feature")
+    (group,) = [each for each in told["groups"] if each["key"] == user]
+    assert group["count"] == 1
+
+
+def test_the_shadow_report_says_what_another_model_would_have_cost(served: Served, user: str) -> None:
+    served.ask(CALL, user=user)
+    told = served.native("GET", "shadow?model=vendor-out")
+    assert told["calls"] >= 1

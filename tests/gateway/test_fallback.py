@@ -1,0 +1,204 @@
+"""Several candidates for one call: each attempt is held and booked on its own, and the client sees one answer."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.gateway.served import INPUT_NANO_USD, OUTPUT_NANO_USD, Served
+from tests.servers import wait_until
+
+pytestmark = pytest.mark.slow
+
+CALL = "[in:100] [out:20]"
+CALL_NANO_USD = 100 * INPUT_NANO_USD + 20 * OUTPUT_NANO_USD
+
+
+def define_route(served: Served, models: list[str], fallback: list[str] = (), **facts: Any) -> str:  # type: ignore[assignment]  # an empty default
+    """A route of this test's own, in force when this returns; its name."""
+    name = f"route-{uuid.uuid4().hex[:12]}"
+    wanted = {"name": name, "models": models, "fallback": list(fallback), "strategy": "pinned", **facts}
+    served.native("POST", "routes", json=wanted)
+
+    def is_in_force() -> bool:
+        return served.ask(model=name, user="nobody-in-particular", max_tokens=1).status_code != 404
+
+    wait_until(is_in_force, 5, "the route to be in force")
+    return name
+
+
+def attempts(served: Served, user: str) -> list[tuple[str, str, int]]:
+    return [(span["model"], span["status"], span["cost_nano_usd"]) for span in served.spans(user)]
+
+
+def test_a_vendor_that_fails_gives_way_to_the_fallback_and_the_client_sees_one_answer(
+    served: Served, user: str
+) -> None:
+    route = define_route(served, ["fault-500"], ["vendor-chat"])
+    budget = served.define_budget(user, "10")
+    answered = served.ask(CALL, model=route, user=user)
+    assert answered.status_code == 200
+    assert answered.headers["x-spendhub-model"] == "vendor-chat"
+    assert attempts(served, user) == [("fault-500", "error", 0), ("vendor-chat", "ok", CALL_NANO_USD)]
+    assert len({span["trace_id"] for span in served.spans(user)}) == 1
+    assert served.ledger(budget) == CALL_NANO_USD
+    assert served.held(user) == "0.00"
+
+
+def test_a_stream_falls_back_before_its_first_event(served: Served, user: str) -> None:
+    route = define_route(served, ["fault-429"], ["vendor-chat"])
+    answered = served.ask(CALL, model=route, user=user, stream=True)
+    assert answered.status_code == 200, answered.text
+    assert answered.headers["x-spendhub-model"] == "vendor-chat"
+    assert answered.text.endswith("data: [DONE]\n\n")
+    assert [model for model, _, _ in attempts(served, user)] == ["fault-429", "vendor-chat"]
+
+
+def test_a_free_model_with_a_paid_fallback_does_not_slip_through(served: Served, user: str) -> None:
+    route = define_route(served, ["fault-503"], ["vendor-chat"])
+    served.define_budget(user, "0.000001")
+    calls = served.vendor.served.calls
+    answered = served.ask(CALL, model=route, user=user)
+    # The budget refused the fallback, so the vendor's own error is what there is to tell.
+    assert answered.status_code == 503
+    assert served.vendor.served.calls == calls + 1
+    assert attempts(served, user) == [("fault-503", "error", 0)]
+    assert served.held(user, "vendor-out") == "0.00"
+
+
+def test_what_the_client_did_wrong_is_told_and_not_tried_elsewhere(served: Served, user: str) -> None:
+    route = define_route(served, ["fault-400"], ["vendor-chat"])
+    answered = served.ask(CALL, model=route, user=user)
+    assert (answered.status_code, answered.json()["error"]["message"]) == (400, "fault 400 on demand")
+    assert len(served.spans(user)) == 1
+
+
+def test_the_same_model_is_asked_again_as_often_as_the_route_says(served: Served, user: str) -> None:
+    route = define_route(served, ["fault-500"], options={"retries": 2})
+    calls = served.vendor.served.calls
+    answered = served.ask(CALL, model=route, user=user)
+    assert (answered.status_code, answered.json()["error"]["message"]) == (500, "fault 500 on demand")
+    assert served.vendor.served.calls == calls + 3
+    assert attempts(served, user)[-3:] == [("fault-500", "error", 0)] * 3
+
+
+def test_a_call_takes_no_longer_than_its_caller_allows(served: Served, user: str) -> None:
+    served.define_budget(user, "10")
+    began = time.monotonic()
+    answered = served.ask("[fault:slow=8]", user=user, headers={"x-spendhub-timeout-ms": "300"})
+    assert time.monotonic() - began < 4
+    assert (answered.status_code, answered.json()["error"]["code"]) == (504, "upstream_timeout")
+    assert attempts(served, user) == [("vendor-chat", "error", 0)]
+    assert served.held(user) == "0.00"
+
+
+def test_a_model_that_is_too_dear_gives_way_to_a_capable_one_that_still_fits(served: Served, user: str) -> None:
+    route = define_route(served, ["fault-500", "vendor-chat"], strategy="capability-based",
+                         options={"preferred": {"general": ["fault-500"]}})  # fmt: skip
+    served.define_budget(user, "0.05")
+    answered = served.ask(CALL, model=route, user=user, max_tokens=100)
+    assert answered.status_code == 200
+    assert answered.headers["x-spendhub-model"] == "vendor-chat"
+    assert attempts(served, user) == [("vendor-chat", "ok", CALL_NANO_USD)]
+
+
+def test_auto_takes_the_cheapest_model_that_can_do_it(served: Served, user: str) -> None:
+    answered = served.ask(CALL, model="auto", user=user, headers={"x-spendhub-deny": "fault-503,vendor-out,nobody"})
+    assert answered.status_code == 200
+    assert answered.headers["x-spendhub-model"] == "vendor-chat"
+    (span,) = served.spans(user)
+    assert (span["model"], span["requested_model"]) == ("vendor-chat", "auto")
+
+
+def test_what_no_model_can_do_is_refused_by_name(served: Served, user: str) -> None:
+    answered = served.ask(CALL, model="auto", user=user, headers={"x-spendhub-region": "atlantis"})
+    assert (answered.status_code, answered.json()["error"]["code"]) == (503, "no_model_fits")
+    assert "atlantis" in answered.text
+    assert served.spans(user) == []
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"x-spendhub-min-quality": "superb"},
+        {"x-spendhub-timeout-ms": "soon"},
+        {"x-spendhub-timeout-ms": "0"},
+        {"x-spendhub-wait": "-1"},
+        {"x-spendhub-max-cost": "NaN"},
+        {"x-spendhub-strategy": "cheapest"},
+    ],
+)
+def test_a_demand_that_cannot_be_is_a_400(served: Served, user: str, headers: dict[str, str]) -> None:
+    assert served.ask(user=user, headers=headers).status_code == 400
+    assert served.spans(user) == []
+
+
+# --- the recipe's router -----------------------------------------------------------------------------
+def route_prompt(served: Served, **body: Any) -> httpx.Response:
+    return httpx.post(
+        f"{served.server.url}/api/router",
+        headers={"authorization": f"Bearer {served.key}", "x-spendhub-deny": "fault-503,nobody"},
+        json=body,
+        timeout=30,
+    )
+
+
+def test_the_recipes_router_answers_with_the_model_its_cost_and_its_words(served: Served, user: str) -> None:
+    answered = route_prompt(
+        served, prompt="[in:100] [out:20] [say:hello there]", maxTokens=100, metadata={"user": user},
+        requiredCapabilities=["general"],
+    )  # fmt: skip
+    told = answered.json()
+    assert answered.status_code == 200, answered.text
+    assert told["content"] == "hello there"
+    (span,) = [span for span in served.spans(user) if span["status"] == "ok"]
+    assert (told["model"], told["provider"], told["strategy"]) == (span["model"], "vendor", "cost-optimized")
+    assert round(told["cost"] * 10**9) == span["cost_nano_usd"]
+    assert told["latencyMs"] >= 0
+
+
+def test_the_recipes_router_is_behind_the_budgets(served: Served, user: str) -> None:
+    served.define_budget(user, "0", scope_type="user", scope_key=user)
+    answered = route_prompt(served, prompt="hello", metadata={"user": user})
+    assert answered.status_code == 429
+    assert (answered.json()["code"], answered.json()["allowed"]) == ("budget_exceeded", False)
+    assert served.spans(user) == []
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {},
+        {"prompt": ""},
+        {"prompt": "   "},
+        {"prompt": 5},
+        {"prompt": "hello", "maxTokens": 0},
+        {"prompt": "hello", "maxTokens": "many"},
+        {"prompt": "hello", "requiredCapabilities": ["telepathy"]},
+        {"prompt": "hello", "confidenceThreshold": 2},
+        {"prompt": "hello", "timeoutMs": -1},
+        {"prompt": "hello", "strategy": "cheapest"},
+        {"prompt": "hello", "surprise": 1},
+        [],
+    ],
+)
+def test_what_the_recipes_router_cannot_understand_is_a_400_with_the_issues(served: Served, body: Any) -> None:
+    answered = httpx.post(
+        f"{served.server.url}/api/router", headers={"authorization": f"Bearer {served.key}"}, json=body, timeout=30
+    )
+    assert answered.status_code == 400
+    assert answered.json()["issues"]
+
+
+def test_the_recipes_router_says_when_no_model_fits(served: Served, user: str) -> None:
+    answered = route_prompt(served, prompt="hello", requiredCapabilities=["chinese", "audio"], metadata={"user": user})
+    assert (answered.status_code, answered.json()["code"]) == (503, "no_model_fits")
+
+
+def test_the_recipes_router_lists_its_models(served: Served) -> None:
+    answered = httpx.get(f"{served.server.url}/api/router", headers={"authorization": f"Bearer {served.key}"})
+    assert "vendor-chat" in [model["id"] for model in answered.json()["models"]]

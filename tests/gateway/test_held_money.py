@@ -1,0 +1,149 @@
+"""What is held for a call, and what happens when that is too much, or too little."""
+
+from __future__ import annotations
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from tests.gateway.served import INPUT_NANO_USD, OUTPUT_NANO_USD, Served, events_of, metadata_of
+from tests.servers import wait_until
+
+pytestmark = pytest.mark.slow
+
+# Without a limit of its own a call holds for 1,024 tokens of output: SPENDHUB_DEFAULT_OUTPUT_TOKENS.
+USUAL_HOLD_NANO_USD = 1_024 * OUTPUT_NANO_USD
+CALL = "[in:100] [out:20]"
+CALL_NANO_USD = 100 * INPUT_NANO_USD + 20 * OUTPUT_NANO_USD
+
+
+def usd(nano_usd: int) -> str:
+    return f"{nano_usd / 10**9:.9f}"
+
+
+def test_a_call_that_is_refused_although_the_money_is_only_held_may_wait_for_it(served: Served, user: str) -> None:
+    served.define_budget(user, usd(USUAL_HOLD_NANO_USD + 10 * CALL_NANO_USD))
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(served.ask, f"[fault:slow=3] {CALL}", user=user)
+        wait_until(lambda: float(served.held(user)) > 0, 5, "the first call to hold its money")
+        at_once = served.ask(CALL, user=user)
+        began = time.monotonic()
+        patient = served.ask(CALL, user=user, headers={"x-spendhub-wait": "5"})
+        assert first.result().status_code == 200
+    assert at_once.status_code == 402
+    assert at_once.json()["error"]["is_merely_held"] is True
+    assert patient.status_code == 200
+    assert time.monotonic() - began < 5
+    assert [span["cost_nano_usd"] for span in served.spans(user)] == [CALL_NANO_USD] * 2
+
+
+def test_ten_calls_without_a_limit_that_fit_one_after_the_other_all_get_through(served: Served, user: str) -> None:
+    budget = served.define_budget(user, usd(USUAL_HOLD_NANO_USD + 10 * CALL_NANO_USD), patience_seconds=10)
+    with ThreadPoolExecutor(10) as pool:
+        answered = list(pool.map(lambda _: served.ask(CALL, user=user), range(10)))
+    assert [answer.status_code for answer in answered] == [200] * 10
+    assert served.ledger(budget) == 10 * CALL_NANO_USD
+    assert served.held(user) == "0.00"
+
+
+def test_waiting_is_bounded(served: Served, user: str) -> None:
+    served.define_budget(user, usd(USUAL_HOLD_NANO_USD + CALL_NANO_USD))
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(served.ask, f"[fault:slow=8] {CALL}", user=user)
+        wait_until(lambda: float(served.held(user)) > 0, 5, "the first call to hold its money")
+        began = time.monotonic()
+        refused = served.ask(CALL, user=user, headers={"x-spendhub-wait": "0.5"})
+        assert 0.4 < time.monotonic() - began < 2.5
+        assert first.result().status_code == 200
+    assert refused.status_code == 402
+
+
+def test_money_that_is_spent_is_not_waited_for(served: Served, user: str) -> None:
+    served.define_budget(user, "0.001")
+    began = time.monotonic()
+    assert served.ask(user=user, max_tokens=1_000, headers={"x-spendhub-wait": "20"}).status_code == 402
+    assert time.monotonic() - began < 5
+
+
+def test_a_strict_budget_writes_a_limit_that_it_can_afford_into_the_request(served: Served, user: str) -> None:
+    # The model may say 2,000 tokens, for 0.02 USD: more than there is.
+    served.define_budget(user, "0.01", strict=True)
+    answered = served.ask("hello", user=user)
+    assert answered.status_code == 200
+    clamped = int(answered.headers["x-spendhub-clamped"])
+    asked = next(each for each in reversed(served.vendor.served.requests) if each["body"].get("user") == user)
+    assert asked["body"]["max_completion_tokens"] == clamped
+    # "hello": at most 3 x 9 + 1,024 tokens in at 2,000 nano_usd; the rest of 10,000,000 at 10,000 a token.
+    assert 700 <= clamped <= 800
+    assert metadata_of(served.the_span(user))["clamped_to"] == clamped
+
+
+def test_a_strict_budget_is_not_exceeded_by_a_bill_of_twelve_times_the_input(served: Served, user: str) -> None:
+    budget = served.define_budget(user, "0.01", strict=True)
+    # The text is estimated at 9 tokens or so; as to its output the vendor keeps to the limit it was given.
+    answered = [served.ask(f"[in:108] [out:{output}]", user=user) for output in (700, 16, 16, 16, 16)]
+    assert [answer.status_code for answer in answered] == [200, 200, 200, 402, 402]
+    assert served.ledger(budget) == 3 * 108 * INPUT_NANO_USD + 732 * OUTPUT_NANO_USD <= 10_000_000
+
+
+def test_a_strict_budget_that_cannot_afford_a_useful_answer_refuses(served: Served, user: str) -> None:
+    served.define_budget(user, "0.0021", strict=True)
+    assert served.ask("hello", user=user).status_code == 402
+
+
+def test_without_strict_a_bill_above_the_hold_is_booked_in_full_and_says_so(served: Served, user: str) -> None:
+    budget = served.define_budget(user, "0.011")
+    served.ask("[in:100] [out:1500]", user=user)
+    span = served.the_span(user)
+    assert span["cost_nano_usd"] == 100 * INPUT_NANO_USD + 1_500 * OUTPUT_NANO_USD == served.ledger(budget)
+    assert span["cost_nano_usd"] > span["reserved_nano_usd"]
+    assert served.ask(user=user).status_code == 402
+
+
+def test_a_stream_that_outgrows_a_strict_budget_ends_and_is_billed_for_what_it_said(served: Served, user: str) -> None:
+    served.define_budget(user, "0.0045", strict=True)
+    words = " ".join(["word"] * 200)
+    answered = served.ask(f"[say:{words}]", model="vendor-chat", user=user, stream=True)
+    clamped = int(answered.headers["x-spendhub-clamped"])
+    assert clamped < 60
+    last = events_of(answered.text)[-1]
+    assert last["error"]["code"] == "out_of_money"
+    span = served.the_span(user)
+    assert (span["status"], span["error_code"]) == ("error", "out_of_money")
+    assert clamped <= span["output_tokens"] < 200
+    assert served.held(user) == "0.00"
+
+
+def test_a_stream_with_a_limit_of_its_own_holds_nothing_more(served: Served, user: str) -> None:
+    # Room for exactly this call: ten tokens, in more than ten events.
+    served.define_budget(user, usd(10 * OUTPUT_NANO_USD))
+    answered = served.ask(
+        "[out:10] [say:1 2 3 4 5 6 7 8 9 10]", model="vendor-out", max_tokens=10, user=user, stream=True
+    )
+    assert answered.text.endswith("data: [DONE]\n\n")
+    assert [span["status"] for span in served.spans(user)] == ["ok"]
+    decisions = served.native("GET", "decisions?allowed=false")["results"]
+    assert not [each for each in decisions if user in str(each)]
+
+
+def test_a_stream_without_a_limit_holds_more_as_it_goes_on(served: Served, user: str) -> None:
+    # Held for 1,024 tokens at first; the vendor says 1,500 in as many events, and bills them.
+    budget = served.define_budget(user, "1")
+    words = " ".join(["word"] * 1_500)
+    answered = served.ask(f"[in:10] [out:1500] [say:{words}]", model="vendor-out", user=user, stream=True)
+    assert answered.status_code == 200
+    assert served.ledger(budget) == 1_500 * OUTPUT_NANO_USD
+    assert served.held(user) == "0.00"
+
+
+def test_what_is_left_for_the_holder_of_the_key_can_be_asked(served: Served, user: str) -> None:
+    import httpx
+
+    served.define_budget(user, "1", period="day")
+    served.ask(CALL, user=user)
+    headers = {"authorization": f"Bearer {served.key}", "x-spendhub-user": user}
+    told = httpx.get(f"{served.url}/budget", headers=headers).json()
+    assert (told["allowed"], told["remaining"]) == (True, "0.9996")
+    assert [each["name"] for each in told["budgets"]] == [f"{user} per day"]
+    assert told["until"] == told["budgets"][0]["window"]["end"]

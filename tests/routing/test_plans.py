@@ -1,0 +1,448 @@
+"""From a name to models in order: what falls out and why, which route a call goes by, who is tried next."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from routing import hooks
+from routing.errors import InvalidRoute, ModelNotAvailable, NoModelFits, UnknownModel
+from routing.performance import forget_observed, set_observed
+from routing.plans import Plan, choose, find_route, make_plan
+from routing.pricing import PriceTable
+from routing.requirements import Wanted, is_in_region
+from routing.snapshot import Catalog, ModelFacts
+from routing.strategies.base import Option, Ranked, Ranking, Strategy, Task
+from routing.strategies.registry import STRATEGIES, register
+from tests.routing.strategies.facts import NOW, TENANT, catalog_of, measured, priced, route, wanted
+
+AUTO = route("auto")
+
+
+@pytest.fixture(autouse=True)
+def nothing_observed() -> Iterator[None]:
+    forget_observed()
+    yield
+    forget_observed()
+
+
+def names(plan: Plan) -> list[str]:
+    return [candidate.model.name for candidate in plan.candidates]
+
+
+def plan_for(*models: ModelFacts, **facts: Any) -> Plan:
+    return make_plan(catalog_of(*models, routes=[AUTO]), wanted(**facts))
+
+
+# What makes a model fall out
+
+
+def off(model: ModelFacts) -> ModelFacts:
+    return replace(model, provider=replace(model.provider, is_enabled=False))
+
+
+@pytest.mark.parametrize(
+    ("model", "asked", "reason"),
+    [
+        ({"is_enabled": False}, {}, "it is switched off"),
+        ({"dialect": "morse"}, {}, "calls to vendor cannot be executed yet: its dialect is morse"),
+        ({"base_url": ""}, {}, "provider vendor has no address"),
+        ({"kind": "embedding"}, {}, "it is a model for embedding, not for chat"),
+        ({"retires_at": NOW}, {}, "it was retired on 2026-11-24"),
+        ({}, {"declared": {"deny": frozenset({"vendor/m"})}}, "it is on the list of models not to use"),
+        ({"aliases": ("em",)}, {"declared": {"deny": frozenset({"em"})}}, "it is on the list of models not to use"),
+        ({}, {"declared": {"allow": frozenset({"other/*"})}}, "it is not on the list of models to use"),
+        ({}, {"needs": ["vision", "files", "tools"]}, "it lacks files, vision"),
+        ({}, {"declared": {"capabilities": frozenset({"chinese"})}}, "it lacks chinese"),
+        ({}, {"declared": {"min_quality": "premium"}}, "its quality tier is standard, below premium"),
+        ({"region": "us-east-1"}, {"declared": {"region": "eu"}}, "it runs in us-east-1, not in eu"),
+        ({}, {"declared": {"region": "eu"}}, "it runs in a region nobody has noted, not in eu"),
+        ({}, {"max_output_tokens": 4097}, "it gives at most 4096 output tokens, not 4097"),
+        ({}, {"max_output_tokens": 8194, "choices": 2}, "it gives at most 4096 output tokens, not 4097"),
+        ({}, {"input_tokens": 127_501}, "127501 input and 500 output tokens do not fit into its context of 128000"),
+        ({}, {"input_tokens": 127_000, "max_output_tokens": None}, "127000 input and 1024 output tokens do not fit into its context of 128000"),
+        ({"prices": PriceTable()}, {}, "it has no price, so its cost could not be counted"),
+        ({}, {"declared": {"max_cost_nano_usd": 1_999_999}}, "it would cost 0.002 USD, above 0.001999999"),
+        ({}, {"declared": {"max_latency_ms": 799}}, "it is expected to take 800 ms (p95), above 799"),
+    ],
+)  # fmt: skip
+def test_a_model_falls_out_for_one_reason_in_plain_words(
+    model: dict[str, Any], asked: dict[str, Any], reason: str
+) -> None:
+    with pytest.raises(NoModelFits) as refused:
+        plan_for(priced("m", 1, 2, **model), **asked)
+    assert refused.value.details["fell_out"] == [{"model": "m", "reason": reason}]
+
+
+@pytest.mark.parametrize(
+    ("model", "asked"),
+    [
+        ({"retires_at": NOW + timedelta(seconds=1)}, {}),
+        ({}, {"declared": {"allow": frozenset({"vendor/*"})}}),
+        ({"capabilities": frozenset({"tools", "vision"})}, {"needs": ["vision"]}),
+        ({}, {"declared": {"min_quality": "standard"}}),
+        ({"region": "eu-west-1"}, {"declared": {"region": "EU"}}),
+        ({}, {"max_output_tokens": 4096}),
+        ({}, {"input_tokens": 127_500}),
+        ({"context_tokens": None, "max_output_tokens": None}, {"input_tokens": 10**7, "max_output_tokens": 10**6}),
+        ({}, {"declared": {"max_cost_nano_usd": 2_000_000}}),
+        ({}, {"declared": {"max_latency_ms": 800}}),
+    ],
+)
+def test_at_the_very_limit_a_model_still_fits(model: dict[str, Any], asked: dict[str, Any]) -> None:
+    assert names(plan_for(priced("m", 1, 2, **model), **asked)) == ["m"]
+
+
+def test_an_unpriced_model_counts_at_the_default_where_the_tenant_says_so(settings: Any) -> None:
+    settings.DEFAULT_INPUT_NANO_USD_PER_MTOK = settings.DEFAULT_OUTPUT_NANO_USD_PER_MTOK = 10**9
+    plan = plan_for(priced("m", 1, 2, prices=PriceTable()), unpriced_models="default")
+    assert plan.candidates[0].quote.is_estimated
+    assert plan.facts["estimate_nano_usd"] == 1_500_000
+
+
+def test_a_provider_that_is_switched_off_takes_its_models_along() -> None:
+    plan = plan_for(off(priced("a", 1, 1)), priced("b", 2, 2))
+    assert names(plan) == ["b"]
+    assert [(each.model, each.reason) for each in plan.fell_out] == [("a", "its provider vendor is switched off")]
+
+
+def test_what_is_expected_of_a_model_decides_its_estimate() -> None:
+    chatty = {"wordy": 4000, "terse": 10}
+    plan = plan_for(
+        priced("wordy", 1, 1), priced("terse", 2, 2), max_output_tokens=None,
+        expected_output_of=lambda model: chatty[model.name],
+    )  # fmt: skip
+    # 1000 x 2 + 10 x 2, against 1000 + 4000, in USD per million.
+    assert (names(plan)[0], plan.facts["estimate_nano_usd"]) == ("terse", 2_020_000)
+
+
+def test_an_error_names_what_is_demanded_and_at_most_20_models() -> None:
+    models = [priced(f"m{number:02}", 1, 1) for number in range(25)]
+    with pytest.raises(NoModelFits) as refused:
+        plan_for(*models, needs=["vision"], declared={"region": "eu", "min_quality": "premium"})
+    assert refused.value.message == (
+        "no model fits this call of 'auto': nothing can be called that has capabilities vision; min quality premium; "
+        "region eu"
+    )
+    assert refused.value.details["demanded"] == {
+        "capabilities": ["vision"], "min_quality": "premium", "region": "eu", "input_tokens": 1000,
+        "max_output_tokens": 500, "kind": "chat",
+    }  # fmt: skip
+    assert len(refused.value.details["fell_out"]) == 20
+    assert len(refused.value.fell_out) == 25
+
+
+@pytest.mark.parametrize(
+    ("region", "demanded", "is_in"),
+    [("eu", "eu", True), ("eu-west-1", "eu", True), ("europe", "eu", False), ("eu", "eu-west-1", False), ("", "eu", False)],
+)  # fmt: skip
+def test_a_part_of_a_region_is_in_it(region: str, demanded: str, is_in: bool) -> None:
+    assert is_in_region(region, demanded) is is_in
+
+
+# The sandbox, wildcards, embeddings
+
+
+def test_the_sandbox_stands_in_only_where_no_vendor_can_be_called(monkeypatch: pytest.MonkeyPatch) -> None:
+    sandbox = [
+        priced(name, 0.1, 0.1, dialect="sandbox", base_url="")
+        for name in ("sandbox-small", "sandbox-slow", "sandbox-error")
+    ]
+    vendor = priced("vendors", 9, 9, api_key_env="THE_KEY")
+    monkeypatch.delenv("THE_KEY", raising=False)
+    alone = plan_for(*sandbox, vendor)
+    assert names(alone) == ["sandbox-small"]
+    assert {each.model: each.reason for each in alone.fell_out}["sandbox-error"] == (
+        "it is made for tests, and used by name only"
+    )
+    monkeypatch.setenv("THE_KEY", "k")
+    beside = plan_for(*sandbox, vendor)
+    assert names(beside) == ["vendors"]
+    assert {each.model: each.reason for each in beside.fell_out}["sandbox-small"] == (
+        "it is the sandbox, which stands in only where no vendor can be called"
+    )
+    named = make_plan(
+        catalog_of(*sandbox, vendor, routes=[route("auto", models=("sandbox-error", "sandbox-small"))]), wanted()
+    )
+    assert names(named) == ["sandbox-error", "sandbox-small"]
+
+
+def test_a_wildcard_is_no_candidate_but_what_it_catches_may_be_named() -> None:
+    catalog = catalog_of(priced("llama-*", 1, 1), priced("m", 2, 2), routes=[AUTO, route("mine", models=("llama-3",))])
+    assert names(make_plan(catalog, wanted("auto"))) == ["m"]
+    assert names(make_plan(catalog, wanted("mine"))) == ["llama-3"]
+
+
+def test_embeddings_keep_their_model_and_are_never_answered_by_another() -> None:
+    models = [priced(name, usd, 0, kind="embedding") for name, usd in (("a", 1), ("b", 2), ("c", 3))]
+    rule = route("all", match={"model": ["*"]}, models=("c",))
+    catalog = catalog_of(*models, priced("chat", 1, 1), routes=[AUTO, rule])
+    asked = {"kind": "embedding", "wire": "embeddings", "max_output_tokens": 0}
+    assert names(make_plan(catalog, wanted("b", **asked))) == ["b"]
+    plan = make_plan(catalog, wanted("auto", **asked))
+    assert (names(plan), plan.cheaper) == (["a"], ())
+
+
+# Which route a call goes by
+
+
+def route_of(catalog: Catalog, name: str, **facts: Any) -> str | None:
+    found = find_route(catalog, wanted(name, **facts))
+    return None if found is None else f"{found.tenant_id or 'shared'}:{found.name}"
+
+
+def test_a_model_stands_before_a_route_of_its_name_but_auto_is_always_a_route() -> None:
+    models = [priced("fast", 1, 1), priced("auto", 1, 1), priced("m", 1, 1, aliases=("cheap",)), priced("s*", 1, 1)]
+    catalog = catalog_of(*models, routes=[route(name) for name in ("fast", "cheap", "smart")])
+    assert [route_of(catalog, name) for name in ("m", "fast", "cheap")] == [None, None, None]
+    assert [route_of(catalog, name) for name in ("auto", "smart")] == ["shared:auto", "shared:smart"]
+    assert names(make_plan(catalog, wanted("m"))) == ["m"]
+
+
+def test_ones_own_route_hides_the_shared_one_and_no_one_else_sees_it() -> None:
+    routes = [AUTO, route("auto", "pinned", tenant_id=TENANT, models=("b",)), route("auto", tenant_id=8, models=("c",))]
+    catalog = catalog_of(priced("a", 1, 1), priced("b", 2, 2), priced("c", 3, 3), routes=routes)
+    assert names(make_plan(catalog, wanted())) == ["b"]
+    assert names(make_plan(catalog, replace(wanted(), tenant_id=8))) == ["c"]
+    assert names(make_plan(catalog, replace(wanted(), tenant_id=9)))[0] == "a"
+
+
+def test_a_route_that_is_switched_off_is_told_and_hides_the_shared_one() -> None:
+    catalog = catalog_of(priced("a", 1, 1), routes=[AUTO, route("auto", tenant_id=TENANT, is_enabled=False)])
+    with pytest.raises(ModelNotAvailable, match="the route is switched off"):
+        make_plan(catalog, wanted())
+
+
+def test_a_name_that_nothing_has_is_unknown() -> None:
+    with pytest.raises(UnknownModel):
+        make_plan(catalog_of(priced("a", 1, 1), routes=[AUTO]), wanted("nothing"))
+
+
+def test_a_rule_takes_the_calls_that_it_matches_and_ask_for_auto_or_a_name_of_its() -> None:
+    rule = route("support", match={"feature": ["support", "chat"]})
+    named = route("saver", match={"feature": ["batch"], "model": ["gpt-5", "auto"]})
+    anyone = route("vip", match={"user": ["*"], "model": ["*"], "feature": ["vip"]})
+    catalog = catalog_of(priced("gpt-5", 1, 1), routes=[AUTO, rule, named, anyone])
+
+    def goes(name: str, **who: str) -> str | None:
+        return route_of(catalog, name, attribution=who)
+
+    assert goes("auto", feature="support") == goes("auto", feature="chat") == "shared:support"
+    assert goes("auto", feature="other") == goes("auto") == "shared:auto"
+    assert goes("gpt-5", feature="support") is None
+    assert goes("gpt-5", feature="batch") == "shared:saver"
+    assert goes("gpt-4", feature="batch") is None
+    assert goes("gpt-5", feature="vip") is None
+    assert goes("gpt-5", feature="vip", user="ada") == "shared:vip"
+    assert goes("support") == "shared:support"  # a rule has a name as well
+
+
+def test_of_several_rules_the_highest_priority_wins_then_ones_own_then_the_name() -> None:
+    def rule(name: str, **facts: Any) -> Any:
+        return route(name, match={"feature": ["f"]}, **facts)
+
+    routes = [
+        rule("c", priority=5),
+        rule("b"),
+        rule("a"),
+        rule("z", tenant_id=TENANT),
+        rule("off", priority=900, is_enabled=False),
+    ]
+    order = []
+    while routes:
+        found = find_route(catalog_of(routes=routes), wanted(attribution={"feature": "f"}))
+        if found is None or found.name == "auto":
+            break
+        order.append(found.name)
+        routes = [each for each in routes if each.name != found.name]
+    assert order == ["z", "a", "b", "c"]
+
+
+# The chain, and who stands by
+
+
+def test_without_a_fallback_of_its_own_a_route_tries_the_next_two() -> None:
+    models = [priced(name, usd, usd) for name, usd in (("a", 1), ("b", 2), ("c", 3), ("d", 4))]
+    plan = plan_for(*models)
+    assert names(plan) == ["a", "b", "c"]
+    assert (plan.strategy, plan.route, plan.reason) == (
+        "cost-optimized", "auto", "the cheapest of those that can do it",
+    )  # fmt: skip
+    assert plan.facts["alternatives"] == ["b", "c", "d"]
+    assert plan.cheaper == ()
+
+
+def test_a_fallback_may_be_outside_the_candidates_and_is_skipped_where_it_cannot() -> None:
+    models = [priced("a", 1, 1), priced("b", 2, 2), priced("spare", 9, 9), priced("off", 1, 1, is_enabled=False)]
+    mine = route("mine", models=("a", "b"), fallback=("off", "ghost", "a", "spare", "spare"))
+    plan = make_plan(catalog_of(*models, routes=[mine]), wanted("mine"))
+    assert names(plan) == ["a", "spare"]
+    assert [(each.model, each.reason) for each in plan.fell_out] == [
+        ("off", "it is switched off"), ("ghost", "no model is called so"),
+    ]  # fmt: skip
+
+
+def test_cheaper_ones_stand_by_the_cheapest_last() -> None:
+    models = [priced(name, usd, usd) for name, usd in (("a", 1), ("b", 2), ("c", 3), ("d", 4), ("e", 9))]
+    set_observed({"d": measured(10)})
+    catalog = catalog_of(*models, routes=[route("fast", "latency-optimized", fallback=("e",))])
+    plan = make_plan(catalog, wanted("fast"))
+    assert names(plan) == ["d", "e"]
+    assert [candidate.model.name for candidate in plan.cheaper] == ["c", "b", "a"]
+    assert plan.may_choose_cheaper
+    assert not make_plan(catalog, wanted("d")).may_choose_cheaper
+
+
+@given(
+    st.lists(st.integers(1, 9), min_size=1, max_size=8),
+    st.sampled_from(["cost-optimized", "latency-optimized", "judgment-based", "capability-based", "budget-aware"]),
+    st.integers(0, 8),
+)
+def test_no_model_is_in_a_plan_twice_and_cheaper_ones_are_cheaper(prices: list[int], strategy: str, most: int) -> None:
+    models = [priced(f"m{number}", usd, usd) for number, usd in enumerate(prices)]
+    asked = wanted(text="why " * 50, declared={"max_cost_nano_usd": most * 1_500_000 or None})
+    try:
+        choice = choose(catalog_of(*models, routes=[route("auto", strategy)]), asked)
+    except NoModelFits:
+        assert most and min(prices) > most
+        return
+    plan, costs = choice.plan, {f"m{number}": usd for number, usd in enumerate(prices)}
+    tried, spare = names(plan), [candidate.model.name for candidate in plan.cheaper]
+    assert len({*tried, *spare}) == len(tried) + len(spare)
+    assert all(costs[name] < costs[tried[0]] for name in spare)
+    assert [costs[name] for name in spare] == sorted((costs[name] for name in spare), reverse=True)
+    assert {*tried, *spare}.isdisjoint(each.model for each in plan.fell_out)
+    if most:
+        assert max(costs[name] for name in (*tried, *spare)) <= most
+
+
+# What a route and a caller say
+
+
+def test_a_routes_demands_hold_beside_the_callers() -> None:
+    models = [
+        priced("a", 1, 1, region="us"),
+        priced("b", 2, 2, region="eu"),
+        priced("c", 3, 3, region="eu", quality="premium"),
+    ]
+    options = {
+        "region": "eu",
+        "max_cost": "0.01",
+        "deny": ["d"],
+        "timeout_ms": 5000,
+        "retries": 1,
+        "falls_back_on_refusal": True,
+    }
+    catalog = catalog_of(*models, routes=[route("safe", options=options)])
+    plan = make_plan(catalog, wanted("safe", declared={"min_quality": "premium", "timeout_ms": 9000}))
+    assert names(plan) == ["c"]
+    assert (plan.timeout_ms, plan.retries, plan.falls_back_on_refusal) == (5000, 1, True)
+    with pytest.raises(NoModelFits):
+        make_plan(catalog, wanted("safe", declared={"region": "us"}))
+    assert make_plan(catalog, wanted("safe", declared={"timeout_ms": 900})).timeout_ms == 900
+
+
+def test_a_caller_may_ask_for_another_strategy_and_the_routes_demands_still_hold() -> None:
+    models = [priced("a", 1, 1), priced("b", 2, 2, region="eu"), priced("c", 3, 3, region="eu")]
+    set_observed({"c": measured(10)})
+    catalog = catalog_of(*models, routes=[route("safe", "pinned", options={"model": "b", "region": "eu"})])
+    plan = make_plan(catalog, wanted("safe", declared={"strategy": "latency-optimized"}))
+    assert (plan.strategy, names(plan)) == ("latency-optimized", ["c", "b"])
+    with pytest.raises(InvalidRoute, match="weighted needs a split"):
+        make_plan(catalog, wanted("safe", declared={"strategy": "weighted"}))
+
+
+def test_a_named_model_is_held_to_what_is_declared_and_not_to_what_the_request_shows() -> None:
+    catalog = catalog_of(priced("m", 1, 2))
+    assert names(make_plan(catalog, wanted("m", needs=["vision"], declared={"timeout_ms": 10}))) == ["m"]
+    with pytest.raises(NoModelFits, match="no model fits this call of 'm': it runs in a region nobody has noted"):
+        make_plan(catalog, wanted("m", declared={"region": "eu"}))
+    with pytest.raises(ModelNotAvailable, match="it is a model for chat, not for embedding"):
+        make_plan(catalog, wanted("m", kind="embedding"))
+
+
+# Hooks, and strategies of one's own
+
+
+class Alphabetical(Strategy):
+    """The last in the alphabet, to tell it from every other."""
+
+    name = "alphabetical"
+    summary = "For tests."
+
+    def settings(self, given: Mapping[str, Any], models: Any) -> None:
+        return None
+
+    def rank(self, options: Any, task: Task, settings: Any) -> Ranking:
+        ordered: list[Option] = sorted(options, key=lambda option: option.name, reverse=True)
+        return Ranking(tuple(Ranked(option, 0.0) for option in ordered), "the last in the alphabet", "")
+
+
+def test_a_strategy_of_ones_own_is_one_class_and_one_registration() -> None:
+    register(Alphabetical())
+    try:
+        plan = make_plan(
+            catalog_of(priced("a", 1, 1), priced("z", 9, 9), routes=[route("auto", "alphabetical")]), wanted()
+        )
+        assert (names(plan), plan.strategy) == (["z", "a"], "alphabetical")
+    finally:
+        del STRATEGIES["alphabetical"]
+
+
+@pytest.fixture
+def no_hooks() -> Iterator[None]:
+    yield
+    for registered in (hooks.BEFORE_ROUTING, hooks.AFTER_ROUTING, hooks.AFTER_EXECUTION):
+        registered.clear()
+
+
+def test_hooks_see_and_change_what_is_wanted_and_see_the_plan(no_hooks: None) -> None:
+    seen: list[Any] = []
+    hooks.BEFORE_ROUTING.append(lambda wanted: replace(wanted, name="b"))
+    hooks.AFTER_ROUTING.append(lambda wanted, plan: seen.append((wanted.name, names(plan))))
+    hooks.AFTER_EXECUTION.append(seen.append)
+    assert names(make_plan(catalog_of(priced("a", 1, 1), priced("b", 2, 2)), wanted("a"))) == ["b"]
+    hooks.run_after_execution({"model": "b"})
+    assert seen == [("b", ["b"]), {"model": "b"}]
+
+
+def test_a_hook_that_fails_is_logged_and_fails_no_call(no_hooks: None, caplog: pytest.LogCaptureFixture) -> None:
+    def broken(*given: Any) -> Wanted:
+        raise RuntimeError("broken hook")
+
+    hooks.BEFORE_ROUTING.append(broken)
+    hooks.AFTER_ROUTING.append(broken)
+    hooks.AFTER_EXECUTION.append(broken)
+    with caplog.at_level(logging.ERROR, logger="routing.hooks"):
+        assert names(make_plan(catalog_of(priced("a", 1, 1)), wanted("a"))) == ["a"]
+        hooks.run_after_execution({})
+    assert [record.getMessage().rsplit(" ", 2)[1:] for record in caplog.records] == [
+        ["routing", "failed"], ["routing", "failed"], ["execution", "failed"],
+    ]  # fmt: skip
+
+
+def test_a_named_model_costs_microseconds_and_a_choice_among_100_a_millisecond() -> None:
+    models = [priced(f"m{number}", number + 1, number + 1) for number in range(100)]
+    catalog = catalog_of(*models, routes=[AUTO, route("rule", match={"feature": ["x"]})])
+    named, auto = wanted("m5"), wanted("auto")
+
+    def best_of(asked: Wanted, times: int) -> float:
+        spent = []
+        for _ in range(20):
+            began = time.perf_counter()
+            for _ in range(times):
+                make_plan(catalog, asked)
+            spent.append((time.perf_counter() - began) / times)
+        return min(spent)
+
+    # Five times what they take on a slow machine: a quadratic step or a lost cache would show.
+    assert best_of(named, 50) < 100e-6
+    assert best_of(auto, 3) < 5e-3

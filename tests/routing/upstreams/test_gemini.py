@@ -1,0 +1,372 @@
+"""Google's generateContent: what is sent, and what its answers say, in payloads written after its API reference."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from routing.conversation import (
+    Audio,
+    Began,
+    Conversation,
+    Delta,
+    Ended,
+    File,
+    Finish,
+    Image,
+    Message,
+    NotTranslatable,
+    OutputFormat,
+    Reasoning,
+    Refusal,
+    Text,
+    TextDelta,
+    Thinking,
+    ThinkingDelta,
+    Tool,
+    ToolCall,
+    ToolCallBegan,
+    ToolCallDelta,
+    ToolChoice,
+    ToolResult,
+)
+from routing.errors import UpstreamError
+from routing.pricing import TokenUsage
+from routing.upstreams.base import EMBEDDINGS
+from routing.upstreams.gemini.contents import ContentsReader
+from routing.upstreams.gemini.dialect import GeminiDialect
+from routing.upstreams.openai.embeddings import EmbeddingsReader
+from tests.routing.facts import model_facts
+
+BASE = "https://generativelanguage.googleapis.com/v1beta"
+SCHEMA = {"type": "object", "properties": {"city": {"type": "string"}}}
+WEATHER = Tool("weather", "The weather.", {**SCHEMA, "$schema": "https://json-schema.org/draft/2020-12/schema"})
+
+
+def body_of(*messages: Message, name: str = "gemini-3.5-flash", **fields: Any) -> dict[str, Any]:
+    model = model_facts(name, dialect="gemini", base_url=BASE)
+    asked = Conversation(messages or (Message("user", (Text("hi"),)),), **fields)
+    found: dict[str, Any] = json.loads(GeminiDialect().translated_request(model, "k", asked, is_stream=False).body)
+    return found
+
+
+def said(*blocks: Any, role: Any = "user", name: str = "gemini-3.5-flash") -> Any:
+    """The parts that one message becomes."""
+    return body_of(Message(role, blocks), name=name)["contents"][0]["parts"]
+
+
+def test_where_it_is_asked_and_how() -> None:
+    model = model_facts("g", dialect="gemini", base_url=BASE + "/", upstream_name="models/gemini-2.5-pro")
+    asked = Conversation((Message("user", (Text("hi"),)), Message("assistant", (Text("ho"),))))
+    whole = GeminiDialect().translated_request(model, "AIza", asked, is_stream=False)
+    assert whole.url == f"{BASE}/models/gemini-2.5-pro:generateContent"
+    assert whole.headers["x-goog-api-key"] == "AIza"
+    assert json.loads(whole.body) == {
+        "contents": [{"role": "user", "parts": [{"text": "hi"}]}, {"role": "model", "parts": [{"text": "ho"}]}]
+    }
+    streamed = GeminiDialect().translated_request(model, "", asked, is_stream=True)
+    assert streamed.url == f"{BASE}/models/gemini-2.5-pro:streamGenerateContent?alt=sse"
+    assert streamed.body == whole.body and "x-goog-api-key" not in streamed.headers
+
+
+def test_embeddings_pass_to_its_openai_address() -> None:
+    model = model_facts("gemini-embedding-001", dialect="gemini", base_url=BASE)
+    body = {"model": "embed", "input": ["a"], "dimensions": 4, "spendhub": 1}
+    request = GeminiDialect().native_request(model, "AIza", EMBEDDINGS, body, is_stream=False)
+    assert request.url == f"{BASE}/openai/embeddings"
+    assert request.headers["authorization"] == "Bearer AIza"
+    assert json.loads(request.body) == {"model": "gemini-embedding-001", "input": ["a"], "dimensions": 4}
+    assert isinstance(GeminiDialect().reader(EMBEDDINGS), EmbeddingsReader)
+
+
+def test_every_kind_of_block_has_its_part() -> None:
+    assert said(Text("hi", is_cache_point=True), Text(""), Image("image/png", "AAAA"), Audio("UklG", "wav")) == [
+        {"text": "hi"},
+        {"inlineData": {"mimeType": "image/png", "data": "AAAA"}},
+        {"inlineData": {"mimeType": "audio/wav", "data": "UklG"}},
+    ]
+    assert said(
+        Image(url="https://x.test/a.webp?x=1"), Image(url="https://x.test/a"), File(url="https://x.test/a.pdf")
+    ) == [
+        {"fileData": {"mimeType": "image/webp", "fileUri": "https://x.test/a.webp?x=1"}},
+        {"fileData": {"mimeType": "image/jpeg", "fileUri": "https://x.test/a"}},
+        {"fileData": {"mimeType": "application/pdf", "fileUri": "https://x.test/a.pdf"}},
+    ]
+    assert said(File("application/pdf", "JVBE", name="a.pdf"), File(text="plain", name="b.txt"), File(text="bare")) == [
+        {"inlineData": {"mimeType": "application/pdf", "data": "JVBE"}},
+        {"text": "b.txt\nplain"},
+        {"text": "bare"},
+    ]
+    assert said(Refusal("no"), Thinking("Anthropic's", "sig"), Thinking("unsigned"), role="assistant") == [
+        {"text": "no"}
+    ]
+
+
+def test_signatures_go_back_to_the_part_they_came_with() -> None:
+    blocks = (
+        Thinking("hm", "gemini.AAA"),
+        Text("So:"),
+        Thinking(signature="gemini.BBB"),
+        ToolCall("1", "weather", '{"city": "Köln"}', "gemini.CCC"),
+        ToolCall("2", "weather", "{}"),
+    )
+    assert said(*blocks, role="assistant") == [
+        {"text": "hm", "thought": True, "thoughtSignature": "AAA"},
+        {"text": "So:"},
+        {"text": "", "thoughtSignature": "BBB"},
+        {"functionCall": {"id": "1", "name": "weather", "args": {"city": "Köln"}}, "thoughtSignature": "CCC"},
+        {"functionCall": {"id": "2", "name": "weather", "args": {}}},
+    ]
+
+
+def test_calls_of_another_vendors_model_say_that_they_have_no_signature() -> None:
+    blocks = (ToolCall("1", "weather", "{}"), ToolCall("2", "weather", "{}", "toolu_sig"))
+    first, second = said(*blocks, role="assistant")
+    assert first["thoughtSignature"] == "skip_thought_signature_validator"
+    assert "thoughtSignature" not in second
+    assert "thoughtSignature" not in said(*blocks, role="assistant", name="gemini-2.5-flash")[0]
+
+
+def test_results_answer_by_name_all_in_one_turn() -> None:
+    calls = Message("assistant", (ToolCall("a", "weather", "{}"), ToolCall("b", "clock", "{}")))
+    results = (
+        Message("user", (ToolResult("a", (Text("22"), Image("image/png", "AAAA"))),)),
+        Message("user", (Text("and?"), ToolResult("b", (Text("broken"),), is_error=True))),
+    )
+    contents = body_of(Message("user", (Text("?"),)), calls, *results)["contents"]
+    assert [content["role"] for content in contents] == ["user", "model", "user"]
+    assert contents[2]["parts"] == [
+        {"functionResponse": {"id": "a", "name": "weather", "response": {"output": "22"}}},
+        {"functionResponse": {"id": "b", "name": "clock", "response": {"error": "broken"}}},
+        {"inlineData": {"mimeType": "image/png", "data": "AAAA"}},
+        {"text": "and?"},
+    ]
+    with pytest.raises(NotTranslatable, match="a tool's result"):
+        said(ToolResult("unheard-of", (Text("22"),)))
+    assert said(ToolResult("x", (Text("22"),), name="weather"))[0]["functionResponse"]["name"] == "weather"
+
+
+def test_everything_else_has_its_place() -> None:
+    body = body_of(
+        system=(Text("Be brief."), Text("")),
+        tools=(WEATHER, Tool("now")),
+        tool_choice=ToolChoice("named", "weather"),
+        is_parallel=True,
+        max_output_tokens=99,
+        temperature=1.5,
+        top_p=0.9,
+        top_k=7,
+        frequency_penalty=0.1,
+        presence_penalty=-0.1,
+        stop=("END",),
+        seed=3,
+        output=OutputFormat(SCHEMA),
+        reasoning=Reasoning("high", is_shown=True),
+        user="ada",
+    )
+    del body["contents"]
+    assert body == {
+        "systemInstruction": {"parts": [{"text": "Be brief."}]},
+        "tools": [
+            {
+                "functionDeclarations": [
+                    {"name": "weather", "description": "The weather.", "parametersJsonSchema": SCHEMA},
+                    {"name": "now"},
+                ]
+            }
+        ],
+        "toolConfig": {"functionCallingConfig": {"mode": "ANY", "allowedFunctionNames": ["weather"]}},
+        "generationConfig": {
+            "maxOutputTokens": 99,
+            "temperature": 1.5,
+            "topP": 0.9,
+            "topK": 7,
+            "frequencyPenalty": 0.1,
+            "presencePenalty": -0.1,
+            "stopSequences": ["END"],
+            "seed": 3,
+            "thinkingConfig": {"includeThoughts": True, "thinkingLevel": "HIGH"},
+            "responseMimeType": "application/json",
+            "responseJsonSchema": SCHEMA,
+        },
+    }
+    assert body_of(output=OutputFormat())["generationConfig"] == {"responseMimeType": "application/json"}
+
+
+@pytest.mark.parametrize(("choosing", "mode"), [("auto", "AUTO"), ("none", "NONE"), ("required", "ANY")])
+def test_tools_are_chosen(choosing: Any, mode: str) -> None:
+    body = body_of(tools=(WEATHER,), tool_choice=ToolChoice(choosing))
+    assert body["toolConfig"] == {"functionCallingConfig": {"mode": mode}}
+    assert "toolConfig" not in body_of(tool_choice=ToolChoice(choosing))
+
+
+@pytest.mark.parametrize(
+    ("name", "reasoning", "config"),
+    [
+        ("gemini-2.5-flash", Reasoning("none"), {"thinkingBudget": 0}),
+        ("gemini-2.5-pro", Reasoning("none"), {"thinkingBudget": 128}),
+        ("gemini-2.5-pro", Reasoning("medium"), {"thinkingBudget": 8_192}),
+        (
+            "gemini-2.5-flash",
+            Reasoning(budget_tokens=500, is_shown=True),
+            {"includeThoughts": True, "thinkingBudget": 500},
+        ),
+        ("gemini-2.5-flash", Reasoning(), {"thinkingBudget": -1}),
+        ("gemini-3.1-pro-preview", Reasoning("minimal"), {"thinkingLevel": "LOW"}),
+        ("gemini-3.5-flash", Reasoning("none"), {"thinkingLevel": "MINIMAL"}),
+        ("gemini-flash-latest", Reasoning("medium"), {"thinkingLevel": "MEDIUM"}),
+        ("gemini-4-argon", Reasoning("xhigh"), {"thinkingLevel": "HIGH"}),
+        ("gemini-3.5-flash", Reasoning(budget_tokens=20_000), {"thinkingLevel": "HIGH"}),
+        ("gemini-3.5-flash", Reasoning(is_shown=True), {"includeThoughts": True}),
+        ("gemini-3.5-flash", Reasoning(), None),
+    ],
+)
+def test_thinking_is_asked_for_as_each_generation_takes_it(name: str, reasoning: Reasoning, config: Any) -> None:
+    assert body_of(name=name, reasoning=reasoning).get("generationConfig", {}).get("thinkingConfig") == config
+
+
+# Answers, after the API reference's own examples.
+
+
+def chunk(*parts: dict[str, Any], finish: str | None = None, usage: dict[str, int] | None = None, **more: Any) -> bytes:
+    candidate: dict[str, Any] = {"content": {"parts": list(parts), "role": "model"}, "index": 0}
+    if finish:
+        candidate["finishReason"] = finish
+    event: dict[str, Any] = {
+        "candidates": [candidate],
+        "modelVersion": "gemini-3.5-flash",
+        "responseId": "mAitaL-k",
+        **more,
+    }
+    if usage is not None:
+        event["usageMetadata"] = usage
+    return json.dumps(event, ensure_ascii=False).encode()
+
+
+STREAM = (
+    chunk({"text": "**Looking**", "thought": True}, usage={"promptTokenCount": 100, "totalTokenCount": 180, "thoughtsTokenCount": 80}),
+    chunk({"text": "It is "}, usage={"promptTokenCount": 100, "candidatesTokenCount": 2, "totalTokenCount": 182, "thoughtsTokenCount": 80}),
+    chunk({"text": "warm.", "thoughtSignature": "Sig1"}),
+    chunk({"functionCall": {"name": "weather", "args": {"city": "Köln"}}, "thoughtSignature": "Sig2"}, {"functionCall": {"id": "own", "name": "now"}}),
+    chunk({"text": ""}, finish="STOP", usage={"promptTokenCount": 100, "cachedContentTokenCount": 60, "candidatesTokenCount": 20, "thoughtsTokenCount": 80, "toolUsePromptTokenCount": 7, "totalTokenCount": 207}),
+)  # fmt: skip
+
+
+def read(reader: ContentsReader, *events: bytes) -> list[Delta]:
+    found: list[Delta] = []
+    for event in events:
+        reader.read_event(event)
+        found += reader.deltas(event)
+    return found
+
+
+def test_a_stream_with_thoughts_words_and_tools() -> None:
+    reader = ContentsReader()
+    assert read(reader, *STREAM) == [
+        Began("mAitaL-k", "gemini-3.5-flash"),
+        ThinkingDelta("**Looking**"),
+        TextDelta("It is "),
+        TextDelta("warm."),
+        ThinkingDelta(signature="gemini.Sig1"),
+        ToolCallBegan(0, "call_mAitaL-k_0", "weather", "gemini.Sig2"),
+        ToolCallDelta(0, '{"city":"Köln"}'),
+        ToolCallBegan(1, "own", "now"),
+        ToolCallDelta(1, "{}"),
+        Ended("tool_calls"),
+    ]
+    assert reader.is_complete and (reader.finish_reason, reader.response_id) == ("STOP", "mAitaL-k")
+    assert reader.usage == TokenUsage(input_tokens=47, cache_read_tokens=60, output_tokens=100, reasoning_tokens=80)
+
+
+def test_a_stream_that_breaks_off_leaves_what_the_vendor_had_counted() -> None:
+    reader = ContentsReader()
+    read(reader, *STREAM[:3])
+    assert reader.usage is None and not reader.is_complete
+    assert reader.usage_so_far == TokenUsage(input_tokens=100, output_tokens=82, reasoning_tokens=80)
+    assert reader.produced_tokens() == 82  # thoughts that nobody has seen are in it
+
+
+def test_the_same_answer_whole_has_the_same_ids() -> None:
+    parts = [part for event in STREAM for part in json.loads(event)["candidates"][0]["content"]["parts"]]
+    reader = ContentsReader()
+    reader.read_body(chunk(*parts, finish="STOP", usage={"promptTokenCount": 5, "totalTokenCount": 9}))
+    reply = reader.reply()
+    assert reply == reader.reply()
+    assert reply.blocks == (
+        Thinking("**Looking**"),
+        Text("It is "),
+        Text("warm."),
+        Thinking(signature="gemini.Sig1"),
+        ToolCall("call_mAitaL-k_0", "weather", '{"city":"Köln"}', "gemini.Sig2"),
+        ToolCall("own", "now", "{}"),
+    )
+    assert (reply.id, reply.model, reply.finish) == ("mAitaL-k", "gemini-3.5-flash", "tool_calls")
+    # What the total has beyond its parts was output that no other count names.
+    assert reply.usage == TokenUsage(input_tokens=5, output_tokens=4, reasoning_tokens=4)
+
+
+def test_calls_of_an_answer_without_an_id_are_told_apart_from_those_of_another() -> None:
+    event = chunk({"functionCall": {"name": "now"}}, responseId=None)
+    ids = []
+    for _ in range(2):
+        began = read(ContentsReader(), event)[1]
+        assert isinstance(began, ToolCallBegan)
+        ids.append(began.id)
+    assert ids[0] != ids[1]
+
+
+@pytest.mark.parametrize(
+    ("reason", "finish"),
+    [("STOP", "stop"), ("MAX_TOKENS", "length"), ("SAFETY", "content_filter"), ("RECITATION", "content_filter"),
+     ("PROHIBITED_CONTENT", "content_filter"), ("SPII", "content_filter"), ("BLOCKLIST", "content_filter"),
+     ("OTHER", "stop"), ("MALFORMED_FUNCTION_CALL", "stop")],
+)  # fmt: skip
+def test_why_it_ended(reason: str, finish: Finish) -> None:
+    reader = ContentsReader()
+    assert read(reader, chunk({"text": "x"}, finish=reason))[-1] == Ended(finish)
+    whole = ContentsReader()
+    whole.read_body(chunk(finish=reason))
+    assert whole.reply().finish == finish and whole.finish_reason == reason
+
+
+def test_a_blocked_question_is_a_refusal_of_its_content_and_still_counted() -> None:
+    event = b'{"promptFeedback":{"blockReason":"OTHER"},"usageMetadata":{"promptTokenCount":8,"totalTokenCount":8},"modelVersion":"gemini-2.5-flash"}'
+    reader = ContentsReader()
+    assert read(reader, event) == [Began("", "gemini-2.5-flash"), Ended("content_filter")]
+    assert reader.usage == TokenUsage(input_tokens=8) and reader.is_complete
+    whole = ContentsReader()
+    whole.read_body(event)
+    assert (whole.reply().blocks, whole.reply().finish) == ((), "content_filter")
+
+
+def test_nothing_is_said_after_the_end_but_usage_still_counts() -> None:
+    reader = ContentsReader()
+    read(reader, chunk({"text": "x"}, finish="STOP"))
+    assert reader.usage is None
+    assert read(reader, chunk({"text": "y"}, usage={"promptTokenCount": 1, "candidatesTokenCount": 1})) == []
+    assert reader.usage == TokenUsage(input_tokens=1, output_tokens=1)
+
+
+def test_an_error_in_mid_stream_names_what_the_vendor_said() -> None:
+    event = b'{"error":{"code":503,"message":"The model is overloaded.","status":"UNAVAILABLE"}}'
+    with pytest.raises(UpstreamError, match="UNAVAILABLE: The model is overloaded"):
+        ContentsReader().read_event(event)
+
+
+@pytest.mark.parametrize("body", [b"{}", b'{"candidates": 3}'])
+def test_an_answer_of_no_known_shape_is_an_error(body: bytes) -> None:
+    reader = ContentsReader()
+    reader.read_body(body)
+    with pytest.raises(UpstreamError):
+        reader.reply()
+
+
+@pytest.mark.parametrize(
+    "event",
+    [b'{"candidates":[{"index":1,"content":{"parts":[{"text":"x"}]}}]}', b'{"candidates":["x"]}',
+     b'{"candidates":[{"content":{"parts":"x"}}]}', b'{"candidates":[{"content":null,"finishReason":null}]}', b"{}"],
+)  # fmt: skip
+def test_events_of_another_shape_say_nothing(event: bytes) -> None:
+    assert read(ContentsReader(), event) == [Began("", "")]

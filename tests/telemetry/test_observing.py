@@ -1,0 +1,116 @@
+"""What recorded calls teach: how fast and reliable each model is, and how long its answers are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from budgets.counters.drive import drive
+from routing.performance import forget_observed, observed_of
+from routing.pricing import TokenUsage
+from spendhub.tenants.attribution import Attribution
+from spendhub.tenants.models import Tenant
+from telemetry.drafts import SpanDraft
+from telemetry.expected_outputs import LEAST_CALLS, expected_output_tokens, learn, quantile, set_learned
+from telemetry.observing import LATEST_CALLS, observe
+from telemetry.recording import record
+from tests import factories
+
+NOW = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
+
+
+@pytest.fixture(autouse=True)
+def nothing_learned() -> Iterator[None]:
+    yield
+    set_learned({})
+    forget_observed()
+
+
+def book(tenant: Tenant, count: int = 1, *, feature: str | None = None, output: int = 10, **facts: Any) -> None:
+    """Records `count` gateway calls of the model `small`."""
+    facts = {"source": "gateway", "duration_ms": 100, "status": "ok", "occurred_at": NOW, **facts}
+    drafts = [
+        SpanDraft(
+            request_id=f"{tenant.slug}-{feature}-{output}-{facts['occurred_at']:%d%H%M}-{facts['status']}-{number}",
+            cost_nano_usd=1,
+            model="small",
+            attribution=Attribution(feature=feature),
+            usage=TokenUsage(output_tokens=output),
+            **facts,
+        )
+        for number in range(count)
+    ]
+    drive(record(tenant.pk, drafts, NOW))
+
+
+@pytest.mark.django_db(transaction=True)
+def test_latency_and_failures_are_those_of_the_last_hours() -> None:
+    acme = factories.acme()
+    book(acme, 3, duration_ms=200)
+    book(acme, 1, duration_ms=5_000, status="error")
+    book(acme, 50, duration_ms=9_000, occurred_at=NOW - timedelta(hours=7))
+    observe(NOW)
+    seen = observed_of("small", acme.pk)
+    assert (seen.calls, seen.error_rate, seen.p50_ms, seen.p99_ms) == (4, 0.25, 200.0, 200.0)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_tenant_is_told_its_own_calls_and_who_has_none_everybodys() -> None:
+    acme, globex = factories.acme(), factories.globex()
+    book(acme, 2, duration_ms=100)
+    book(globex, 2, duration_ms=300)
+    observe(NOW)
+    assert observed_of("small", acme.pk).p50_ms == 100.0
+    assert observed_of("small", globex.pk).p50_ms == 300.0
+    assert observed_of("small").p50_ms == 200.0
+
+
+@pytest.mark.django_db(transaction=True)
+def test_calls_that_were_only_reported_and_answers_from_the_cache_teach_nothing() -> None:
+    acme = factories.acme()
+    book(acme, 30, source="api", output=500)
+    book(acme, 30, duration_ms=None, output=700)
+    observe(NOW)
+    assert observed_of("small", acme.pk).calls == 0
+    assert expected_output_tokens(acme.pk, None, "small") == 1_024
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_expected_output_is_learned_per_feature_once_there_are_enough_calls(settings: Any) -> None:
+    settings.DEFAULT_OUTPUT_TOKENS = 1_024
+    acme = factories.acme()
+    book(acme, LEAST_CALLS, feature="chat", output=40)
+    book(acme, LEAST_CALLS - 1, feature="essays", output=900)
+    observe(NOW)
+    assert expected_output_tokens(acme.pk, "chat", "small") == 40
+    # Too few essays: what the tenant's calls of the model say together.
+    assert expected_output_tokens(acme.pk, "essays", "small") == 900
+    assert expected_output_tokens(acme.pk, None, "small") == 900
+    assert expected_output_tokens(acme.pk, None, "large") == 1_024
+    assert expected_output_tokens(acme.pk + 1, "chat", "small") == 1_024
+
+
+def test_no_more_is_read_than_the_latest_calls() -> None:
+    assert LATEST_CALLS <= 10_000
+
+
+def test_the_95th_percentile_is_exceeded_by_one_call_in_twenty() -> None:
+    assert quantile(list(range(1, 101))) == 96
+    assert quantile([0]) == 1
+
+
+@given(st.lists(st.integers(0, 10**6), min_size=1, max_size=200))
+def test_at_least_nineteen_of_twenty_do_not_exceed_the_quantile(outputs: list[int]) -> None:
+    limit = quantile(outputs)
+    assert sum(output <= limit for output in outputs) >= len(outputs) * 0.95
+
+
+def test_groups_with_few_calls_are_not_learned() -> None:
+    rows = [(1, "chat", "small", 10)] * (LEAST_CALLS - 1)
+    assert learn(rows) == {}
+    assert learn([*rows, rows[0]]) == {(1, "", "small"): 10, (1, "chat", "small"): 10}
