@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
-from django.db.models import Avg, Count, F, Q, Sum
+from django.db.models import Avg, Count, F, Q, QuerySet, Sum
 
 from routing.performance import BEST_QUALITY, QualityScore
 from spendhub.errors import Invalid
@@ -108,10 +108,23 @@ def qualities_of(tenant_id: int, since: datetime) -> dict[str, list[float]]:
     rows = Feedback.objects.for_tenant(tenant_id).filter(at__gte=since).exclude(model="")
     found: dict[str, list[float]] = defaultdict(list)
     for model, overall, thumbs in rows.order_by("-at").values_list("model", "overall", "thumbs")[:LATEST_RATINGS]:
-        if overall is None:
-            overall = BEST_QUALITY if thumbs == Feedback.Thumbs.UP else 0.0
-        found[model].append(overall)
+        found[model].append(_score(overall, thumbs))
     return dict(found)
+
+
+def quality_of_calls(tenant_id: int, calls: QuerySet[CostSpan]) -> dict[uuid.UUID, float]:
+    """What was thought of each rated one of the tenant's calls, by its id: the mean where caller and judge spoke."""
+    scores: dict[uuid.UUID, list[float]] = defaultdict(list)
+    rows = Feedback.objects.for_tenant(tenant_id).filter(span__in=calls.values("pk"))
+    for span_id, overall, thumbs in rows.order_by().values_list("span_id", "overall", "thumbs"):
+        scores[span_id].append(_score(overall, thumbs))
+    return {span_id: sum(given) / len(given) for span_id, given in scores.items()}
+
+
+def _score(overall: float | None, thumbs: str) -> float:
+    if overall is not None:
+        return overall
+    return BEST_QUALITY if thumbs == Feedback.Thumbs.UP else 0.0
 
 
 def _sums() -> dict[str, Any]:

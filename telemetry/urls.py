@@ -1,10 +1,12 @@
-"""/api/v1/spans, usage, shadow, feedback, quality, cache rules, brakes, and the commit of a reservation."""
+"""/api/v1/spans, usage, shadow, feedback, quality, experiments, performance, cache rules, brakes, and the commit of a
+reservation."""
 
 from django.urls import path
 from rest_framework.routers import SimpleRouter
 
 from telemetry.brake_views import BrakeStopViewSet, BrakeViewSet
 from telemetry.cache_rule_views import CacheRuleViewSet
+from telemetry.comparison_views import ExperimentsView, ExperimentView, PerformanceView
 from telemetry.feedback_views import FeedbackView, QualityView
 from telemetry.recipe import RecipeRecordView
 from telemetry.shadow_views import ShadowView
@@ -22,6 +24,9 @@ urlpatterns = [
     path("feedback", FeedbackView.as_view(), name="feedback"),
     path("quality", QualityView.as_view(), name="quality"),
     path("shadow", ShadowView.as_view(), name="shadow"),
+    path("experiments", ExperimentsView.as_view(), name="experiments"),
+    path("experiments/<path:name>", ExperimentView.as_view(), name="experiment"),
+    path("performance", PerformanceView.as_view(), name="performance"),
     path("usage", UsageView.as_view(), name="usage"),
     *router.urls,
 ]

@@ -5,11 +5,12 @@ from __future__ import annotations
 import functools
 import os
 import shutil
+import subprocess
 from pathlib import Path
 
 import psycopg
 
-from tests.servers import SpendHub
+from tests.servers import Postgres, SpendHub
 from tests.settings import TEST_DIR
 
 _WORKER = os.environ.get("PYTEST_XDIST_WORKER", "main")
@@ -50,3 +51,20 @@ def _prepare(directory: Path, env: dict[str, str]) -> None:
     server = SpendHub(directory, env)
     server.manage("migrate", "--verbosity", "0")
     server.manage("catalog", "update")
+
+
+def copy_prepared_cluster(to: Path) -> Postgres:
+    """A PostgreSQL of one's own in the directory `to`, durable and prepared, not started yet."""
+    to.mkdir(parents=True)
+    # As it is, owners included: PostgreSQL runs as another user where the tests run as root.
+    subprocess.run(["cp", "-a", str(_prepared_cluster() / "data"), str(to / "data")], check=True)
+    return Postgres(to, durable=True)
+
+
+@functools.cache
+def _prepared_cluster() -> Path:
+    directory = TEST_DIR / f"prepared-cluster-{_WORKER}"
+    server = Postgres(directory, durable=True).start()
+    _prepare(TEST_DIR / f"prepared-{_WORKER}", {"DATABASE_URL": server.url})
+    server.stop()
+    return directory

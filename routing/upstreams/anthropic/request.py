@@ -239,9 +239,9 @@ def _say_sampling(body: dict[str, Any], conversation: Conversation, generation: 
     said = {"temperature": temperature, "top_p": top_p, "top_k": conversation.top_k}
     said = {name: value for name, value in said.items() if value is not None}
     thinks = body.get("thinking", {}).get("type") in ("enabled", "adaptive")
-    for name in said:
-        if thinks or not generation.takes_sampling:
-            raise NotTranslatable(name, f"{TOWARDS} ({body['model']}), which chooses its words by itself")
+    if thinks or not generation.takes_sampling:
+        # It chooses its words by itself. Many frameworks send a temperature that nobody asked for: left out, not refused.
+        return
     if temperature is not None and temperature > 1:
         raise NotTranslatable("temperature", f"{TOWARDS} above 1")
     if temperature is not None and top_p is not None:

@@ -278,10 +278,6 @@ def test_there_is_no_thinking_where_the_answer_is_too_short_for_any() -> None:
 @pytest.mark.parametrize(
     ("name", "fields", "field"),
     [
-        ("claude-opus-4-7", {"temperature": 0.2}, "temperature"),
-        ("claude-sonnet-5", {"top_p": 0.9}, "top_p"),
-        ("claude-haiku-5-5", {"top_k": 4}, "top_k"),
-        ("claude-sonnet-4-6", {"temperature": 0.2, "reasoning": Reasoning("low")}, "temperature"),
         ("claude-opus-5-5", {"tools": (WEATHER,), "tool_choice": ToolChoice("required")}, "tool_choice"),
         (
             "claude-sonnet-4-6",
@@ -295,6 +291,19 @@ def test_what_a_generation_does_not_take_is_refused_by_name(name: str, fields: d
     with pytest.raises(NotTranslatable) as refused:
         body_of(name=name, **fields)
     assert refused.value.details["field"] == field
+
+
+@pytest.mark.parametrize(
+    ("name", "fields"),
+    [
+        ("claude-opus-4-7", {"temperature": 0.2}),
+        ("claude-sonnet-5", {"top_p": 0.9}),
+        ("claude-haiku-5-5", {"top_k": 4}),
+        ("claude-sonnet-4-6", {"temperature": 0.2, "reasoning": Reasoning("low")}),
+    ],
+)
+def test_sampling_is_left_out_where_the_model_chooses_its_words_by_itself(name: str, fields: dict[str, Any]) -> None:
+    assert {"temperature", "top_p", "top_k"}.isdisjoint(body_of(name=name, **fields))
 
 
 def test_defaults_are_no_wish() -> None:
