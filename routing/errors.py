@@ -65,8 +65,9 @@ class UnknownStrategy(Invalid):
 
     def __init__(self, name: str, known: Sequence[str]) -> None:
         super().__init__(
-            f"no strategy is called {name[:60]!r}; there are {', '.join(known)}", strategy=name[:60], known=list(known)
-        )
+            f"no strategy is called {name[:60]!r}; there are {', '.join(known)}",
+            field="strategy", strategy=name[:60], known=list(known),
+        )  # fmt: skip
 
 
 class NoModelFits(Unavailable):

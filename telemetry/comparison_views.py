@@ -62,7 +62,7 @@ class TallySerializer(serializers.Serializer[Any]):
     """`success_rate` is of the calls that ended by themselves; latencies are those of successes; `quality` 0 to 5."""
 
     calls = serializers.IntegerField()
-    errors = serializers.IntegerField()
+    errors = serializers.IntegerField()  # type: ignore[assignment]  # a column of the report, not DRF's own errors
     success_rate = serializers.FloatField(allow_null=True)
     cost = serializers.CharField()
     cost_per_call = serializers.CharField(allow_null=True)

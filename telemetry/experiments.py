@@ -22,7 +22,7 @@ from telemetry.call_samples import CallSample, Period, Tally
 
 MOST_EXPERIMENTS = 200
 # More are not worth counting towards: the difference is too small to matter.
-MOST_NEEDED = 1_000_000
+MOST_WORTH_SAYING = 1_000_000
 
 
 class ExperimentMissing(Missing):
@@ -141,8 +141,8 @@ def _verdict(found: Comparison, fewest: int, counted: str) -> dict[str, Any]:
 def _said_of(missing: int | None, counted: str) -> str:
     if not missing:
         return ""
-    if missing > MOST_NEEDED:
-        return f" More than {MOST_NEEDED:,} {counted} more would be needed of each: it makes no difference."
+    if missing > MOST_WORTH_SAYING:
+        return f" More than {MOST_WORTH_SAYING:,} {counted} more would be needed of each: it makes no difference."
     return f" About {float(f'{missing:.2g}'):,.0f} more {counted} of the one with fewer would tell, as things stand."
 
 

@@ -21,6 +21,8 @@ LEAST_OF_EACH = 5
 LEAST_VALUES = 30
 # How likely a difference that is really there shall be found, when it is said how many are needed.
 POWER = 0.8
+# Nobody counts further.
+MOST_NEEDED = 10**12
 _NORMAL = NormalDist()
 
 
@@ -128,7 +130,8 @@ def _needed(gap: float, variances: float, significant_below: float) -> int | Non
     if not gap:
         return None
     reach = _NORMAL.inv_cdf(1 - significant_below / 2) + _NORMAL.inv_cdf(POWER)
-    return max(1, ceil(variances * (reach / gap) ** 2))
+    ratio = reach / gap
+    return ceil(min(max(1.0, variances * ratio * ratio), MOST_NEEDED)) if variances else 1
 
 
 def _needed_of_each(first: Arm, second: Arm, needed: int | None) -> int | None:

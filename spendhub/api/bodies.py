@@ -22,6 +22,8 @@ MAX_DEPTH = 64
 
 _STRINGS = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
 _NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
+# How msgspec tells of a field that is missing, or that there is none of: in words only.
+_NAMED = re.compile(r"(?:missing required|contains unknown) field `([^`]+)`")
 _ALL_BUT_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 
 Decoded = TypeVar("Decoded")
@@ -59,7 +61,9 @@ def decode(body: bytes, decoder: msgspec.json.Decoder[Decoded]) -> Decoded:
     except msgspec.ValidationError as error:
         problem, _, place = str(error).partition(" - at `")
         field = place.rstrip("`").removeprefix("$").removeprefix(".")
-        raise Invalid(f"{field}: {problem}" if field else problem, field=field) from None
+        named = _NAMED.search(problem)
+        about = ".".join(name for name in (field, named[1] if named else "") if name)
+        raise Invalid(f"{field}: {problem}" if field else problem, field=about) from None
     except (msgspec.DecodeError, UnicodeDecodeError):
         raise InvalidJson("the body is not valid JSON in UTF-8" if body else "the body is empty; send JSON") from None
     except RecursionError:

@@ -137,15 +137,13 @@ def _is_anthropics(exchange: Exchange) -> bool:
 
 
 async def _tell(exchange: Exchange, error: SpendHubError) -> None:
-    if exchange.path == RECIPE_ROUTER:
-        await exchange.answer(*tell_recipe_error(error))
-        return
     dialect = CALLS.get(exchange.path) or (MESSAGES_DIALECT if _is_anthropics(exchange) else CHAT_DIALECT)
     if exchange.has_begun:
         # Its status is gone already: the last thing such a stream can carry is the error.
         await exchange.end(dialect.error_event(error))
         return
-    status, body, headers = dialect.error_answer(error)
+    tell = tell_recipe_error if exchange.path == RECIPE_ROUTER else dialect.error_answer
+    status, body, headers = tell(error)
     if isinstance(error, WrongMethod):
         headers.append((b"allow", str(error.details["allow"]).encode()))
     await exchange.answer(status, body, headers)

@@ -116,7 +116,7 @@ def _number(given: Mapping[str, Any], name: str, at_most: float) -> float | None
         return None
     try:
         number = float(value) if isinstance(value, (int, float, str)) and not isinstance(value, bool) else -1.0
-    except ValueError:
+    except (ValueError, OverflowError):
         number = -1.0
     if not 0 <= number <= at_most:
         raise InvalidDemand(f"{name} must be a number from 0 to {at_most:g}", field=name)

@@ -17,9 +17,9 @@ from unfold.widgets import UnfoldAdminTextInputWidget
 from budgets.counters.drive import drive
 from budgets.periods import as_datetime, window_at
 from spendhub.tenants.admin_fields import UsdField, show_usd
-from spendhub.tenants.admin_scoping import ReadOnlyAdmin
 from spendhub.tenants.changes import record_change
 from spendhub.tenants.seats import Rank, actor_of, seat_of
+from telemetry.admin.experiments import ExperimentPages
 from telemetry.corrections import correct_span
 from telemetry.models import CostSpan
 from telemetry.reports import totals_of
@@ -57,7 +57,7 @@ class CorrectionForm(forms.Form):
 
 
 @admin.register(CostSpan)
-class CostSpanAdmin(ReadOnlyAdmin):
+class CostSpanAdmin(ExperimentPages):
     """Each recorded call and what it cost."""
 
     list_display = (

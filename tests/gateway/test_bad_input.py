@@ -1,129 +1,339 @@
-"""Whatever is sent to /v1: a 4xx in OpenAI's shape, and neither the vendor nor the books have heard of it."""
+"""Whatever is sent to /v1 or /api/router: a 4xx in the route's own shape, and nothing has been sent, booked or held."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
 
 import httpx
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
+from tests.gateway.dialects.test_bad_input import ABSENT, BAD_FIELDS, FIELDS, NAMES, VALUES
+from tests.gateway.error_shapes import Shape, anthropics, openais, recipes
 from tests.gateway.served import Served
 
 pytestmark = pytest.mark.slow
 
-CHAT = "/chat/completions"
-MESSAGES = [{"role": "user", "content": "hello"}]
+HOLDER = "ada-of-bad-input"
+TURNS = [{"role": "user", "content": "hello"}]
 
 
-def chat(**changes: object) -> bytes:
-    """A good request with bad parts."""
-    body = {"model": "vendor-chat", "messages": MESSAGES, **changes}
-    return json.dumps({name: value for name, value in body.items() if value != "absent"}).encode()
+@dataclass(frozen=True)
+class Route:
+    """A route that takes a body, one that it would answer, and how it writes its errors."""
+
+    path: str
+    good: dict[str, Any]
+    shape: Shape
+    # Of the fields that the dialects refuse (tests/gateway/dialects/test_bad_input.py), and of its own.
+    bad_fields: tuple[tuple[str, Any], ...]
+    is_call: bool = True
+
+    def body(self, **changes: Any) -> bytes:
+        """The good body with bad parts."""
+        body = {**self.good, **changes}
+        return json.dumps({name: value for name, value in body.items() if value is not ABSENT}).encode()
 
 
-BAD_BODIES = {
-    "empty": b"",
-    "not JSON": b"hello",
-    "cut off": b'{"model": "vendor-chat", "messages": [',
-    "a list": b"[]",
-    "a number": b"7",
-    "null": b"null",
-    "NaN": chat().replace(b'"vendor-chat"', b'"vendor-chat", "temperature": NaN'),
-    "Infinity": chat().replace(b'"vendor-chat"', b'"vendor-chat", "max_tokens": Infinity'),
-    "a number beyond all floats": chat().replace(b'"vendor-chat"', b'"vendor-chat", "top_p": 1e999'),
-    "no UTF-8": chat().replace(b"hello", b"\xff\xfe"),
-    "half a surrogate": chat().replace(b"hello", b"\\ud800"),
-    "a raw control character": chat().replace(b"hello", b"\x00\x01"),
-    "without end": b'{"a":' * 100_000,
-    "ten megabytes": b'{"model": "vendor-chat", "messages": [{"role": "user", "content": "'
-    + b"x" * 10_000_000
-    + b'"}]}',
-    "no model": chat(model="absent"),
-    "model null": chat(model=None),
-    "model a number": chat(model=7),
-    "model empty": chat(model=" "),
-    "model too long": chat(model="x" * 100_000),
-    "model with NUL": chat(model="vendor-chat\x00"),
-    "no messages": chat(messages="absent"),
-    "messages empty": chat(messages=[]),
-    "messages a text": chat(messages="hello"),
-    "messages of texts": chat(messages=["hello"]),
-    "max_tokens 0": chat(max_tokens=0),
-    "max_tokens negative": chat(max_tokens=-5),
-    "max_tokens huge": chat(max_tokens=10**30),
-    "max_tokens a text": chat(max_tokens="10"),
-    "max_tokens true": chat(max_tokens=True),
-    "max_completion_tokens a float": chat(max_completion_tokens=1.5),
-    "n 0": chat(n=0),
-    "n huge": chat(n=10**9),
-    "stream a text": chat(stream="yes"),
-    "stream_options a list": chat(stream=True, stream_options=[]),
-    "tools an object": chat(tools={}),
-    "tools of texts": chat(tools=["browse"]),
-    "user a number": chat(user=7),
-    "user with control characters": chat(user="ada\x00\n"),
-    "user too long": chat(user="x" * 10_000),
-    "metadata a text": chat(metadata="feature"),
-    "metadata with a number for a dimension": chat(metadata={"task": 7}),
+def bad_fields(dialect: str, *own: tuple[str, Any]) -> tuple[tuple[str, Any], ...]:
+    return (*BAD_FIELDS["all"], *BAD_FIELDS[dialect], *own)
+
+
+NOT_COUNTED = {"stream", "max_tokens"}
+ROUTER_FIELDS: tuple[tuple[str, Any], ...] = (
+    ("prompt", ABSENT), ("prompt", None), ("prompt", ""), ("prompt", "  "), ("prompt", 7), ("prompt", ["x"]),
+    ("maxTokens", 0), ("maxTokens", -1), ("maxTokens", 1.5), ("maxTokens", "5"), ("maxTokens", True),
+    ("maxTokens", 10**30), ("requiredCapabilities", "tools"), ("requiredCapabilities", ["flying"]),
+    ("requiredCapabilities", [7]), ("budgetId", 7), ("budgetId", "x\n"), ("budgetId", "x" * 10_000),
+    ("strategy", 7), ("strategy", "astrology"), ("userTier", 7), ("timeoutMs", 0), ("timeoutMs", "fast"),
+    ("timeoutMs", 10**30), ("confidenceThreshold", 2), ("confidenceThreshold", -0.1), ("confidenceThreshold", "high"),
+    ("metadata", "x"), ("metadata", []),
+)  # fmt: skip
+ROUTES = {
+    "chat": Route(
+        "/v1/chat/completions",
+        {"model": "vendor-chat", "messages": TURNS},
+        openais,
+        bad_fields(
+            "chat", ("max_tokens", -5), ("max_tokens", 10**30), ("max_tokens", "10"), ("max_tokens", True),
+            ("n", 10**9), ("user", 7), ("user", "ada\x00\n"), ("user", "x" * 10_000), ("metadata", {"task": 7}),
+        ),
+    ),
+    "responses": Route(
+        "/v1/responses",
+        {"model": "vendor-chat", "input": "hello"},
+        openais,
+        bad_fields(
+            "responses", ("max_output_tokens", 10**30), ("max_output_tokens", "10"), ("user", 7),
+            ("user", "ada\x00\n"), ("metadata", {"task": 7}),
+        ),
+    ),
+    "embeddings": Route(
+        "/v1/embeddings",
+        {"model": "vendor-chat", "input": "hello"},
+        openais,
+        bad_fields("embeddings", ("user", 7), ("user", "x" * 10_000), ("metadata", {"task": 7})),
+    ),
+    "messages": Route(
+        "/v1/messages",
+        {"model": "vendor-chat", "max_tokens": 5, "messages": TURNS},
+        anthropics,
+        bad_fields(
+            "messages", ("max_tokens", -5), ("max_tokens", 10**30), ("max_tokens", True), ("metadata", {"user_id": 7}),
+            ("metadata", {"task": 7}),
+        ),
+    ),
+    "count_tokens": Route(
+        "/v1/messages/count_tokens",
+        {"model": "vendor-chat", "messages": TURNS},
+        anthropics,
+        tuple(case for case in bad_fields("messages") if case[0] not in NOT_COUNTED),
+        is_call=False,
+    ),
+    "router": Route("/api/router", {"prompt": "hello"}, recipes, ROUTER_FIELDS),
+}  # fmt: skip
+LOOKS: dict[str, Shape] = {
+    "/v1/models": openais, "/v1/models/vendor-chat": openais, "/v1/budget": openais, "/api/router": recipes,
+}  # fmt: skip
+
+
+def raw_bodies(route: Route) -> dict[str, bytes]:
+    """Bodies that no field can be named of."""
+    good = route.body()
+    named = good.replace(b"hello", b"%s")
+    first = b"{" + b'"temperature": %s, ' + good[1:]
+    return {
+        "empty": b"",
+        "not JSON": b"hello",
+        "cut off": good[:-3],
+        "a list": b"[]",
+        "a number": b"7",
+        "null": b"null",
+        "NaN": first % b"NaN",
+        "Infinity": first % b"-Infinity",
+        "a number beyond all floats": first % b"1e999",
+        "no UTF-8": named % b"\xff\xfe",
+        "half a surrogate": named % b"\\ud800",
+        "a raw control character": named % b"\x00\x01",
+        "without end": b'{"a":' * 100_000,
+        "too deep": b'{"metadata": ' + b"[" * 300 + b"]" * 300 + b", " + good[1:],
+        "ten megabytes": named % (b"x" * 10_000_000),
+    }
+
+
+RAW = tuple(raw_bodies(ROUTES["chat"]))
+FIELD_CASES = [
+    pytest.param(name, field, value, id=f"{name}-{field}-{'absent' if value is ABSENT else str(value)[:12]!r}")
+    for name, route in ROUTES.items()
+    for field, value in route.bad_fields
+]
+BAD_HEADERS: dict[str, str | bytes] = {
+    "x-spendhub-max-cost": "NaN",
+    "x-spendhub-max-latency-ms": "-1",
+    "x-spendhub-timeout-ms": "1e999",
+    "x-spendhub-wait": "inf",
+    "x-spendhub-confidence-threshold": "2",
+    "x-spendhub-min-quality": "best",
+    "x-spendhub-user": "x" * 5_000,
+    "x-spendhub-agent": b"\xff\xfe",
+    "x-spendhub-task": b"a\tb",
+    "x-spendhub-cache": "for ever",
 }
+BAD_DEMANDS: dict[str, Any] = {
+    "no object": [],
+    "unknown": {"colour": "red"},
+    "max_cost": {"max_cost": -1},
+    "max_cost huge": {"max_cost": 10**400},
+    "max_latency_ms": {"max_latency_ms": 10**400},
+    "timeout_ms": {"timeout_ms": "soon"},
+    "wait_seconds": {"wait_seconds": True},
+    "capabilities": {"capabilities": [7]},
+    "allow": {"allow": {"a": 1}},
+    "min_quality": {"min_quality": []},
+    "strategy": {"strategy": 7},
+}
+BAD_KEYS = ["", "Bearer", "Bearer x", "Basic abc", "Bearer sh_" + "\u00e9" * 52, "Bearer " + "x" * 5_000]
 
 
-def must_be_openais(answered: httpx.Response) -> None:
-    """A 4xx with an error object as OpenAI writes it."""
-    assert 400 <= answered.status_code < 500, answered.text[:300]
-    assert answered.headers["content-type"] == "application/json"
-    error = answered.json()["error"]
-    assert set(error) >= {"message", "type", "param", "code"}
-    assert error["message"] and error["type"] and error["code"]
+@pytest.fixture(scope="module")
+def holder(served: Served) -> str:
+    """Somebody with a budget, in which one would see what is held."""
+    served.define_budget(HOLDER, "100")
+    return HOLDER
 
 
 @pytest.fixture
-def untouched(served: Served):
-    """Neither a call nor a span has been added when the test is over."""
+def untouched(served: Served, holder: str) -> Iterator[None]:
+    """Neither a call nor a span has been added, and nothing is held, when the test is over."""
     before = served.vendor.served.calls, served.span_count()
     yield
     assert (served.vendor.served.calls, served.span_count()) == before
+    assert served.held(holder) == "0.00"
 
 
-@pytest.mark.parametrize("name", BAD_BODIES)
+def post(served: Served, route: Route, content: bytes, **headers: str | bytes) -> httpx.Response:
+    sent: dict[str, Any] = {"authorization": f"Bearer {served.key}", "x-spendhub-user": HOLDER, **headers}
+    if route.path == "/api/router":
+        sent.setdefault("x-spendhub-allow", "vendor-chat")
+    return httpx.post(served.server.url + route.path, headers=sent, content=content, timeout=30)
+
+
+@pytest.mark.parametrize("name", [name for name in ROUTES if name != "embeddings"])
+def test_each_good_body_is_answered(served: Served, holder: str, name: str) -> None:
+    """Negative control: it is the bad part that is refused. (The vendor here has no model for embeddings.)"""
+    answered = post(served, ROUTES[name], ROUTES[name].body())
+    assert answered.status_code == 200, answered.text
+
+
+@pytest.mark.parametrize("what", RAW)
+@pytest.mark.parametrize("name", ROUTES)
 @pytest.mark.usefixtures("untouched")
-def test_a_bad_body_is_refused(served: Served, name: str) -> None:
-    bearer = {"authorization": f"Bearer {served.key}"}
-    must_be_openais(httpx.post(served.url + CHAT, headers=bearer, content=BAD_BODIES[name], timeout=30))
+def test_what_is_no_request_at_all_is_refused(served: Served, name: str, what: str) -> None:
+    route = ROUTES[name]
+    answered = post(served, route, raw_bodies(route)[what])
+    route.shape(answered)
+    assert answered.status_code == (413 if what == "ten megabytes" else 400)
 
 
-@pytest.mark.parametrize("path", [CHAT, "/models", "/models/vendor-chat"])
-@pytest.mark.parametrize("method", ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"])
+@pytest.mark.parametrize(("name", "field", "value"), FIELD_CASES)
+@pytest.mark.usefixtures("untouched")
+def test_a_bad_field_is_refused_by_its_name(served: Served, name: str, field: str, value: Any) -> None:
+    route = ROUTES[name]
+    # The user's own name counts only where no header says another.
+    headers = {"x-spendhub-user": ""} if field in ("user", "metadata") else {}
+    found = route.shape(post(served, route, route.body(**{field: value}), **headers))
+    # What stands in `metadata` is told by the name of the dimension that it was read as.
+    named = {field} if field != "metadata" else {"metadata", "task", "user"}
+    assert found is not None and found.split(".")[0].split("[")[0] in named, found
+
+
+@pytest.mark.parametrize("name", [name for name in ROUTES if name != "router"])
+@pytest.mark.parametrize("model", ["no-such-model", "vendor-chat\x00", "../../etc", "\U0001f4b8"])
+@pytest.mark.usefixtures("untouched")
+def test_an_unknown_model_is_refused(served: Served, name: str, model: str) -> None:
+    route = ROUTES[name]
+    answered = post(served, route, route.body(model=model))
+    if name == "count_tokens":
+        return  # asks no model
+    assert (route.shape(answered), answered.status_code) == ("model" if route.shape is openais else None, 404)
+
+
+@pytest.mark.parametrize("header", BAD_HEADERS)
+@pytest.mark.parametrize("name", [name for name, route in ROUTES.items() if route.is_call])
+@pytest.mark.usefixtures("untouched")
+def test_a_header_that_cannot_be_is_refused(served: Served, name: str, header: str) -> None:
+    route = ROUTES[name]
+    if (name, header) == ("router", "x-spendhub-cache"):
+        return  # its answers are never kept
+    route.shape(post(served, route, route.body(), **{header: BAD_HEADERS[header]}))
+
+
+@pytest.mark.parametrize("what", BAD_DEMANDS)
+@pytest.mark.parametrize("name", [name for name, route in ROUTES.items() if route.is_call and name != "router"])
+@pytest.mark.usefixtures("untouched")
+def test_a_demand_that_cannot_be_is_refused(served: Served, name: str, what: str) -> None:
+    route = ROUTES[name]
+    route.shape(post(served, route, route.body(spendhub=BAD_DEMANDS[what])))
+
+
+PATHS = {route.path: (route.shape, ["POST"]) for route in ROUTES.values()}
+PATHS |= {path: (shape, ["GET"]) for path, shape in LOOKS.items()}
+PATHS["/api/router"] = (recipes, ["GET", "POST"])
+
+
+@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("method", ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "BREW"])
 @pytest.mark.usefixtures("untouched")
 def test_a_wrong_method_is_told_the_right_one(served: Served, path: str, method: str) -> None:
-    right = "POST" if path == CHAT else "GET"
-    if method == right:
+    shape, right = PATHS[path]
+    if method in right:
         return
     bearer = {"authorization": f"Bearer {served.key}"}
-    answered = httpx.request(method, served.url + path, headers=bearer)
-    must_be_openais(answered)
-    assert (answered.status_code, answered.headers["allow"]) == (405, right)
+    answered = httpx.request(method, served.server.url + path, headers=bearer)
+    shape(answered)
+    assert (answered.status_code, answered.headers["allow"]) == (405, ", ".join(right))
 
 
 @pytest.mark.parametrize(
-    "path", ["/", "/nothing", "/chat", "/chat/completions/", "/models/no-such", "/%00", "/models/%00"]
-)
+    "path",
+    ["/v1/", "/v1/nothing", "/v1/chat", "/v1/chat/completions/", "/v1/models/no-such", "/v1/%00", "/v1/models/%00",
+     "/v1/models/%ff", "/v1/responses/resp_1", "/v1/budget/x"],
+)  # fmt: skip
 @pytest.mark.usefixtures("untouched")
-def test_an_unknown_path_is_a_404_in_openais_shape(served: Served, path: str) -> None:
-    answered = httpx.get(served.url + path, headers={"authorization": f"Bearer {served.key}"})
-    must_be_openais(answered)
+def test_an_unknown_path_is_a_404(served: Served, path: str) -> None:
+    answered = httpx.get(served.server.url + path, headers={"authorization": f"Bearer {served.key}"})
+    openais(answered)
     assert answered.status_code == 404
 
 
-@pytest.mark.parametrize("path", [CHAT, "/models", "/models/vendor-chat"])
-@pytest.mark.parametrize(
-    "key", ["", "Bearer", "Bearer x", "Basic abc", "Bearer sh_" + "\u00e9" * 52, "Bearer " + "x" * 5_000]
-)
+def test_an_unknown_path_below_messages_is_a_404_in_anthropics_shape(served: Served) -> None:
+    answered = httpx.post(f"{served.url}/messages/batches", headers={"x-api-key": served.key}, json={})
+    anthropics(answered)
+    assert answered.status_code == 404
+
+
+@pytest.mark.parametrize("query", ["model=%00", "model=%ff", "model=" + "x" * 5_000, "colour=red", "&&=&", "model"])
+def test_a_look_at_the_budget_takes_any_query(served: Served, query: str) -> None:
+    answered = httpx.get(f"{served.url}/budget?{query}", headers={"authorization": f"Bearer {served.key}"})
+    assert answered.status_code in (200, 400, 404), answered.text
+
+
+@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("key", BAD_KEYS)
 @pytest.mark.usefixtures("untouched")
 def test_no_good_key_is_a_401(served: Served, path: str, key: str) -> None:
-    method = "POST" if path == CHAT else "GET"
-    content = chat() if method == "POST" else b""
-    answered = httpx.request(method, served.url + path, headers={"authorization": key.encode()}, content=content)
-    must_be_openais(answered)
-    # Many wrong keys from one address are told to slow down.
-    assert answered.status_code in (401, 429)
+    shape, methods = PATHS[path]
+    route = next((route for route in ROUTES.values() if route.path == path), None)
+    for method in methods:
+        content = route.body() if method == "POST" and route is not None else b""
+        answered = httpx.request(
+            method, served.server.url + path, headers={"authorization": key.encode()}, content=content
+        )
+        shape(answered)
+        # Many wrong keys from one address are told to slow down.
+        assert answered.status_code in (401, 429)
+
+
+MODELS = st.sampled_from(["vendor-chat", "vendor-out", "vendor-off", "unplugged", "no-such-model"])
+ROUTER_NAMES = ["maxTokens", "requiredCapabilities", "budgetId", "strategy", "userTier", "timeoutMs", "metadata",
+                "confidenceThreshold", "prompt", "colour"]  # fmt: skip
+
+
+def drawn_body(data: st.DataObject, name: str) -> dict[str, Any]:
+    """A good body with generated parts."""
+    body: dict[str, Any] = {**ROUTES[name].good}
+    fields = ROUTER_NAMES if name == "router" else FIELDS.get(name, FIELDS["messages"])
+    body |= data.draw(st.dictionaries(st.sampled_from([*fields, "stream", "spendhub"]), VALUES, max_size=3))
+    if name == "router":
+        return body
+    if data.draw(st.booleans()):
+        body["model"] = data.draw(MODELS)
+    if data.draw(st.booleans()):
+        turns = st.lists(st.dictionaries(NAMES, VALUES, max_size=6), min_size=1, max_size=4)
+        body["messages" if "messages" in body else "input"] = data.draw(turns)
+    return body
+
+
+@pytest.mark.parametrize("name", ROUTES)
+@settings(max_examples=35, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_no_body_breaks_us(served: Served, keep_alive: httpx.Client, name: str, data: st.DataObject) -> None:
+    body = drawn_body(data, name)
+    answered = keep_alive.post(ROUTES[name].path, json=body)
+    code = ""
+    if answered.status_code == 503:
+        told = answered.json()
+        code = told["code"] if name == "router" else told["error"]["code"]
+    is_ours = answered.status_code >= 500 and code not in ("no_model_fits", "credential_missing")
+    assert not is_ours, (answered.status_code, answered.text[:500], json.dumps(body))
+
+
+@pytest.fixture(scope="module")
+def keep_alive(served: Served) -> Iterator[httpx.Client]:
+    headers = {"authorization": f"Bearer {served.key}", "x-spendhub-allow": "vendor-chat,vendor-out,unplugged"}
+    with httpx.Client(base_url=served.server.url, headers=headers, timeout=30) as client:
+        yield client

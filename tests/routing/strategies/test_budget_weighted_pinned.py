@@ -6,14 +6,14 @@ from collections import Counter
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from routing.errors import InvalidRoute
 from routing.strategies.base import Ranking
 from routing.strategies.budget_aware import BudgetAware
 from routing.strategies.pinned import Pinned
-from routing.strategies.significance import Arm, compare
+from routing.strategies.significance import Arm, Measured, compare, compare_means
 from routing.strategies.weighted import Weighted, draw, place_of
 from spendhub.errors import Invalid
 from tests.routing.strategies.facts import option, task
@@ -176,3 +176,62 @@ def test_the_note_says_it_in_plain_words(first: tuple[int, int], second: tuple[i
 def test_more_successes_than_calls_cannot_be() -> None:
     with pytest.raises(Invalid, match="a: 3 successes of 2 calls cannot be"):
         compare(Arm("a", 2, 3), Arm("b", 1, 1))
+
+
+def test_means_are_compared_by_welch() -> None:
+    # Spreads 4 / 100 and 9 / 225 sum to 0.08; 0.6 / 0.28284 = 2.1213; two-sided p of that is 0.03389.
+    found = compare_means(Measured("old", 100, 3.0, 4.0), Measured("new", 225, 3.6, 9.0))
+    assert found.z == pytest.approx(2.12132, abs=1e-5)
+    assert found.p_value == pytest.approx(0.03389, abs=1e-5)
+    assert (found.better, found.note) == (
+        "new", "new is better: chance alone shows this in 3.4% (new 3.60, old 3.00).",
+    )  # fmt: skip
+    # (1.95996 + 0.84162)^2 x (4 + 9) / 0.36 = 283.4
+    assert found.needed == 284
+
+
+def test_a_sample_has_the_mean_and_the_variance_of_its_values() -> None:
+    assert Measured.of("a", [2.0, 4.0, 6.0]) == Measured("a", 3, 4.0, 4.0)
+    assert Measured.of("a", [2.0]) == Measured("a", 1, 2.0, 0.0)
+    assert Measured.of("a", []) == Measured("a", 0, 0.0, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "note", "needed"),
+    [
+        ((29, 3.0, 1.0), (900, 4.0, 1.0), "Too early to say: each needs at least 30 ratings (b 4.00, a 3.00).", 30),
+        ((0, 0.0, 0.0), (9, 4.0, 1.0), "Too early to say: one of them has not been rated.", None),
+        ((40, 3.0, 0.0), (40, 3.0, 0.0), "No difference to speak of: chance alone shows one like it in 100% of such experiments (a 3.00, b 3.00).", None),
+        ((40, 5.0, 0.0), (40, 4.0, 0.0), "a is better: chance alone shows this in less than 0.1% (a 5.00, b 4.00).", 1),
+    ],
+)  # fmt: skip
+def test_what_ratings_prove_is_said_in_plain_words(
+    first: tuple[int, float, float], second: tuple[int, float, float], note: str, needed: int | None
+) -> None:
+    found = compare_means(Measured("a", *first), Measured("b", *second))
+    assert (found.note, found.needed) == (note, needed)
+
+
+def test_how_many_are_needed_is_told_and_grows_with_the_rarity_of_failures() -> None:
+    # (1.95996 + 0.84162)^2 x (0.25 + 0.2496) / 0.02^2 = 9,803.1
+    assert compare(Arm("a", 100, 50), Arm("b", 100, 52)).needed == 9_804
+    # One failure in 200 calls: five of them want a thousand.
+    assert compare(Arm("a", 100, 100), Arm("b", 100, 99)).needed == 1_000
+    assert compare(Arm("a", 100, 100), Arm("b", 100, 100)).needed is None
+
+
+def test_several_comparisons_ask_for_more() -> None:
+    arms = (Arm("old", 200, 100), Arm("new", 200, 120))
+    assert compare(*arms).better == "new"
+    assert compare(*arms, significant_below=0.025).better is None
+
+
+@settings(max_examples=100)
+@given(st.lists(st.floats(0, 5), max_size=60), st.lists(st.floats(0, 5), max_size=60))
+def test_swapping_the_arms_changes_the_sign_and_nothing_else(first: list[float], second: list[float]) -> None:
+    one, other = Measured.of("a", first), Measured.of("b", second)
+    there, back = compare_means(one, other), compare_means(other, one)
+    assert (there.p_value, there.is_significant, there.better, there.needed) == (
+        back.p_value, back.is_significant, back.better, back.needed,
+    )  # fmt: skip
+    assert there.z == -back.z

@@ -1,0 +1,64 @@
+"""Experiments in the admin: everybody with an account sees its arms and the verdict, and nobody another account's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from django.contrib.auth import get_user_model
+from django.test import Client
+
+from spendhub.tenants.models import Tenant
+from tests.factories import UserFactory
+from tests.telemetry.test_experiments import book, set_up
+
+BrowserOf = Callable[[str], Client]
+pytestmark = pytest.mark.django_db
+
+PAGE = "/admin/telemetry/costspan/experiments/"
+
+
+def see(browser: Client, query: str = "") -> str:
+    answer = browser.get(f"{PAGE}{query}")
+    assert answer.status_code == 200
+    return str(answer.content.decode())
+
+
+def test_a_viewer_sees_each_arm_and_what_can_be_said(acme: Tenant, browser_of: BrowserOf) -> None:
+    browser = browser_of("ben")
+    assert "No call of this time took part in an experiment." in see(browser)
+    assert "Experiments" in browser.get("/admin/").content.decode()
+    set_up(acme)
+    book(acme, "old", 180, rated=3)
+    book(acme, "old", 20, status="error", cost_nano_usd=0)
+    book(acme, "new", 120)
+    book(acme, "new", 80, status="error")
+    page = see(browser)
+    for shown in ("75.0 %", "50.0 %", "90.0 %", "60.0 %", "$0.90", "100 ms", "3.00"):
+        assert shown in page, shown
+    assert "old is better: chance alone shows this in less than 0.1% (old 90.0%, new 60.0%)." in page
+    assert "Too early to say: one of them has not been rated." in page
+
+
+def test_one_of_several_is_chosen_and_the_days_too(acme: Tenant, browser_of: BrowserOf) -> None:
+    book(acme, "old", metadata={"experiment": "a&b"})
+    book(acme, "old", metadata={"experiment": "tone/1"})
+    page = see(browser_of("ben"), "?name=a%26b&days=7")
+    assert "<h2>a&amp;b</h2>" in page and "<b>7 days</b>" in page
+    assert "?name=tone%2F1&amp;days=7" in page
+    assert "<b>30 days</b>" in see(browser_of("ben"), "?days=soon")
+
+
+def test_a_stranger_sees_nothing_of_it(acme: Tenant, globex: Tenant, browser_of: BrowserOf) -> None:
+    set_up(acme)
+    book(acme, "old", 3)
+    assert "No call of this time" in see(browser_of("gil"))
+    assert browser_of("gil").get(f"{PAGE}?name=support").status_code == 404
+
+
+def test_an_operator_above_all_accounts_is_asked_to_choose_one(acme: Tenant, browser_of: BrowserOf) -> None:
+    UserFactory(username="olga")
+    get_user_model().objects.filter(username="olga").update(is_superuser=True)
+    browser = browser_of("olga")
+    browser.get("/admin/account/switch/")
+    assert "switch to one first" in see(browser)
