@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from spendhub.ids import new_id
 from spendhub.money import MAX_NANO_USD
-from spendhub.snapshots import bump
+from spendhub.snapshots import SnapshotRow
 from spendhub.tenants.models import Tenant, validate_attribution
 from spendhub.tenants.scoping import TenantManager
 
@@ -51,22 +51,13 @@ def default_thresholds() -> list[str]:
     return ["0.75", "0.9", "1"]
 
 
-class BudgetRow(models.Model):
+class BudgetRow(SnapshotRow):
     """A row behind the budgets snapshot: saving or deleting it moves the snapshot's version."""
+
+    snapshot_name = BUDGETS_SNAPSHOT
 
     class Meta:
         abstract = True
-
-    def save(self, *args: Any, **kwargs: Any) -> None:
-        with transaction.atomic():
-            super().save(*args, **kwargs)
-            bump(BUDGETS_SNAPSHOT)
-
-    def delete(self, *args: Any, **kwargs: Any) -> tuple[int, dict[str, int]]:
-        with transaction.atomic():
-            deleted = super().delete(*args, **kwargs)
-            bump(BUDGETS_SNAPSHOT)
-        return deleted
 
 
 class Budget(BudgetRow):

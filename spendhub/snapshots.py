@@ -13,7 +13,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from typing import Any, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 from django.db import DatabaseError, InterfaceError, close_old_connections, models, transaction
 
@@ -51,6 +51,26 @@ def bump(name: str) -> None:
             _, created = SnapshotVersion.objects.get_or_create(name=name, defaults={"version": 1})
             if not created:
                 SnapshotVersion.objects.filter(name=name).update(version=models.F("version") + 1)
+
+
+class SnapshotRow(models.Model):
+    """A row behind a snapshot: saving or deleting it moves the version of the snapshot called `snapshot_name`."""
+
+    snapshot_name: ClassVar[str]
+
+    class Meta:
+        abstract = True
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        with transaction.atomic():
+            super().save(*args, **kwargs)
+            bump(self.snapshot_name)
+
+    def delete(self, *args: Any, **kwargs: Any) -> tuple[int, dict[str, int]]:
+        with transaction.atomic():
+            deleted = super().delete(*args, **kwargs)
+            bump(self.snapshot_name)
+        return deleted
 
 
 class Snapshot(Generic[Data]):

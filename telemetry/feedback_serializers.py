@@ -9,6 +9,7 @@ from rest_framework import serializers
 
 from routing.performance import QualityScore
 from spendhub.api.fields import StrictCharField, StrictChoiceField, StrictSerializer
+from spendhub.errors import Invalid
 from telemetry.feedback import Opinion
 from telemetry.models import Feedback
 from telemetry.models.feedback import SCORES
@@ -26,7 +27,10 @@ class ScoresField(serializers.Field[QualityScore, Any, dict[str, float | None], 
         unknown = [str(name)[:40] for name in data if name not in SCORES]
         if unknown:
             raise serializers.ValidationError(f"there is no score {unknown[0]!r}; there are {', '.join(SCORES)}")
-        return QualityScore(**data)
+        try:
+            return QualityScore(**data)
+        except Invalid as error:
+            raise serializers.ValidationError(error.message) from None
 
     def to_representation(self, value: QualityScore) -> dict[str, float | None]:
         return {name: getattr(value, name) for name in SCORES}

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
 from urllib.parse import urlsplit
 
 from django.core.exceptions import ValidationError
-from django.db import models, transaction
 
-from spendhub.snapshots import bump
+from spendhub.snapshots import SnapshotRow
 
 CATALOG_SNAPSHOT = "catalog"
 
@@ -42,19 +40,10 @@ def validate_base_url(value: str) -> None:
         raise ValidationError(f"{value[:80]!r} is no address like https://api.openai.com/v1")
 
 
-class CatalogRow(models.Model):
+class CatalogRow(SnapshotRow):
     """A row behind the catalog snapshot: saving or deleting it moves the snapshot's version."""
+
+    snapshot_name = CATALOG_SNAPSHOT
 
     class Meta:
         abstract = True
-
-    def save(self, *args: Any, **kwargs: Any) -> None:
-        with transaction.atomic():
-            super().save(*args, **kwargs)
-            bump(CATALOG_SNAPSHOT)
-
-    def delete(self, *args: Any, **kwargs: Any) -> tuple[int, dict[str, int]]:
-        with transaction.atomic():
-            deleted = super().delete(*args, **kwargs)
-            bump(CATALOG_SNAPSHOT)
-        return deleted

@@ -143,6 +143,7 @@ class StrictModelSerializer(_KnownFieldsOnly, serializers.ModelSerializer[Any]):
         models.IntegerField: StrictIntegerField,
         models.BigIntegerField: StrictIntegerField,
         models.PositiveIntegerField: StrictIntegerField,
+        models.PositiveSmallIntegerField: StrictIntegerField,
         models.DecimalField: StrictDecimalField,
         models.DateTimeField: StrictDateTimeField,
     }

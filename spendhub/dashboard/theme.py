@@ -6,18 +6,33 @@ from __future__ import annotations
 from typing import Any
 
 from django.templatetags.static import static
-from django.urls import reverse_lazy
+from django.urls import reverse, reverse_lazy
 
 NAVIGATION = "spendhub.dashboard.navigation"
 
 
+_pages: list[str] = []
+
+
 def _item(title: str, icon: str, page: str, audience: str = "for_viewers") -> dict[str, Any]:
+    _pages.append(page)
     return {
         "title": title,
         "icon": icon,
         "link": reverse_lazy(f"admin:{page}"),
         "permission": f"{NAVIGATION}.{audience}",
+        "active": lambda request: _is_here(page, request.path),
     }
+
+
+def _is_here(page: str, path: str) -> bool:
+    """Whether the page shown belongs to this item: the one with the longest address that it begins with."""
+    if path == reverse("admin:index"):
+        return page == "index"
+    links = {each: reverse(f"admin:{each}") for each in _pages if each != "index"}
+    return page == max(
+        (each for each, link in links.items() if path.startswith(link)), key=lambda each: len(links[each]), default=""
+    )
 
 
 UNFOLD: dict[str, Any] = {

@@ -2,8 +2,8 @@
 
 A stream's events are counted, not its tokens: an event of output carries at least one. A call without a limit of
 its own holds more before it needs it; where no budget has room, it goes on and is booked in full. A call with a
-limit was held for all of it. Under a strict budget there is always a limit, and a vendor that does not keep to it is cut off:
-what was produced is billed. docs/gateway.md, "What is held".
+limit was held for all of it. Under a strict budget there is always a limit, and a vendor that does not keep to it is
+cut off: what was produced is billed. docs/gateway.md, "What is held".
 """
 
 from __future__ import annotations

@@ -7,10 +7,10 @@ from typing import Any, ClassVar, Self
 
 from django.conf import settings
 from django.core.exceptions import ValidationError
-from django.db import models, transaction
+from django.db import models
 from django.db.models import TextChoices  # in Tenant the type checker takes `models` for its reverse relation
 
-from spendhub.snapshots import bump
+from spendhub.snapshots import SnapshotRow
 from spendhub.tenants.attribution import Attribution, InvalidAttribution
 from spendhub.tenants.scoping import TenantManager
 
@@ -33,22 +33,13 @@ def validate_attribution(value: Any) -> None:
         raise ValidationError(error.message) from None
 
 
-class AccessRow(models.Model):
+class AccessRow(SnapshotRow):
     """A row behind the access snapshot: saving or deleting it moves the snapshot's version."""
+
+    snapshot_name = ACCESS_SNAPSHOT
 
     class Meta:
         abstract = True
-
-    def save(self, *args: Any, **kwargs: Any) -> None:
-        with transaction.atomic():
-            super().save(*args, **kwargs)
-            bump(ACCESS_SNAPSHOT)
-
-    def delete(self, *args: Any, **kwargs: Any) -> tuple[int, dict[str, int]]:
-        with transaction.atomic():
-            deleted = super().delete(*args, **kwargs)
-            bump(ACCESS_SNAPSHOT)
-        return deleted
 
 
 class Tenant(AccessRow):

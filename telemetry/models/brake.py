@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import Any, ClassVar, Self
+from typing import ClassVar, Self
 
 from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator
-from django.db import models, transaction
+from django.db import models
 from django.db.models import Q
 
 from spendhub.ids import new_id
 from spendhub.money import MAX_NANO_USD, NANO_PER_USD
-from spendhub.snapshots import bump
+from spendhub.snapshots import SnapshotRow
 from spendhub.tenants.models import Tenant
 from spendhub.tenants.scoping import TenantManager
 
@@ -33,22 +33,13 @@ class ScopeType(models.TextChoices):
     API_KEY = "api_key", "Each API key"
 
 
-class BrakeRow(models.Model):
+class BrakeRow(SnapshotRow):
     """A row behind the brakes' snapshot: saving or deleting it moves the snapshot's version."""
+
+    snapshot_name = BRAKES_SNAPSHOT
 
     class Meta:
         abstract = True
-
-    def save(self, *args: Any, **kwargs: Any) -> None:
-        with transaction.atomic():
-            super().save(*args, **kwargs)
-            bump(BRAKES_SNAPSHOT)
-
-    def delete(self, *args: Any, **kwargs: Any) -> tuple[int, dict[str, int]]:
-        with transaction.atomic():
-            deleted = super().delete(*args, **kwargs)
-            bump(BRAKES_SNAPSHOT)
-        return deleted
 
 
 class Brake(BrakeRow):

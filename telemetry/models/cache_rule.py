@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Self
+from typing import ClassVar, Self
 
 from django.core.validators import MaxValueValidator, MinValueValidator
-from django.db import models, transaction
+from django.db import models
 
-from spendhub.snapshots import bump
+from spendhub.snapshots import SnapshotRow
 from spendhub.tenants.models import Tenant
 from spendhub.tenants.scoping import TenantManager
 
@@ -15,8 +15,10 @@ CACHE_RULES_SNAPSHOT = "cache_rules"
 MAX_CACHE_SECONDS = 7 * 86_400
 
 
-class ResponseCacheRule(models.Model):
+class ResponseCacheRule(SnapshotRow):
     """Exactly the same request of this feature is answered again from memory for a while, at no cost."""
+
+    snapshot_name = CACHE_RULES_SNAPSHOT
 
     id = models.BigAutoField(primary_key=True)
     tenant = models.ForeignKey(Tenant, on_delete=models.CASCADE, related_name="+")
@@ -48,14 +50,3 @@ class ResponseCacheRule(models.Model):
 
     def __str__(self) -> str:
         return f"{self.feature}: {self.ttl_seconds} s"
-
-    def save(self, *args: Any, **kwargs: Any) -> None:
-        with transaction.atomic():
-            super().save(*args, **kwargs)
-            bump(CACHE_RULES_SNAPSHOT)
-
-    def delete(self, *args: Any, **kwargs: Any) -> tuple[int, dict[str, int]]:
-        with transaction.atomic():
-            deleted = super().delete(*args, **kwargs)
-            bump(CACHE_RULES_SNAPSHOT)
-        return deleted

@@ -6,8 +6,9 @@ from collections.abc import Callable
 
 import pytest
 from django.contrib.auth import get_user_model
-from django.test import Client
+from django.test import Client, RequestFactory
 
+from spendhub.dashboard.theme import UNFOLD
 from spendhub.tenants.models import Change, Membership, Tenant
 from tests.factories import ApiKeyFactory, MembershipFactory, UserFactory
 
@@ -129,3 +130,18 @@ def test_a_suspended_account_is_closed_to_its_people(acme: Tenant, browser_of: B
     acme.status = Tenant.Status.SUSPENDED
     acme.save()
     assert browser.get("/admin/budgets/budget/").status_code == 403
+
+
+@pytest.mark.parametrize(
+    ("path", "title"),
+    [
+        ("/admin/", "Overview"),
+        ("/admin/routing/provider/", "Providers"),
+        ("/admin/routing/provider/health/", "Vendor health"),
+        ("/admin/telemetry/costspan/", "Spend"),
+    ],
+)
+def test_the_sidebar_marks_the_one_page_that_is_open(path: str, title: str) -> None:
+    request = RequestFactory().get(path)
+    items = [item for group in UNFOLD["SIDEBAR"]["navigation"] for item in group["items"]]
+    assert [item["title"] for item in items if item["active"](request)] == [title]

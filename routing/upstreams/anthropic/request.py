@@ -240,7 +240,7 @@ def _say_sampling(body: dict[str, Any], conversation: Conversation, generation: 
     said = {name: value for name, value in said.items() if value is not None}
     thinks = body.get("thinking", {}).get("type") in ("enabled", "adaptive")
     if thinks or not generation.takes_sampling:
-        # It chooses its words by itself. Many frameworks send a temperature that nobody asked for: left out, not refused.
+        # It chooses its words by itself. Frameworks send a temperature that nobody asked for: left out, not refused.
         return
     if temperature is not None and temperature > 1:
         raise NotTranslatable("temperature", f"{TOWARDS} above 1")
