@@ -25,3 +25,13 @@ def least_room(decision: Decision) -> int:
         if each.matched.budget.is_enforced
     ]
     return min(rooms, default=0)
+
+
+def room_for_any_model(decision: Decision) -> int | None:
+    """As `least_room`, but only of budgets that hold whichever model and provider is asked; None without one."""
+    rooms = [
+        0 if each.matched.budget.is_frozen else each.remaining_nano_usd
+        for each in decision.looked_at
+        if each.matched.budget.is_enforced and each.matched.budget.scope_type not in ("model", "provider")
+    ]
+    return min(rooms, default=None)

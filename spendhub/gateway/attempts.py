@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -23,6 +22,7 @@ from django.conf import settings
 
 from budgets.decisions import ALLOW, DEGRADE, Decision
 from budgets.errors import BudgetExceeded
+from budgets.strictness import room_for_any_model
 from routing.breakers import BREAKERS, breaker_key_of
 from routing.candidates import Candidate, find_candidates
 from routing.conversation import NotTranslatable
@@ -40,19 +40,22 @@ from routing.errors import (
 from routing.execution import Asked, Execution, credential_of, execute
 from routing.key_choice import NONE_AVOIDED, keys_to_avoid
 from routing.plans import Plan
+from routing.pricing import estimate_nano_usd
 from routing.retries import is_failure, may_fall_back, may_repeat, pause_seconds
 from routing.snapshot import CATALOG, ModelFacts
 from routing.upstreams.registry import dialect_of
 from routing.upstreams.transport import Transport
 from spendhub.errors import SpendHubError
 from spendhub.gateway.dialect import CallRequest, ClientDialect
-from spendhub.gateway.holding import need_of
+from spendhub.gateway.holding import Need, need_of
 from spendhub.gateway.open_call import OpenCall, Origin, open_call
 
 # A policy may name a cheaper model whose own budgets name a cheaper one still; nobody writes longer chains.
 MAX_DOWNGRADES = 4
-# Of a strategy's own findings: without the arm no experiment could be evaluated.
-KEPT_FACTS = ("experiment", "arm", "complexity")
+# Of what a strategy has found, for whoever asks later why this model: without the arm no experiment could be evaluated.
+KEPT_FACTS = ("experiment", "arm", "complexity", "score", "estimate_nano_usd", "alternatives")
+# A budget that refuses so many candidates which seemed to fit is being spent by others meanwhile.
+MAX_REFUSALS = 5
 # What stands in the way of one candidate, before anything is sent, and may not stand in the way of the next.
 _PASSED_OVER = (CredentialMissing, CredentialUnreadable, DialectNotSpoken, NotTranslatable, CircuitOpen)
 
@@ -85,6 +88,8 @@ class Attempts:
         self._dialect, self._transport = dialect, transport
         self._input_tokens = input_tokens
         self._count = 0
+        # Where there is a choice, what fits is looked for first, and waited for only when nothing does.
+        self._may_wait = not plan.may_choose_cheaper
         self._facts = _facts_of(plan, dialect.needs(request))
         timeout = plan.timeout_ms
         self._deadline = time.monotonic() + timeout / 1000 if timeout is not None else None
@@ -98,17 +103,18 @@ class Attempts:
         refused: BudgetExceeded | None = None
         passed_over: SpendHubError | None = None
         failed: CallFailed | None = None
-        for candidate, is_last in _with_last(self._candidates()):
+        refusals = 0
+        for candidate in (*self._plan.candidates, *self._plan.cheaper):
+            if refused is not None and (refusals >= MAX_REFUSALS or not self._may_fit(candidate, refused)):
+                continue
             try:
                 return await self._try(candidate)
             except BudgetExceeded as error:
-                refused = refused or error
                 if not self._plan.may_choose_cheaper and failed is None:
                     raise
+                refused, refusals = refused or error, refusals + 1
             except _PASSED_OVER as error:
                 passed_over = error
-                if is_last and failed is None and refused is None:
-                    raise
             except CallFailed as error:
                 failed = error
                 if not self._may_go_on(error):
@@ -117,13 +123,19 @@ class Attempts:
         if failed is not None:
             raise failed
         if refused is not None:
-            raise refused
+            # Nothing cheaper fits either: now what is merely held is worth waiting for, where caller or policy say so.
+            self._may_wait = True
+            return await self._try(self._plan.candidates[0])
         assert passed_over is not None, "a plan is never empty"
         raise passed_over
 
-    def _candidates(self) -> Iterator[Candidate]:
-        yield from self._plan.candidates
-        yield from self._plan.cheaper
+    def _may_fit(self, candidate: Candidate, refused: BudgetExceeded) -> bool:
+        """Whether a candidate is worth asking the budgets for, after they have refused another one."""
+        room = room_for_any_model(refused.decision)
+        if room is None:
+            return True
+        need = self._need(candidate.model, self._request)
+        return estimate_nano_usd(candidate.quote.price, need.input_tokens, need.output_tokens) <= room
 
     def _may_go_on(self, failed: CallFailed) -> bool:
         error = failed.error
@@ -226,13 +238,16 @@ class Attempts:
         return call, self._shaped(call, request)
 
     async def _hold(self, candidate: Candidate, request: CallRequest) -> OpenCall:
-        model, who = candidate.model, self._origin
-        need = need_of(request, model, self._input_tokens, who.principal.tenant_id, who.attribution.feature)
+        need = self._need(candidate.model, request)
         self._count += 1
         facts: dict[str, Any] = dict(self._facts)
         if self._count > 1:
             facts["attempt"] = self._count
-        return await open_call(who, request, candidate, need, facts)
+        return await open_call(self._origin, request, candidate, need, facts, may_wait=self._may_wait)
+
+    def _need(self, model: ModelFacts, request: CallRequest) -> Need:
+        who = self._origin
+        return need_of(request, model, self._input_tokens, who.principal.tenant_id, who.attribution.feature)
 
     def _downgraded(self, decision: Decision, tried: set[str]) -> Candidate | None:
         name = decision.suggested_model
@@ -268,7 +283,7 @@ def _facts_of(plan: Plan, needs: frozenset[str]) -> dict[str, Any]:
     """What every attempt's span keeps of how its model was chosen."""
     facts: dict[str, Any] = {"needs": sorted(needs)} if needs else {}
     if plan.route:
-        facts |= {"route": plan.route, "strategy": plan.strategy}
+        facts |= {"route": plan.route, "strategy": plan.strategy, "reason": plan.reason, "confidence": plan.confidence}
         facts |= {name: plan.facts[name] for name in KEPT_FACTS if name in plan.facts}
     return facts
 
@@ -284,9 +299,3 @@ def _note(breaker: str, error: SpendHubError) -> None:
         BREAKERS.note_failure(breaker, time.time())
     else:
         BREAKERS.note_nothing(breaker)
-
-
-def _with_last(candidates: Iterator[Candidate]) -> Iterator[tuple[Candidate, bool]]:
-    found: Sequence[Candidate] = tuple(candidates)
-    for position, candidate in enumerate(found, start=1):
-        yield candidate, position == len(found)

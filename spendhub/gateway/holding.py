@@ -55,6 +55,14 @@ class MoneyHeld:
     clamp_to: int | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long the caller waits for money that is merely held; `may_wait` False: not now, nor as policies grant."""
+
+    wait_seconds: float = 0.0
+    may_wait: bool = True
+
+
 def need_of(request: CallRequest, model: ModelFacts, input_tokens: int, tenant_id: int, feature: str | None) -> Need:
     """What the call needs at `model`: the client's own limit, else what answers usually are; never more than the
     model can say."""
@@ -71,22 +79,24 @@ def need_of(request: CallRequest, model: ModelFacts, input_tokens: int, tenant_i
 
 
 async def hold_money(
-    call: Call, hold_id: uuid.UUID, payload: Mapping[str, Any], candidate: Candidate, need: Need, wait_seconds: float
+    call: Call, hold_id: uuid.UUID, payload: Mapping[str, Any], candidate: Candidate, need: Need, patience: Patience
 ) -> MoneyHeld:
     """Holds the call's money, waiting and clamping as the budgets' policies say. Raises BudgetExceeded."""
     if is_strict(call):
-        return await _hold_worst_case(call, hold_id, payload, candidate.quote.price, need, wait_seconds)
-    return MoneyHeld(await _hold_patiently(call, hold_id, payload, wait_seconds))
+        return await _hold_worst_case(call, hold_id, payload, candidate.quote.price, need, patience)
+    return MoneyHeld(await _hold_patiently(call, hold_id, payload, patience))
 
 
-async def _hold_patiently(call: Call, hold_id: uuid.UUID, payload: Mapping[str, Any], wait_seconds: float) -> HeldCall:
+async def _hold_patiently(call: Call, hold_id: uuid.UUID, payload: Mapping[str, Any], patience: Patience) -> HeldCall:
     deadline = 0.0
     while True:
         try:
             return await drive_async(reserve(call, hold_id=hold_id, payload=payload))
         except BudgetExceeded as refusal:
+            if not patience.may_wait:
+                raise
             if not deadline:
-                deadline = time.monotonic() + patience_for(refusal.decision, wait_seconds)
+                deadline = time.monotonic() + patience_for(refusal.decision, patience.wait_seconds)
             if not await wait_for_room(call, refusal.decision, deadline):
                 raise
             # Its windows are those of the moment at which it is let through.
@@ -99,7 +109,7 @@ async def _hold_worst_case(
     payload: Mapping[str, Any],
     price: CompiledPrice,
     need: Need,
-    wait_seconds: float,
+    patience: Patience,
 ) -> MoneyHeld:
     tokens_in = need.input_tokens * STRICT_INPUT_FACTOR + STRICT_INPUT_EXTRA_TOKENS
     tokens_out = need.worst_output_tokens
@@ -110,11 +120,11 @@ async def _hold_worst_case(
     except BudgetExceeded as refusal:
         affordable = _affordable_output(least_room(refusal.decision), price, tokens_in)
         if affordable < min(LEAST_CLAMPED_TOKENS, tokens_out):
-            if not wait_seconds:
+            if not (patience.may_wait and patience.wait_seconds):
                 raise
             affordable = tokens_out
     clamped = _sized(call, price, tokens_in, min(affordable, tokens_out))
-    held = await _hold_patiently(clamped, hold_id, payload, wait_seconds)
+    held = await _hold_patiently(clamped, hold_id, payload, patience)
     return MoneyHeld(held, clamped.max_output_tokens)
 
 

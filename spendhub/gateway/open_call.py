@@ -32,7 +32,7 @@ from routing.upstreams.base import CHAT, UsageReader
 from spendhub.errors import SpendHubError, Unavailable
 from spendhub.gateway.dialect import CallRequest
 from spendhub.gateway.exchange import Headers
-from spendhub.gateway.holding import MoneyHeld, Need, hold_money
+from spendhub.gateway.holding import MoneyHeld, Need, Patience, hold_money
 from spendhub.ids import new_id
 from spendhub.tenants.attribution import Attribution
 from spendhub.tenants.snapshot import Principal
@@ -208,7 +208,7 @@ class OpenCall:
 
 
 async def open_call(
-    origin: Origin, request: CallRequest, candidate: Candidate, need: Need, facts: dict[str, Any]
+    origin: Origin, request: CallRequest, candidate: Candidate, need: Need, facts: dict[str, Any], *, may_wait: bool
 ) -> OpenCall:
     """Holds what the call may cost with this candidate in every budget it falls under.
 
@@ -231,7 +231,8 @@ async def open_call(
         max_output_tokens=need.output_tokens,
     )
     payload = payload_for(call, str(hold_id), request.model[:120])
-    money = await hold_money(call, hold_id, payload, candidate, need, origin.wait_seconds)
+    patience = Patience(origin.wait_seconds, may_wait)
+    money = await hold_money(call, hold_id, payload, candidate, need, patience)
     return OpenCall(origin, request, candidate, money, facts, has_own_limit=need.has_own_limit)
 
 

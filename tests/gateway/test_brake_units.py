@@ -292,9 +292,12 @@ def test_counts_are_bounded() -> None:
     assert counts.add("99", 1_000, 0.0) == 2  # the latest are still there
 
 
-@pytest.mark.servers
-def test_brakes_count_in_redis_for_all_processes_where_it_is(principal: Principal, settings: Any) -> None:
-    assert settings.REDIS_URL, "the session with servers has a Redis"
+def test_brakes_count_in_redis_for_all_processes_where_it_is(
+    principal: Principal, settings: Any, valkey_url: str
+) -> None:
+    settings.REDIS_URL = valkey_url
+    redis_cache = {"BACKEND": "django_redis.cache.RedisCache", "LOCATION": valkey_url}
+    settings.CACHES = dict.fromkeys(settings.CACHES, redis_cache)
     define(principal)
     assert [is_paused(principal), is_paused(principal)] == [False, False]
     assert COUNTS._found == {}

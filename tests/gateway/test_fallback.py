@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import time
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import httpx
 import pytest
 
-from tests.gateway.served import INPUT_NANO_USD, OUTPUT_NANO_USD, Served
+from tests.gateway.served import INPUT_NANO_USD, OUTPUT_NANO_USD, Served, metadata_of
 from tests.servers import wait_until
 
 pytestmark = pytest.mark.slow
@@ -112,6 +113,9 @@ def test_auto_takes_the_cheapest_model_that_can_do_it(served: Served, user: str)
     assert answered.headers["x-spendhub-model"] == "vendor-chat"
     (span,) = served.spans(user)
     assert (span["model"], span["requested_model"]) == ("vendor-chat", "auto")
+    why = metadata_of(span)
+    assert (why["route"], why["strategy"], why["confidence"]) == ("auto", "cost-optimized", 0.9)
+    assert "cheapest" in why["reason"] and "fault-500" in why["alternatives"]
 
 
 def test_what_no_model_can_do_is_refused_by_name(served: Served, user: str) -> None:
@@ -202,3 +206,26 @@ def test_the_recipes_router_says_when_no_model_fits(served: Served, user: str) -
 def test_the_recipes_router_lists_its_models(served: Served) -> None:
     answered = httpx.get(f"{served.server.url}/api/router", headers={"authorization": f"Bearer {served.key}"})
     assert "vendor-chat" in [model["id"] for model in answered.json()["models"]]
+
+
+def test_when_nothing_fits_a_route_asks_the_budgets_no_more_than_twice(served: Served, user: str) -> None:
+    served.define_budget(user, "0")
+    assert served.ask(CALL, model="auto", user=user).status_code == 402
+    refusals = served.native("GET", "decisions?allowed=false")["results"]
+    assert len([each for each in refusals if each["attribution"].get("user") == user]) == 2
+    assert served.spans(user) == []
+
+
+def test_a_route_waits_for_held_money_only_when_nothing_cheaper_fits(served: Served, user: str) -> None:
+    route = define_route(served, ["vendor-chat", "vendor-out"], strategy="capability-based",
+                         options={"preferred": {"general": ["vendor-chat"]}})  # fmt: skip
+    # Two hold 1,000 tokens each for 0.01 USD; `vendor-chat` has input to pay for as well.
+    served.define_budget(user, "0.02", patience_seconds=10)
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(served.ask, "[fault:slow=2] [out:10]", model="vendor-out", user=user, max_tokens=1_000)
+        wait_until(lambda: float(served.held(user)) > 0, 5, "the first call to hold its money")
+        began = time.monotonic()
+        second = served.ask("[out:10]", model=route, user=user, max_tokens=1_000)
+        assert time.monotonic() - began < 1.5
+        assert first.result().status_code == 200
+    assert (second.status_code, second.headers["x-spendhub-model"]) == (200, "vendor-out")
