@@ -49,6 +49,7 @@ from spendhub.errors import SpendHubError
 from spendhub.gateway.dialect import CallRequest, ClientDialect
 from spendhub.gateway.holding import Need, need_of
 from spendhub.gateway.open_call import OpenCall, Origin, open_call
+from spendhub.gateway.waiting import patience_for
 
 # A policy may name a cheaper model whose own budgets name a cheaper one still; nobody writes longer chains.
 MAX_DOWNGRADES = 4
@@ -123,7 +124,9 @@ class Attempts:
         if failed is not None:
             raise failed
         if refused is not None:
-            # Nothing cheaper fits either: now what is merely held is worth waiting for, where caller or policy say so.
+            if not patience_for(refused.decision, self._origin.wait_seconds):
+                raise refused
+            # Nothing cheaper fits either: now what is merely held is worth waiting for.
             self._may_wait = True
             return await self._try(self._plan.candidates[0])
         assert passed_over is not None, "a plan is never empty"
@@ -135,7 +138,8 @@ class Attempts:
         if room is None:
             return True
         need = self._need(candidate.model, self._request)
-        return estimate_nano_usd(candidate.quote.price, need.input_tokens, need.output_tokens) <= room
+        # Where nothing is left even a free call is stopped.
+        return 0 < room >= estimate_nano_usd(candidate.quote.price, need.input_tokens, need.output_tokens)
 
     def _may_go_on(self, failed: CallFailed) -> bool:
         error = failed.error

@@ -208,11 +208,11 @@ def test_the_recipes_router_lists_its_models(served: Served) -> None:
     assert "vendor-chat" in [model["id"] for model in answered.json()["models"]]
 
 
-def test_when_nothing_fits_a_route_asks_the_budgets_no_more_than_twice(served: Served, user: str) -> None:
+def test_when_nothing_is_left_a_route_asks_the_budgets_once(served: Served, user: str) -> None:
     served.define_budget(user, "0")
     assert served.ask(CALL, model="auto", user=user).status_code == 402
     refusals = served.native("GET", "decisions?allowed=false")["results"]
-    assert len([each for each in refusals if each["attribution"].get("user") == user]) == 2
+    assert len([each for each in refusals if each["attribution"].get("user") == user]) == 1
     assert served.spans(user) == []
 
 
