@@ -1,16 +1,19 @@
-"""A bounded load: N callers on the loopback, each with one open connection, a fixed number of requests."""
+"""Bounded loads on the loopback: closed (N callers, each with one open connection, a fixed number of requests) and
+open (calls that come at their own rate for a fixed time, whatever becomes of the earlier ones)."""
 
 from __future__ import annotations
 
 import asyncio
 import os
+import random
 import statistics
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
+READY_CONNECTIONS, MAX_CONNECTIONS = 64, 512
 TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 
 
@@ -27,6 +30,20 @@ class Load:
     def per_second(self) -> float:
         return self.requests / self.seconds
 
+    @staticmethod
+    def together(loads: Sequence[Load]) -> Load:
+        """Several runs as one."""
+        statuses: dict[int, int] = {}
+        for load in loads:
+            for status, count in load.statuses.items():
+                statuses[status] = statuses.get(status, 0) + count
+        return Load(
+            sum(load.requests for load in loads),
+            sum(load.seconds for load in loads),
+            tuple(latency for load in loads for latency in load.latencies_ms),
+            statuses,
+        )
+
     def percentile(self, share: float) -> float:
         return statistics.quantiles(self.latencies_ms, n=1000)[min(998, int(share * 1000) - 1)]
 
@@ -38,12 +55,30 @@ def run_load(url: str, headers: Mapping[str, str], body: bytes, *, callers: int,
     return uvloop.run(_run(url, headers, body, callers, requests))
 
 
-async def _run(url: str, headers: Mapping[str, str], body: bytes, callers: int, requests: int) -> Load:
+def run_open_load(
+    url: str, headers: Mapping[str, str], body: bytes, *, per_second: float, seconds: float, seed: int
+) -> Load:
+    """Sends POSTs at random moments, `per_second` on average, for `seconds`, and waits for every answer.
+
+    A call that finds no free connection opens one, up to MAX_CONNECTIONS; its time runs from when it was to be sent.
+    """
+    import uvloop
+
+    return uvloop.run(_run_open(url, headers, body, per_second, seconds, seed))
+
+
+def request_bytes(url: str, headers: Mapping[str, str], body: bytes) -> bytes:
+    """The whole POST. Loads go to the loopback only."""
     parts = urlsplit(url)
     assert parts.hostname in {"127.0.0.1", "localhost"}, "loads go to the loopback only"
     head = f"POST {parts.path} HTTP/1.1\r\nhost: {parts.netloc}\r\ncontent-type: application/json\r\n"
     head += "".join(f"{name}: {value}\r\n" for name, value in headers.items())
-    request = head.encode() + f"content-length: {len(body)}\r\n\r\n".encode() + body
+    return head.encode() + f"content-length: {len(body)}\r\n\r\n".encode() + body
+
+
+async def _run(url: str, headers: Mapping[str, str], body: bytes, callers: int, requests: int) -> Load:
+    parts = urlsplit(url)
+    request = request_bytes(url, headers, body)
     left = requests
     latencies: list[float] = []
     statuses: dict[int, int] = {}
@@ -65,6 +100,49 @@ async def _run(url: str, headers: Mapping[str, str], body: bytes, callers: int, 
     return Load(requests, time.perf_counter() - began, tuple(latencies), statuses)
 
 
+async def _run_open(
+    url: str, headers: Mapping[str, str], body: bytes, per_second: float, seconds: float, seed: int
+) -> Load:
+    parts = urlsplit(url)
+    request = request_bytes(url, headers, body)
+    latencies: list[float] = []
+    statuses: dict[int, int] = {}
+
+    async def connect() -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        return await asyncio.open_connection(parts.hostname, parts.port, limit=1 << 20)
+
+    free = list(await asyncio.gather(*(connect() for _ in range(READY_CONNECTIONS))))
+    allowed = asyncio.Semaphore(MAX_CONNECTIONS)
+
+    async def call(began: float) -> None:
+        async with allowed:
+            reader, writer = free.pop() if free else await connect()
+            writer.write(request)
+            status = await _read_answer(reader)
+            latencies.append((time.perf_counter() - began) * 1000)
+            statuses[status] = statuses.get(status, 0) + 1
+            free.append((reader, writer))
+
+    moments = random.Random(seed)
+    calls: list[asyncio.Task[None]] = []
+    start = time.perf_counter()
+    due = start + moments.expovariate(per_second)
+    while due < start + seconds:
+        now = time.perf_counter()
+        if due > now:
+            # A timer of the loop wakes up to a millisecond late; the calls due by then go out together, on all sides.
+            await asyncio.sleep(due - now)
+            now = time.perf_counter()
+        while due <= now and due < start + seconds:
+            calls.append(asyncio.ensure_future(call(time.perf_counter())))
+            due += moments.expovariate(per_second)
+    await asyncio.gather(*calls)
+    spent = time.perf_counter() - start
+    for _, writer in free:
+        writer.close()
+    return Load(len(calls), spent, tuple(latencies), statuses)
+
+
 async def _read_answer(reader: asyncio.StreamReader) -> int:
     head = (await reader.readuntil(b"\r\n\r\n")).lower()
     status = int(head[9:12])
@@ -77,6 +155,17 @@ async def _read_answer(reader: asyncio.StreamReader) -> int:
         await reader.readexactly(size + 2)
         if size == 0:
             return status
+
+
+async def read_stream_end(reader: asyncio.StreamReader) -> bool:
+    """Reads an event stream to the end of its chunked body; whether it ended with [DONE]."""
+    tail = b""
+    while not tail.endswith(b"0\r\n\r\n"):
+        piece = await reader.read(1 << 16)
+        if not piece:
+            return False
+        tail = (tail + piece)[-1024:]
+    return b"data: [DONE]" in tail
 
 
 def cpu_seconds(pid: int) -> float:

@@ -136,4 +136,14 @@ def median(values: Sequence[float]) -> float:
     return statistics.median(values)
 
 
-__all__ = ["Stage", "free_port", "median", "process", "report", "stage"]
+__all__ = [
+    "Stage",
+    "clean_environment",
+    "die_with_parent",
+    "free_port",
+    "median",
+    "process",
+    "report",
+    "stage",
+    "wait_until",
+]

@@ -1,6 +1,7 @@
 """A vendor that costs almost nothing: answers every request with the same chat completion, or streams it.
 
-Run as `python -m bench.upstream PORT`. Only for benchmarks; tests/fakes/ has the one that speaks the
+Run as `python -m bench.upstream PORT`. A stream asked for by the user HOLD stays open, with a chunk every two
+seconds, until RELEASE_PATH is asked for. Only for benchmarks; tests/fakes/ has the one that speaks the
 full wire format.
 """
 
@@ -9,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
+from typing import ClassVar
 
 ANSWER = json.dumps(
     {
@@ -25,6 +27,9 @@ ANSWER = json.dumps(
 HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n" % len(ANSWER)
 
 STREAM_CHUNKS = 200
+HOLD = "bench-hold"
+HELD_CHUNK_SECONDS = 2.0
+RELEASE_PATH = "/bench/release"
 
 
 def _event(delta: dict[str, object], usage: dict[str, int] | None = None) -> bytes:
@@ -41,15 +46,21 @@ def _event(delta: dict[str, object], usage: dict[str, int] | None = None) -> byt
 
 STREAM_HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
 STREAM_EVENTS = [_event({"content": "word "}) for _ in range(STREAM_CHUNKS)]
+_EVENT_CHUNK = b"%x\r\n%s\r\n" % (len(STREAM_EVENTS[0]), STREAM_EVENTS[0])
 STREAM_END = _event({}, {"prompt_tokens": 40, "completion_tokens": 200, "total_tokens": 240}) + b"data: [DONE]\n\n"
 
 
 class Vendor(asyncio.Protocol):
     """Reads requests with a content-length, one after the other, and answers each at once."""
 
+    held: ClassVar[set[Vendor]] = set()
+
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = transport
         self.received = b""
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self.held.discard(self)
 
     def data_received(self, data: bytes) -> None:
         self.received += data
@@ -63,10 +74,28 @@ class Vendor(asyncio.Protocol):
             if len(self.received) < end + 4 + length:
                 return
             body, self.received = self.received[end + 4 : end + 4 + length], self.received[end + 4 + length :]
-            if b'"stream":true' in body.replace(b" ", b""):
+            if head.startswith(b"post " + RELEASE_PATH.encode()):
+                self.transport.write(HEAD + ANSWER)  # type: ignore[attr-defined]  # a TCP transport
+                self._release()
+            elif HOLD.encode() in body:
+                self.transport.write(STREAM_HEAD)  # type: ignore[attr-defined]  # a TCP transport
+                self.held.add(self)
+                self._send_held()
+            elif b'"stream":true' in body.replace(b" ", b""):
                 self._stream()
             else:
                 self.transport.write(HEAD + ANSWER)  # type: ignore[attr-defined]  # a TCP transport
+
+    def _send_held(self) -> None:
+        if self in self.held:
+            self.transport.write(_EVENT_CHUNK)  # type: ignore[attr-defined]  # a TCP transport
+            asyncio.get_running_loop().call_later(HELD_CHUNK_SECONDS, self._send_held)
+
+    def _release(self) -> None:
+        for each in tuple(self.held):
+            self.held.discard(each)
+            end = b"%x\r\n%s\r\n0\r\n\r\n" % (len(STREAM_END), STREAM_END)
+            each.transport.write(end)  # type: ignore[attr-defined]  # a TCP transport
 
     def _stream(self) -> None:
         write = self.transport.write  # type: ignore[attr-defined]  # a TCP transport

@@ -77,6 +77,17 @@ class Decision:
         )
 
     @property
+    def tightest(self) -> LookedAt | None:
+        """The enforced budget with the least room, as it stood; the first of several alike. None without one."""
+        least: tuple[int, Matched, Count] | None = None
+        for each, count in zip(self.matched, self.counts, strict=True):
+            if each.budget.is_enforced:
+                room = max(0, each.hard_nano_usd - count.spend_nano_usd - count.reserved_nano_usd)
+                if least is None or room < least[0]:
+                    least = (room, each, count)
+        return None if least is None else _look(self.call, least[1], least[2], self.model_known)
+
+    @property
     def is_merely_held(self) -> bool:
         """Whether a refused call would fit in every budget if nothing but what is spent counted: the same call can
         succeed as soon as calls in flight are settled."""

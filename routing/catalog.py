@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime
+from datetime import date, datetime
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -20,18 +20,23 @@ from django.db import transaction
 from routing.errors import InvalidCatalog
 from routing.models import CATALOG_SNAPSHOT, Model, Provider, Route
 from routing.price_changes import refresh_prices
-from routing.price_specs import PriceSpec, specs_from_file, specs_from_genai
+from routing.price_specs import PriceSpec, moment_of, specs_from_file, specs_from_genai
 from spendhub.snapshots import bump
 
 DATA_DIR = Path(__file__).parent / "data"
 BUILT_IN_FILES = (DATA_DIR / "catalog.json", DATA_DIR / "sandbox.json", DATA_DIR / "routes.json")
 PROVIDER_FIELDS: Mapping[str, type] = {
     "dialect": str, "base_url": str, "api_key_env": str, "auth_header": str, "has_responses": bool,
+    "timeout_seconds": int, "is_enabled": bool,
 }  # fmt: skip
 MODEL_FIELDS = (
     "provider_id", "kind", "quality", "context_tokens", "max_output_tokens", "capabilities", "aliases",
-    "upstream_name", "region", "retires_at", "source",
+    "upstream_name", "region", "retires_at", "source", "base_url", "api_key_env", "is_enabled",
 )  # fmt: skip
+# Texts of a model that not everything is allowed in; its rows are made in bulk, which checks nothing.
+_TEXTS: Mapping[str, Any] = {
+    name: Model._meta.get_field(name) for name in ("upstream_name", "region", "base_url", "api_key_env")
+}
 ROUTE_FIELDS = ("candidate_models", "strategy", "fallback", "match", "options", "priority")
 
 
@@ -226,9 +231,13 @@ def _model_values(entry: Any, providers: Mapping[str, Provider], label: str) -> 
     if provider is None:
         raise InvalidCatalog(f"{where}: no provider is called {entry.get('provider')!r}")
     values: dict[str, Any] = {"provider_id": provider.pk, "source": str(entry.get("source", ""))[:300]}
-    for name in ("kind", "quality", "upstream_name", "region"):
+    for name in ("kind", "quality", "upstream_name", "region", "base_url", "api_key_env"):
         if name in entry:
             values[name] = str(entry[name])
+    if "is_enabled" in entry:
+        if not isinstance(entry["is_enabled"], bool):
+            raise InvalidCatalog(f"{where}: is_enabled must be true or false")
+        values["is_enabled"] = entry["is_enabled"]
     for name in ("context_tokens", "max_output_tokens"):
         if name in entry:
             values[name] = entry[name]
@@ -243,9 +252,17 @@ def _model_values(entry: Any, providers: Mapping[str, Provider], label: str) -> 
         raise InvalidCatalog(f"{where}: kind must be one of {', '.join(Model.Kind.values)}")
     if values.get("quality", Model.Quality.STANDARD) not in Model.Quality.values:
         raise InvalidCatalog(f"{where}: quality must be one of {', '.join(Model.Quality.values)}")
-    retires_on = _date(entry.get("retires_on"), f"{where}: retires_on")
-    if retires_on is not None:
-        values["retires_at"] = datetime(retires_on.year, retires_on.month, retires_on.day, tzinfo=UTC)
+    for name in _TEXTS:
+        if values.get(name):
+            try:
+                _TEXTS[name].run_validators(values[name])
+            except ValidationError as error:
+                raise InvalidCatalog(f"{where}: {name}: {error.messages[0]}") from None
+    if entry.get("retires_on"):
+        try:
+            values["retires_at"] = moment_of("retires_on", entry["retires_on"])
+        except InvalidCatalog as error:
+            raise InvalidCatalog(f"{where}: {error.message}") from None
     return values
 
 

@@ -4,7 +4,7 @@ The variable is a JSON list in the recipe's own form:
 
     [{"id": "glm-edge", "provider": "zhipu", "inputCostPerMillion": 0.3, "outputCostPerMillion": 0.6,
       "maxTokens": 128000, "capabilities": ["general", "chinese"], "apiKeyEnv": "GLM_KEY",
-      "enabled": true, "config": {"baseUrl": "https://open.bigmodel.cn/api/paas/v4"}}]
+      "region": "ap", "enabled": true, "config": {"baseUrl": "https://open.bigmodel.cn/api/paas/v4"}}]
 
 snake_case is understood as well. It is applied at `catalog update` and at every start of the server,
 and wins over what an admin has set for the same model; what it does not mention it does not touch.
@@ -43,7 +43,7 @@ PRICE_FIELDS = {
 }
 KNOWN_FIELDS = {
     "id", "name", "provider", "max_tokens", "max_output_tokens", "capabilities", "api_key_env", "enabled", "config",
-    "aliases", "quality", "kind", "upstream_name", *PRICE_FIELDS,
+    "aliases", "quality", "kind", "upstream_name", "region", *PRICE_FIELDS,
 }  # fmt: skip
 
 
@@ -139,7 +139,7 @@ def _model_values(entry: Mapping[str, Any], where: str) -> dict[str, Any]:
         if not isinstance(entry["enabled"], bool):
             raise InvalidCatalog(f"{where}: enabled must be true or false")
         values["is_enabled"] = entry["enabled"]
-    for name in ("api_key_env", "quality", "kind", "upstream_name"):
+    for name in ("api_key_env", "quality", "kind", "upstream_name", "region"):
         if entry.get(name) is not None:
             values[name] = str(entry[name])
     base_url = _snake_case(entry.get("config") or {}, f"{where}: config", allow_any=True).get("base_url")

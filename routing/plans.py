@@ -15,12 +15,14 @@ from routing import hooks
 from routing.candidates import Candidate, find_candidates, find_option, find_options
 from routing.errors import ModelNotAvailable, NoModelFits
 from routing.requirements import NOTHING_NEEDED, Declared, FellOut, Option, Requirements, Wanted
+from routing.reviewing import MAX_REVIEW_TOKENS, Review, Reviewing
 from routing.route_options import options_of
 from routing.routes import AUTO, RouteFacts
 from routing.snapshot import Catalog
 from routing.strategies.base import Ranking, Task
 from routing.strategies.budget_aware import BudgetAware
 from routing.strategies.registry import strategy_called
+from routing.upstreams.base import CHAT
 
 __all__ = [
     "NOTHING_NEEDED",
@@ -28,6 +30,7 @@ __all__ = [
     "Declared",
     "FellOut",
     "Plan",
+    "ReviewPlan",
     "Wanted",
     "choose",
     "find_route",
@@ -43,6 +46,17 @@ PLAIN_AUTO = RouteFacts(UUID(int=0), None, AUTO, (), "cost-optimized", (), {}, {
 
 
 @dataclass(frozen=True, slots=True)
+class ReviewPlan:
+    """Who looks over a whole answer, and who answers anew where they doubt it. `left_out`: reviewers that the call may
+    not be shown to, or that cannot be asked."""
+
+    reviewing: Reviewing
+    reviewers: tuple[Candidate, ...]
+    judges: tuple[Candidate, ...]
+    left_out: tuple[FellOut, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     """The models that are tried, best first and never empty. `route` is "" where a model was named.
 
@@ -50,6 +64,7 @@ class Plan:
     safe to repeat (None: the installation's setting). `may_choose_cheaper`: a candidate that no budget has room
     for gives way to the next one; a model that was named by the client does not. `cheaper` are more models that can
     do it, each cheaper than the chosen one, the cheapest last: for when no budget has room for any of the candidates.
+    `review`: what happens to the answer before it goes out, None for nothing.
     """
 
     candidates: tuple[Candidate, ...]
@@ -64,6 +79,7 @@ class Plan:
     falls_back_on_refusal: bool = False
     facts: Mapping[str, Any] = field(default_factory=dict)
     cheaper: tuple[Candidate, ...] = ()
+    review: ReviewPlan | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,6 +200,7 @@ def _choose_by_route(catalog: Catalog, wanted: Wanted, route: RouteFacts) -> Cho
             **ranking.facts,
         },
         cheaper=tuple(_candidate(option) for option in cheaper),
+        review=_review(catalog, demanded, ranking.review) if ranking.review and wanted.kind == "chat" else None,
     )
     return Choice(plan, ranking)
 
@@ -204,6 +221,25 @@ def _chain(
         elif all(found.name != option.name for option in chain):
             chain.append(found)
     return chain, skipped
+
+
+def _review(catalog: Catalog, demanded: Requirements, review: Review) -> ReviewPlan:
+    """Reviewers read question and answer: where it may run, and who may and may not see it, holds for them too."""
+    size = replace(
+        demanded.wanted, wire=CHAT, input_tokens=0, max_output_tokens=MAX_REVIEW_TOKENS, choices=1,
+        expected_output_of=None,
+    )  # fmt: skip
+    of_reviewers = replace(
+        demanded, wanted=size, capabilities=NOTHING_NEEDED, min_quality=None, max_cost_nano_usd=None,
+        max_latency_ms=None,
+    )  # fmt: skip
+    reviewers, left_out = find_options(catalog, of_reviewers, review.reviewing.reviewers)
+    return ReviewPlan(
+        review.reviewing,
+        tuple(_candidate(option) for option in reviewers),
+        tuple(_candidate(option) for option in review.judges),
+        tuple(left_out),
+    )
 
 
 def _candidate(option: Option) -> Candidate:

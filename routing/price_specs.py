@@ -66,7 +66,7 @@ def specs_from_file(entries: Iterable[Mapping[str, Any]], source: str) -> list[P
                 values[name] = _whole(name, entry[name])
         for name in ("valid_from", "valid_until"):
             if entry.get(name):
-                values[name] = _moment(name, entry[name])
+                values[name] = moment_of(name, entry[name])
         specs.append(PriceSpec(**values, source=str(entry.get("source", source))[:300]))
     return specs
 
@@ -142,7 +142,10 @@ def _whole(name: str, value: Any) -> int:
     return value
 
 
-def _moment(name: str, value: Any) -> datetime:
+def moment_of(name: str, value: Any) -> datetime:
+    """A day (its first moment) or a moment as a catalog file writes it, UTC unless it says otherwise.
+
+    Raises InvalidCatalog."""
     try:
         moment = datetime.fromisoformat(str(value))
     except ValueError:

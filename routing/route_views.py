@@ -34,7 +34,7 @@ class RouteViewSet(CatalogViewSet):
 
     model = Route
     serializer_class = RouteSerializer
-    ordering = ("-priority", "name", "pk")  # type: ignore[assignment]  # as many columns as it takes
+    ordering = ("-priority", "name", "pk")
     lookup_value_regex = "[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 
     def filtered(self, rows: QuerySet[Any], request: Request) -> QuerySet[Any]:

@@ -12,10 +12,10 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from routing.installation_keys import InstallationKeyFlag
+from routing.model_filters import price_of
 from routing.models import CAPABILITIES, Model, Price, Provider, validate_base_url
 from routing.own_upstreams import UpstreamNotAllowed, check_own_address, check_own_key
 from routing.price_specs import KINDS, PriceSpec
-from routing.snapshot import compile_prices
 from spendhub.api.authentication import principal_of
 from spendhub.api.fields import (
     MoneyField,
@@ -162,14 +162,12 @@ class ModelSerializer(OwnUpstreamMixin, StrictModelSerializer):
     @extend_schema_field(RatesSerializer(allow_null=True))
     def get_price(self, model: Model) -> dict[str, str | None] | None:
         """The caller's own price for it, else the shared one, at this moment."""
-        rows = list(model.prices.all()) if model.pk else []
-        for owned in (True, False):
-            price = compile_prices(row for row in rows if (row.tenant_id is not None) == owned).at(timezone.now())
-            if price is not None:
-                rates = price.rates_for(0)
-                by_kind = {kind: getattr(rates, kind) for kind in KINDS}
-                return {kind: None if rate is None else format_usd(rate) for kind, rate in by_kind.items()}
-        return None
+        price = price_of(model, timezone.now())
+        if price is None:
+            return None
+        rates = price.rates_for(0)
+        by_kind = {kind: getattr(rates, kind) for kind in KINDS}
+        return {kind: None if rate is None else format_usd(rate) for kind, rate in by_kind.items()}
 
 
 class PriceSerializer(StrictSerializer):

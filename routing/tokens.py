@@ -16,6 +16,10 @@ from typing import Any
 from spendhub.errors import Invalid
 
 PIECE = re.compile(r"\w{1,4}|[^\w\s]")
+# For ASCII, byte for byte: w a word character, a space what counts as one, a dot everything else.
+_KINDS = bytes(
+    ord("w" if re.match(r"\w", each) else " " if each.isspace() else ".") for each in map(chr, range(128))
+) + bytes(128)
 TOKENS_PER_MESSAGE = 4
 TOKENS_PER_REQUEST = 3
 # No vendor charges much more for a picture in its usual resolution; audio and files are counted by their size.
@@ -30,7 +34,13 @@ _HOLDERS = {"tool_result": "content", "function_call_output": "output", "message
 
 def count_tokens(text: str) -> int:
     """Tokens of `text` as the sandbox counts them."""
-    return len(PIECE.findall(text))
+    if not text.isascii():
+        return len(PIECE.findall(text))
+    # The same count at a fifth of the CPU, without an object per token.
+    kinds = text.encode("ascii").translate(_KINDS)
+    others = kinds.count(b".")
+    runs = kinds.replace(b"wwww", b"4").replace(b"www", b"4").replace(b"ww", b"4")
+    return others + runs.count(b"4") + runs.count(b"w")
 
 
 def count_chat_tokens(body: Mapping[str, Any]) -> int:

@@ -10,6 +10,7 @@ from drf_spectacular.utils import OpenApiParameter, extend_schema, extend_schema
 from rest_framework.request import Request
 from rest_framework.serializers import BaseSerializer
 
+from routing.model_filters import CHEAPEST, ModelQuery
 from routing.models import CAPABILITIES, Model, Price, Provider
 from routing.price_changes import end_price, set_price
 from routing.serializers import ModelSerializer, PriceSerializer, ProviderSerializer
@@ -30,7 +31,7 @@ class SharedRow(Forbidden):
 class CatalogViewSet(TenantModelViewSet):
     """Rows that are shared or the caller's own; only its own can be changed."""
 
-    ordering = ("name", "pk")
+    ordering: tuple[str, ...] = ("name", "pk")
 
     def visible_rows(self, principal: Principal) -> QuerySet[Any]:
         """Shared rows and the caller's own, filtered as the query says."""
@@ -67,6 +68,15 @@ MODEL_FILTERS = [
     OpenApiParameter("quality", str, enum=Model.Quality.values),
     OpenApiParameter("capability", str, enum=list(CAPABILITIES), many=True, description="has all of these"),
     OpenApiParameter("enabled", bool),
+    OpenApiParameter("ids", str, description="names, separated by commas"),
+    OpenApiParameter("min_context_tokens", int, description="a model whose context nobody has noted falls out"),
+    OpenApiParameter("min_output_tokens", int, description="likewise of its longest answer"),
+    OpenApiParameter("max_input_cost", str, description="USD per million tokens, now, for small input"),
+    OpenApiParameter("max_output_cost", str, description="USD per million tokens, now, for small input"),
+    OpenApiParameter("usable", bool, description="true: those that a call could be sent to now"),
+    OpenApiParameter(
+        "ordering", str, enum=["name", CHEAPEST], description="cheapest: by 1,000 input and 500 output tokens, now"
+    ),
     SHARED,
 ]
 PRICE_FILTERS = [
@@ -111,7 +121,10 @@ class ModelViewSet(CatalogViewSet):
                 raise Invalid(f"capability is one of {', '.join(CAPABILITIES)}", field="capability")
             # Of the JSON's text: SQLite has no `contains` for JSON, and no capability is part of another's quotes.
             rows = rows.filter(capabilities__icontains=f'"{capability}"')
-        return rows
+        asked = ModelQuery.read(request.query_params)
+        if asked.is_cheapest_first:
+            self.ordering = ("usual_nano_usd", "name", "pk")
+        return asked.narrow(rows, principal.tenant_id, timezone.now())
 
 
 @extend_schema_view(

@@ -113,11 +113,31 @@ async def _take_async(step: Step, scripts: AsyncScriptRunner | None) -> Any:
             raise RuntimeError(f"no Redis is configured, yet script {step.name} was asked for")
         return await scripts.run_script(step)
     if isinstance(step, AwaitFuture):
-        return await asyncio.wrap_future(step.future)
+        return await _await_future(step.future)
     if isinstance(step, CallInThread):
         return await asyncio.to_thread(_in_borrowed_thread, step)
     await asyncio.sleep(step.seconds)
     return None
+
+
+async def _await_future(future: concurrent.futures.Future[Any]) -> Any:
+    # Unlike asyncio.wrap_future, at twice the CPU, this does not cancel the future when its waiter is cancelled:
+    # what was handed to another thread is done, for it shares its commit with others, whoever still waits.
+    loop = asyncio.get_running_loop()
+    waiter: asyncio.Future[None] = loop.create_future()
+
+    def wake(_: concurrent.futures.Future[Any]) -> None:
+        if not loop.is_closed():
+            loop.call_soon_threadsafe(_end_wait, waiter)
+
+    future.add_done_callback(wake)
+    await waiter
+    return future.result()
+
+
+def _end_wait(waiter: asyncio.Future[None]) -> None:
+    if not waiter.done():
+        waiter.set_result(None)
 
 
 def _in_borrowed_thread(step: CallInThread) -> Any:

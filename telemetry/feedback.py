@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
@@ -12,8 +12,10 @@ from typing import Any
 from django.db.models import Avg, Count, F, Q, QuerySet, Sum
 
 from routing.performance import BEST_QUALITY, QualityScore
+from spendhub import group_commit
 from spendhub.errors import Invalid
 from spendhub.money import format_usd, round_nano_usd
+from spendhub.steps import AwaitFuture, Journey
 from telemetry.corrections import SpanMissing
 from telemetry.models import CostSpan, Feedback
 from telemetry.models.feedback import SCORES
@@ -21,6 +23,7 @@ from telemetry.models.feedback import SCORES
 QUALITY_GROUPS = ("model", "feature", "task")
 QUALITY_FILTERS = ("model", "provider", "feature", "task", "source")
 MAX_GROUPS = 1_000
+COMMENT_CHARACTERS = 500
 # Enough for steady figures, and a bounded read however much is rated.
 LATEST_RATINGS = 5_000
 
@@ -73,6 +76,26 @@ def keep_feedback(span: CostSpan, opinion: Opinion, now: datetime) -> tuple[Feed
     }
     rows = Feedback.objects.for_tenant(span.tenant_id)
     return rows.update_or_create(span=span, source=opinion.source, defaults=facts)
+
+
+def keep_judgment(tenant_id: int, request_id: str, confidence: float, comment: str, now: datetime) -> Journey[Feedback]:
+    """Keeps what other models thought of a recorded call, 0..1, as feedback of a judge; on disk when it returns.
+
+    Raises SpanMissing, and LedgerUnavailable."""
+    score = QualityScore(overall=round(confidence * BEST_QUALITY, 3))
+    opinion = Opinion("", score, Feedback.Source.JUDGE, comment[:COMMENT_CHARACTERS])
+    kept: Feedback = yield AwaitFuture(group_commit.submit(_keep_all, (tenant_id, request_id, opinion, now)))
+    return kept
+
+
+def _keep_all(judgments: Sequence[tuple[int, str, Opinion, datetime]]) -> list[Feedback | SpanMissing]:
+    kept: list[Feedback | SpanMissing] = []
+    for tenant_id, request_id, opinion, now in judgments:
+        try:
+            kept.append(keep_feedback(find_span(tenant_id, request_id, None), opinion, now)[0])
+        except SpanMissing as missing:
+            kept.append(missing)
+    return kept
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from datetime import UTC, datetime, timedelta
 
 from django.conf import settings
 from django.db import DatabaseError, InterfaceError, close_old_connections
+from django.db.models.fields.json import KeyTextTransform
 
 from routing.breaker_sharing import share_breakers
 from routing.performance import Observed, set_observed, summarize
@@ -52,11 +53,12 @@ def observe(now: datetime) -> None:
         for model, scores in qualities_of(tenant_id, now - timedelta(days=OUTPUT_DAYS)).items():
             own[model].qualities += scores
             everybodys[model].qualities += scores
-        for model, feature, status, duration_ms, output_tokens, occurred_at in _latest(tenant_id, now):
+        for model, feature, status, duration_ms, output_tokens, occurred_at, review_of in _latest(tenant_id, now):
             # An answer from the cache has no duration: it says nothing of its model.
             if duration_ms is None:
                 continue
-            if status == CostSpan.Status.OK:
+            if status == CostSpan.Status.OK and review_of is None:
+                # A review is short whatever its model usually says.
                 outputs.append((tenant_id, feature, model, output_tokens))
             if occurred_at < now - timedelta(hours=PERFORMANCE_HOURS):
                 continue
@@ -70,11 +72,12 @@ def observe(now: datetime) -> None:
     set_learned(learn(outputs) if settings.LEARN_OUTPUTS else {})
 
 
-def _latest(tenant_id: int, now: datetime) -> list[tuple[str, str, str, int | None, int, datetime]]:
+def _latest(tenant_id: int, now: datetime) -> list[tuple[str, str, str, int | None, int, datetime, str | None]]:
     spans = CostSpan.objects.for_tenant(tenant_id).filter(
         source="gateway", occurred_at__gt=now - timedelta(days=OUTPUT_DAYS)
     )
-    fields = ("model", "feature", "status", "duration_ms", "output_tokens", "occurred_at")
+    spans = spans.annotate(review_of=KeyTextTransform("review_of", "metadata"))
+    fields = ("model", "feature", "status", "duration_ms", "output_tokens", "occurred_at", "review_of")
     return list(spans.order_by("-occurred_at").values_list(*fields)[:LATEST_CALLS])
 
 

@@ -167,13 +167,18 @@ def _wanted(tenant: TenantFacts, call: PastCall, name: str, kind: str, declared:
 
 
 def past_calls(tenant_id: int, starts_at: datetime, ends_at: datetime) -> tuple[list[PastCall], int]:
-    """The latest `MAX_CALLS` answered gateway calls of a period, without those from memory; and how many it has."""
+    """The latest `MAX_CALLS` answered gateway calls of a period, without those from memory and without reviews, which
+    another strategy would not have made; and how many it has."""
     spans = CostSpan.objects.for_tenant(tenant_id).filter(
         source="gateway", status=CostSpan.Status.OK, occurred_at__gte=starts_at, occurred_at__lt=ends_at
     )
     rows = spans.order_by("-occurred_at").values(*_COLUMNS)[:MAX_CALLS]
-    calls = [_past_call(row) for row in rows if row["metadata"].get("cache") != "hit"]
+    calls = [_past_call(row) for row in rows if _was_routed(row["metadata"])]
     return calls, spans.order_by().count()
+
+
+def _was_routed(metadata: Mapping[str, Any]) -> bool:
+    return metadata.get("cache") != "hit" and "review_of" not in metadata
 
 
 def _past_call(row: Mapping[str, Any]) -> PastCall:

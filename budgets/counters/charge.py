@@ -277,21 +277,23 @@ def _settling(hold: Hold, totals: Sequence[WindowTotal]) -> Callable[[CounterSto
 
 
 _fenced: FencedStore | None = None
-_pid = 0
 _making = threading.Lock()
 
 
 def counters() -> FencedStore:
     """This process's counters; a forked child gets its own."""
-    global _fenced, _pid
-    if _fenced is None or _pid != os.getpid():
+    global _fenced
+    found = _fenced
+    if found is None:
         with _making:
-            if _fenced is None or _pid != os.getpid():
-                _fenced, _pid = FencedStore(), os.getpid()
-    return _fenced
+            found = _fenced = _fenced or FencedStore()
+    return found
 
 
 def forget() -> None:
-    """Drops what this process knows of the fence and of its holds. For tests."""
-    global _fenced
-    _fenced = None
+    """Drops what this process knows of the fence and of its holds. For a forked child, and for tests."""
+    global _fenced, _making
+    _fenced, _making = None, threading.Lock()
+
+
+os.register_at_fork(after_in_child=forget)

@@ -36,13 +36,11 @@ def scripts() -> RedisScripts | None:
 
 def async_scripts() -> AsyncRedisScripts | None:
     """The running event loop's connection; None where no Redis is configured."""
-    url = settings.REDIS_URL
-    if not url:
-        return None
     loop = asyncio.get_running_loop()
     found = _by_loop.get(loop)
-    if found is None:
-        found = _by_loop[loop] = AsyncRedisScripts(url)
+    # A setting is not free to read, and this is asked for twice a call.
+    if found is None and settings.REDIS_URL:
+        found = _by_loop[loop] = AsyncRedisScripts(settings.REDIS_URL)
     return found
 
 

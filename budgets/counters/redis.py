@@ -60,6 +60,17 @@ class _Prepared(NamedTuple):
     order: list[int]
 
 
+# When a window starts, and its name in the scripts.
+_WindowName = tuple[int, str]
+
+
+class _Named(NamedTuple):
+    """A hold's lines by their names, and the name of each window (budget, key, start)."""
+
+    lines: Mapping[_WindowName, CounterLine]
+    names: Mapping[tuple[uuid.UUID, str, int], str]
+
+
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(_StoredHold).decode
 
@@ -256,19 +267,21 @@ class RedisCounters:
         prefix = self._prefix(tenant_id)
         keys = [prefix + "open", f"{prefix}h:{hold_id}", prefix + _ends(kind)]
         args: list[str | int | bytes] = [hold_id, "" if ended_by is None else repr(ended_by)]
-        told = {(total[2], _name(total)): total for total in totals}
-        held = {(line[2], _name(line)): line for line in lines}
-        groups: dict[int, list[str]] = {}
-        for starts_at, name in dict.fromkeys([*held, *told]):
-            groups.setdefault(starts_at, []).append(name)
-        for starts_at, names in groups.items():
-            windows = [told.get((starts_at, name)) or held[starts_at, name] for name in names]
+        held, names_of = _named(lines)
+        told: dict[_WindowName, WindowTotal] = {}
+        for total in totals:
+            told[total[2], names_of.get(total[:3]) or _name(total)] = total
+        groups: dict[int, list[_WindowName]] = {}
+        for window_name in (*held, *(each for each in told if each not in held)):
+            groups.setdefault(window_name[0], []).append(window_name)
+        for starts_at, members in groups.items():
+            windows = [told.get(member) or held[member] for member in members]
             keys.append(f"{prefix}w:{starts_at}")
-            args += [len(names), _seconds_to_keep(windows, now)]
-            for name in names:
-                total = told.get((starts_at, name))
-                args += [name, 1 if (starts_at, name) in held else 0]
-                args += ["", ""] if total is None else [total.spend_nano_usd, total.version]
+            args += [len(members), _seconds_to_keep(windows, now)]
+            for member in members:
+                known = told.get(member)
+                args += [member[1], 1 if member in held else 0]
+                args += ["", ""] if known is None else [known.spend_nano_usd, known.version]
         yield RunScript("settle", keys, args)
 
 
@@ -307,9 +320,30 @@ def _seconds_to_keep(windows: Sequence[CounterLine | WindowTotal], now: float) -
     return max(0, max(end for end in ends if end is not None) - int(now)) + KEEP_WINDOW_SECONDS
 
 
-def _stored(hold: Hold, lines: Any = None) -> bytes:
-    stored = [hold.kind, hold.expires_at, hold.lines if lines is None else lines, hold.payload]
-    return b"%d|%b" % (hold.amount_nano_usd, _encode(stored))
+def _named(lines: Sequence[CounterLine]) -> _Named:
+    """The lines as the scripts know them: worked out once where they are remembered from call to call."""
+    if not isinstance(lines, Lines):
+        return _name_all(lines)
+    found: _Named | None = lines.prepared.get("named")
+    if found is None:
+        found = lines.prepared["named"] = _name_all(lines)
+    return found
+
+
+def _name_all(lines: Sequence[CounterLine]) -> _Named:
+    names = {line[:3]: _name(line) for line in lines}
+    return _Named({(line[2], names[line[:3]]): line for line in lines}, names)
+
+
+def _stored(hold: Hold) -> bytes:
+    lines: Any = hold.lines
+    if isinstance(lines, Lines):
+        # They are the same for every call of one caller, and most of what is written.
+        written = lines.prepared.get("json")
+        if written is None:
+            written = lines.prepared["json"] = msgspec.Raw(_encode(lines))
+        lines = written
+    return b"%d|%b" % (hold.amount_nano_usd, _encode([hold.kind, hold.expires_at, lines, hold.payload]))
 
 
 def _from_stored(tenant_id: int, hold_id: bytes, text: bytes) -> Hold:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from routing.requirements import FellOut, Option, Wanted
+from routing.reviewing import Review
 
 __all__ = ["Option", "Ranked", "Ranking", "Strategy", "Task", "by_cost", "cheapest_of_near", "in_order"]
 
@@ -39,7 +40,7 @@ class Ranked:
 @dataclass(frozen=True, slots=True)
 class Ranking:
     """Options, the chosen one first; what the strategy itself leaves out is in `fell_out`. Empty: it cannot choose,
-    and `reason` says which of its demands nothing meets."""
+    and `reason` says which of its demands nothing meets. `review`: its answer is shown to other models."""
 
     ranked: tuple[Ranked, ...]
     reason: str
@@ -47,6 +48,7 @@ class Ranking:
     confidence: float = 1.0
     fell_out: tuple[FellOut, ...] = ()
     facts: Mapping[str, Any] = field(default_factory=dict)
+    review: Review | None = None
 
 
 class Strategy(Protocol):

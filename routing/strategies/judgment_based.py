@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from routing.requirements import FellOut
+from routing.reviewing import Review, Reviewing, read_reviewing
 from routing.snapshot import ModelFacts
 from routing.strategies.base import Option, Ranked, Ranking, Strategy, Task, cheapest_of_near, in_order
 from routing.strategies.settings import OptionsReader
@@ -35,11 +36,13 @@ _DEMANDS = re.compile(r"^ {0,8}(?:[-*]|\d{1,3}[.)]) \S", re.MULTILINE)
 
 @dataclass(frozen=True, slots=True)
 class JudgmentSettings:
-    """`workhorses` and `judges`: the two pools; empty ones are filled by class (see `is_judge`)."""
+    """`workhorses` and `judges`: the two pools; empty ones are filled by class (see `is_judge`). `reviewing`: whom a
+    workhorse's answer is shown to, None for nobody."""
 
     workhorses: tuple[str, ...] = ()
     judges: tuple[str, ...] = ()
     confidence_threshold: float = 0.7
+    reviewing: Reviewing | None = None
 
 
 class JudgmentBased(Strategy):
@@ -54,6 +57,7 @@ class JudgmentBased(Strategy):
             reader.names("workhorses"),
             reader.names("judges"),
             reader.number("confidence_threshold", 0.7, least=0, most=1),
+            read_reviewing(reader, given),
         )
         reader.done()
         both = set(found.workhorses) & set(found.judges)
@@ -62,7 +66,8 @@ class JudgmentBased(Strategy):
         return found
 
     def names_in(self, settings: JudgmentSettings) -> tuple[str, ...]:
-        return (*settings.workhorses, *settings.judges)
+        reviewers = settings.reviewing.reviewers if settings.reviewing is not None else ()
+        return (*settings.workhorses, *settings.judges, *reviewers)
 
     def rank(self, options: Sequence[Option], task: Task, settings: JudgmentSettings) -> Ranking:
         declared = task.wanted.declared
@@ -82,16 +87,19 @@ class JudgmentBased(Strategy):
         first, second = (judges, workhorses) if wants_judge else (workhorses, judges)
         measured = f"complexity {adjusted:.2f} for a {tier} user"
         facts = {"complexity": round(adjusted, 4), "is_escalated": wants_judge}
+        chosen = (first or second)[:1]
+        review = None
+        if settings.reviewing is not None and chosen and chosen[0] in workhorses:
+            review = Review(settings.reviewing, tuple(each.option for each in judges))
         name, pool = ("judge", settings.judges) if wants_judge else ("workhorse", settings.workhorses)
         if not first and pool:
             return Ranking((), f"none of the route's {name}s can do it ({measured})", "quality", 0.0, left_out, facts)
         if not first:
             other = "workhorse" if wants_judge else "judge"
-            return Ranking(
-                second, f"no {name} can do it, so a {other} does ({measured})", "quality", 0.5, left_out, facts
-            )
+            told = f"no {name} can do it, so a {other} does ({measured})"
+            return Ranking(second, told, "quality", 0.5, left_out, facts, review)
         reason = f"{measured} {'reaches' if wants_judge else 'is below'} {1 - threshold:.2f}: a {name}"
-        return Ranking((*first, *second), reason, "quality", 0.8, left_out, facts)
+        return Ranking((*first, *second), reason, "quality", 0.8, left_out, facts, review)
 
 
 def pools(options: Sequence[Option], settings: JudgmentSettings) -> tuple[tuple[Ranked, ...], tuple[Ranked, ...]]:

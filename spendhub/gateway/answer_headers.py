@@ -5,6 +5,7 @@ docs/gateway.md, "What comes back", is their list.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from budgets.decisions import ALLOW, Decision, LookedAt
@@ -12,8 +13,12 @@ from spendhub.gateway.exchange import Headers
 from spendhub.money import format_usd
 
 
-def money_headers(decision: Decision, model: str, request_id: str, cost_nano_usd: int | None) -> Headers:
-    """The headers of a call that was let through. Without a cost (a stream's beginning) the estimate counts."""
+def money_headers(
+    decision: Decision, model: str, request_id: str, cost_nano_usd: int | None, *, earlier_nano_usd: int = 0
+) -> Headers:
+    """The headers of a call that was let through. Without a cost (a stream's beginning) the estimate counts.
+
+    `earlier_nano_usd` was spent for the same answer before `decision` was made, which therefore knows of it."""
     charged = decision.call.estimated_nano_usd if cost_nano_usd is None else cost_nano_usd
     headers: Headers = [
         (b"x-spendhub-model", _text(model)),
@@ -21,7 +26,7 @@ def money_headers(decision: Decision, model: str, request_id: str, cost_nano_usd
         (b"x-spendhub-request-id", request_id.encode()),
     ]
     if cost_nano_usd is not None:
-        headers.append((b"x-spendhub-cost", format_usd(cost_nano_usd).encode()))
+        headers.append((b"x-spendhub-cost", format_usd(cost_nano_usd + earlier_nano_usd).encode()))
     remaining = remaining_after(decision, charged)
     if remaining is not None:
         headers.append((b"x-spendhub-remaining", format_usd(remaining).encode()))
@@ -31,6 +36,23 @@ def money_headers(decision: Decision, model: str, request_id: str, cost_nano_usd
     if told is not None:
         spent = told.count.spend_nano_usd + (cost_nano_usd or 0)
         _describe(headers, told, spent, max(0, told.remaining_nano_usd - charged))
+    return headers
+
+
+def review_headers(
+    confidence: float | None, count: int, left_out: Mapping[str, str], is_escalated: bool, not_escalated_because: str
+) -> Headers:
+    """What reviewers thought of an answer: `count` scored it, `left_out` did not, each for a reason."""
+    told = f"{count} of {count + len(left_out)}"
+    if left_out:
+        told += f" ({'; '.join(f'{name}: {reason}' for name, reason in left_out.items())})"
+    headers: Headers = [
+        (b"x-spendhub-confidence", b"unreviewed" if confidence is None else f"{round(confidence, 4):g}".encode()),
+        (b"x-spendhub-escalated", b"true" if is_escalated else b"false"),
+        (b"x-spendhub-reviews", _text(told)),
+    ]
+    if not_escalated_because:
+        headers.append((b"x-spendhub-not-escalated", _text(not_escalated_because)))
     return headers
 
 
@@ -74,15 +96,7 @@ def remaining_after(decision: Decision, charged_nano_usd: int) -> int | None:
 
 def _told_about(decision: Decision) -> LookedAt | None:
     """The budget to tell about: the one that decided, else the enforced one with the least room."""
-    if decision.bound is not None:
-        return decision.bound
-    tightest: LookedAt | None = None
-    for each in decision.looked_at:
-        if not each.matched.budget.is_enforced:
-            continue
-        if tightest is None or each.remaining_nano_usd < tightest.remaining_nano_usd:
-            tightest = each
-    return tightest
+    return decision.bound or decision.tightest
 
 
 def _advise(headers: Headers, decision: Decision) -> None:
@@ -107,4 +121,6 @@ def _describe(headers: Headers, told: LookedAt, spent_nano_usd: int, remaining_n
 
 def _text(value: str) -> bytes:
     """Any text as a header value: what is not printable ASCII is replaced, so that nobody can add a line."""
+    if value.isascii() and value.isprintable():
+        return value.encode("ascii")
     return "".join(character if " " <= character <= "~" else "?" for character in value).encode("ascii")

@@ -54,7 +54,10 @@ from spendhub.gateway.waiting import patience_for
 # A policy may name a cheaper model whose own budgets name a cheaper one still; nobody writes longer chains.
 MAX_DOWNGRADES = 4
 # Of what a strategy has found, for whoever asks later why this model: without the arm no experiment could be evaluated.
-KEPT_FACTS = ("experiment", "arm", "complexity", "score", "estimate_nano_usd", "alternatives")
+KEPT_FACTS = (
+    "experiment", "arm", "complexity", "score", "estimate_nano_usd", "alternatives", "review_of", "escalated_from",
+    "answer_confidence",
+)  # fmt: skip
 # A budget that refuses so many candidates which seemed to fit is being spent by others meanwhile.
 MAX_REFUSALS = 5
 # What stands in the way of one candidate, before anything is sent, and may not stand in the way of the next.

@@ -31,7 +31,9 @@ from spendhub.gateway.growth import Growth, OutOfMoney
 from spendhub.gateway.holding import need_of
 from spendhub.gateway.open_call import OpenCall, Origin
 from spendhub.gateway.response_cache import Caching, answer_from_cache, caching_of
+from spendhub.gateway.reviews import Reviewed, Reviewer
 from spendhub.gateway.what_is_left import share_left
+from spendhub.gateway.whole_answers import body_for, take_whole
 from spendhub.ids import new_id
 from spendhub.tenants.attribution import Attribution
 from spendhub.tenants.snapshot import Principal
@@ -58,6 +60,9 @@ async def answer_call(exchange: Exchange, principal: Principal, dialect: ClientD
     input_tokens = estimate_input_tokens(request.body)
     plan = await plan_call(principal, request, dialect, attribution, demands, input_tokens)
     origin = new_origin(exchange, principal, attribution, demands, notices)
+    reviewer = None
+    if plan.review is not None and not request.is_stream:
+        reviewer = Reviewer(origin, request, plan, dialect, transport, input_tokens)
     try:
         begun = await Attempts(origin, request, plan, dialect, transport, input_tokens).begin()
     except CallFailed as failed:
@@ -66,7 +71,7 @@ async def answer_call(exchange: Exchange, principal: Principal, dialect: ClientD
     if request.is_stream:
         await _answer_as_it_comes(exchange, dialect, begun)
     else:
-        await _answer_at_once(exchange, dialect, begun, caching)
+        await _answer_at_once(exchange, dialect, begun, caching, reviewer)
 
 
 def new_origin(
@@ -117,26 +122,22 @@ async def plan_call(
     return make_plan(catalog, wanted)
 
 
-async def _answer_at_once(exchange: Exchange, dialect: ClientDialect, begun: Begun, caching: Caching | None) -> None:
-    call, execution = begun.call, begun.execution
+async def _answer_at_once(
+    exchange: Exchange, dialect: ClientDialect, begun: Begun, caching: Caching | None, reviewer: Reviewer | None
+) -> None:
+    say = body_for(dialect)
     try:
-        body = await execution.read()
-        if execution.is_translated:
-            body = dialect.whole(execution.reader.reply(), begun.request, call.model.name)
-    except asyncio.CancelledError:
-        await asyncio.shield(call.settle(execution.reader, status="aborted"))
-        raise
-    except Exception as error:
-        await call.settle(execution.reader, status="error", error_code=getattr(error, "code", "defect"))
-        if not isinstance(error, UpstreamError):
-            raise
-        await _answer_error(exchange, dialect, call, error)
+        body = await take_whole(begun, say)
+    except UpstreamError as error:
+        await _answer_error(exchange, dialect, begun.call, error)
         return
-    # A client that has left by now gets nothing, but the vendor has done its work: it counts all the same.
-    await call.settle(execution.reader)
-    if caching is not None:
+    reviewed = await reviewer.look_over(begun, body, say) if reviewer is not None else None
+    if reviewed is not None:
+        begun, body = reviewed.begun, reviewed.answer
+    call, execution = begun.call, begun.execution
+    if caching is not None and not (reviewed is not None and reviewed.is_doubtful):
         await caching.keep(call, body, execution.reader.finish_reason)
-    await exchange.answer(200, body, [_JSON, *_headers(call, execution)])
+    await exchange.answer(200, body, [_JSON, *_headers(call, execution, reviewed=reviewed)])
 
 
 async def _answer_as_it_comes(exchange: Exchange, dialect: ClientDialect, begun: Begun) -> None:
@@ -219,9 +220,16 @@ def _client_request_id(exchange: Exchange) -> str | None:
     return given[:MAX_CLIENT_REQUEST_ID].replace("\x00", "") if given else None
 
 
-def _headers(call: OpenCall, execution: Execution | None, *, is_stream: bool = False) -> Headers:
+def _headers(
+    call: OpenCall, execution: Execution | None, *, is_stream: bool = False, reviewed: Reviewed[bytes] | None = None
+) -> Headers:
     cost = None if is_stream else call.cost_nano_usd
-    headers = money_headers(call.decision, call.model.name, call.request_id, cost)
+    if reviewed is None:
+        headers = money_headers(call.decision, call.model.name, call.request_id, cost)
+    else:
+        cost, earlier = call.cost_nano_usd + reviewed.beside_nano_usd, reviewed.earlier_nano_usd
+        headers = money_headers(call.decision, call.model.name, call.request_id, cost, earlier_nano_usd=earlier)
+        headers += reviewed.headers()
     headers += call.notices
     if call.clamp_to is not None:
         headers.append((b"x-spendhub-clamped", str(call.clamp_to).encode()))

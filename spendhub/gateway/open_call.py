@@ -44,6 +44,9 @@ logger = logging.getLogger(__name__)
 
 RETRY_PAUSE_SECONDS = 5.0
 
+# For Origin.wait_seconds: not even as long as a budget grants.
+NEVER_WAITS = -1.0
+
 _settling: set[asyncio.Task[None]] = set()
 
 
@@ -231,7 +234,7 @@ async def open_call(
         max_output_tokens=need.output_tokens,
     )
     payload = payload_for(call, str(hold_id), request.model[:120])
-    patience = Patience(origin.wait_seconds, may_wait)
+    patience = Patience(origin.wait_seconds, may_wait and origin.wait_seconds != NEVER_WAITS)
     money = await hold_money(call, hold_id, payload, candidate, need, patience)
     return OpenCall(origin, request, candidate, money, facts, has_own_limit=need.has_own_limit)
 

@@ -28,7 +28,7 @@ from routing.upstreams.transport import Transport
 from spendhub.api.bodies import decode
 from spendhub.api.errors import headers_of, status_of
 from spendhub.errors import Invalid, SpendHubError
-from spendhub.gateway.attempts import Attempts, CallFailed
+from spendhub.gateway.attempts import Attempts, Begun, CallFailed
 from spendhub.gateway.attribution import attribute
 from spendhub.gateway.brake import apply_brakes
 from spendhub.gateway.calls import new_origin, plan_call
@@ -37,6 +37,8 @@ from spendhub.gateway.dialect import CallRequest
 from spendhub.gateway.exchange import Exchange, Headers
 from spendhub.gateway.openai.chat import CHAT_DIALECT
 from spendhub.gateway.openai.models import models_to_show
+from spendhub.gateway.reviews import Reviewer
+from spendhub.gateway.whole_answers import take_whole
 from spendhub.tenants.attribution import DIMENSIONS
 from spendhub.tenants.snapshot import Principal
 
@@ -79,23 +81,23 @@ async def route_prompt(exchange: Exchange, principal: Principal, transport: Tran
     input_tokens = estimate_input_tokens(request.body)
     plan = await plan_call(principal, request, CHAT_DIALECT, attribution, routed.demands, input_tokens)
     origin = new_origin(exchange, principal, attribution, routed.demands, notices)
+    reviewer = None
+    if plan.review is not None:
+        reviewer = Reviewer(origin, request, plan, CHAT_DIALECT, transport, input_tokens)
     try:
         begun = await Attempts(origin, request, plan, CHAT_DIALECT, transport, input_tokens).begin()
     except CallFailed as failed:
         raise failed.error from failed
-    call, execution = begun.call, begun.execution
-    try:
-        await execution.read()
-        reply = execution.reader.reply()
-    except BaseException as error:
-        await call.settle(execution.reader, status="error", error_code=getattr(error, "code", "defect"))
-        raise
-    await call.settle(execution.reader)
-    told = {
+    reply = await take_whole(begun, _reply)
+    reviewed = await reviewer.look_over(begun, reply, _reply) if reviewer is not None else None
+    if reviewed is not None:
+        begun, reply = reviewed.begun, reviewed.answer
+    call = begun.call
+    told: dict[str, Any] = {
         "model": call.model.name,
         "provider": call.model.provider.name,
         "strategy": plan.strategy,
-        "cost": as_number(call.cost_nano_usd),
+        "cost": as_number(call.cost_nano_usd + (reviewed.all_beside_nano_usd if reviewed is not None else 0)),
         "latencyMs": int((time.monotonic() - began) * 1000),
         "content": _words(reply),
         "finishReason": reply.finish,
@@ -104,7 +106,10 @@ async def route_prompt(exchange: Exchange, principal: Principal, transport: Tran
         "reason": plan.reason,
         "isFallback": call.model.name != plan.candidates[0].model.name,
     }
-    await exchange.answer(200, _encoder.encode(told), [_JSON])
+    if reviewed is not None:
+        told |= {"confidence": reviewed.confidence, "isEscalated": reviewed.is_escalated}
+    headers = reviewed.headers() if reviewed is not None else []
+    await exchange.answer(200, _encoder.encode(told), [_JSON, *headers])
 
 
 def list_routable(principal: Principal) -> dict[str, Any]:
@@ -171,6 +176,10 @@ def _attributed(body: RouterBody) -> dict[str, Any]:
     given = body.metadata or {}
     named = {dimension: given[dimension] for dimension in DIMENSIONS if dimension in given}
     return named | ({"feature": body.budget_id} if body.budget_id else {})
+
+
+def _reply(begun: Begun, body: bytes) -> Reply:
+    return begun.execution.reader.reply()
 
 
 def _words(reply: Reply) -> str:

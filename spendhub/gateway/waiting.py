@@ -24,7 +24,11 @@ _lines: dict[tuple[asyncio.AbstractEventLoop, str], tuple[asyncio.Lock, int]] = 
 
 
 def patience_for(decision: Decision, wait_seconds: float) -> float:
-    """How long the refused call may wait: what its caller or the budget's policy grants, 0 where waiting is in vain."""
+    """How long the refused call may wait: what its caller or the budget's policy grants, 0 where waiting is in vain.
+
+    A negative `wait_seconds` is a call's that waits for nothing, whatever is granted."""
+    if wait_seconds < 0:
+        return 0.0
     patience = max(wait_seconds, float(patience_of(decision)))
     return patience if patience and decision.is_merely_held else 0.0
 

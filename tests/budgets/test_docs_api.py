@@ -42,16 +42,18 @@ def send(client: Any, command: str, known: dict[str, str]) -> Any:
 
 
 def test_the_examples_of_the_page_are_true() -> None:
+    vendor = factories.ProviderFactory(name="openai", base_url="https://vendor.example/v1")
     for name, input_usd, output_usd in (("gpt-4o", "2.5", 10), ("gpt-4o-mini", "0.15", "0.6")):
         factories.PriceFactory(
             model__name=name,
+            model__provider=vendor,
             input_nano_usd_per_mtok=round(float(input_usd) * NANO),
             output_nano_usd_per_mtok=round(float(output_usd) * NANO),
         )
     refresh_all()
     client = client_of(factories.acme())
     known = {"SPENDHUB": "/api"}
-    assert len(EXAMPLES) == PAGE.count("```sh\n") == 11
+    assert len(EXAMPLES) == PAGE.count("```sh\n") == 23
     for command, answer in EXAMPLES:
         response = send(client, command, known)
         told, shown = response.json(), json.loads(answer)
@@ -71,7 +73,8 @@ def test_the_headings_that_the_code_points_to_are_there() -> None:
 
 def test_every_route_of_budgets_and_spans_is_named_on_the_page() -> None:
     from budgets.urls import recipe_urlpatterns, urlpatterns
+    from telemetry.urls import urlpatterns as telemetry_urlpatterns
 
-    for route in (*urlpatterns, *recipe_urlpatterns):
+    for route in (*urlpatterns, *recipe_urlpatterns, *telemetry_urlpatterns):
         word = re.sub(r"\^|\(\?P<.*", "", str(route.pattern)).split("/")[0].removesuffix("$")
         assert re.search(rf"\b{word}\b", PAGE), word

@@ -55,7 +55,10 @@ class FakeOpenAI(FakeVendor):
         tool = (tools[0].get("function") or tools[0])["name"] if tools and is_asked else None
         words = sum(4 + words_in(item.get("content")) for item in items) + 3
         asked, result = text_in(last.get("content")), " ".join(reversed(results))
-        return plan(asked, model=str(body.get("model")), tool=tool, words=words, result=result)
+        planned = plan(asked, model=str(body.get("model")), tool=tool, words=words, result=result)
+        if body.get("response_format") and str(body.get("model")).startswith("reviewer-plain-"):
+            planned.fault = "400"  # as a vendor who knows no schemas
+        return planned
 
     def whole(self, path: str, body: Mapping[str, Any], answer: Answer) -> dict[str, Any]:
         if path == EMBEDDINGS:

@@ -9,6 +9,9 @@ text, `[think:words]` its thoughts; `[in:N]`, `[cached:N]`, `[written:N]`, `[wri
 `[out:N]` its counts. Where tools are offered and the last message is no tool's result, the first tool is called;
 `[calls:N]` asks for it N times. After a tool's result, in which the same may be asked for, the answer quotes it.
 
+A model called `reviewer-0.2` gives that score to whatever it is shown, in 50 tokens of input and 10 of output;
+`reviewer-prose` gives none, and `reviewer-fault-NAME` has the fault. They heed no wishes: those are the reviewed call's.
+
 `GET /_served` tells what was served, to be compared with the ledger (see Served); `POST /_reset` forgets it.
 """
 
@@ -79,6 +82,8 @@ class Answer:
 def plan(asked: str, *, model: str, tool: str | None, words: int, result: str = "") -> Answer:
     """The answer to a request whose last message says `asked`, or brings the `result` of tools. `tool` is to be called,
     if any; `words` are its input."""
+    if model.startswith("reviewer-"):
+        return _review(model.removeprefix("reviewer-"))
     wanted: dict[str, str] = dict(_WISH.findall(f"{asked} {result}"))
     fault = wanted.get("fault") or (model.removeprefix("fault-") if model.startswith("fault-") else "")
     calls = [(tool, dict(ARGUMENTS))] * int(wanted.get("calls", 1)) if tool else []
@@ -97,6 +102,13 @@ def plan(asked: str, *, model: str, tool: str | None, words: int, result: str = 
         completion=int(wanted.get("out", len(text.split()) + 5 * len(calls))),
         reasoning=int(wanted.get("reasoning", len(thoughts.split()))),
     )
+
+
+def _review(wish: str) -> Answer:
+    fault = wish.removeprefix("fault-") if wish.startswith("fault-") else ""
+    score = {"score": float(wish.rpartition("-")[2]), "why": "says the fake"} if wish[-1].isdigit() else {}
+    text = json.dumps(score) if score else "I rather like it."
+    return Answer(text, "", [], fault, 50, 0, 0, 0, 10, 0)
 
 
 class FakeVendor:

@@ -40,6 +40,13 @@ def configured_models(base_url: str) -> str:
                 {"id": f"fault-{fault}", "inputCostPerMillion": 900, "outputCostPerMillion": 900, **common}
                 for fault in ("500", "400", "429", "hang")
             ),
+            # Answers that are reviewed: by models of such names (see tests/fakes/vendor.py), and for the judge.
+            *(
+                {"id": f"reviewer-{wish}", "inputCostPerMillion": 1000, "outputCostPerMillion": 1000,
+                 "capabilities": ["json"], **common}
+                for wish in ("0.2", "0.5", "0.8", "0.9", "plain-0.9", "prose", "fault-500", "fault-slow")
+            ),
+            {"id": "vendor-judge", "inputCostPerMillion": 1000, "outputCostPerMillion": 2000, **common},
             {"id": "fault-503", "inputCostPerMillion": 0, "outputCostPerMillion": 0, **common},
             {"id": "unplugged", "provider": "unplugged", "inputCostPerMillion": 2, "outputCostPerMillion": 10,
              "apiKeyEnv": "NO_SUCH_KEY", "config": {"baseUrl": base_url}},

@@ -269,6 +269,13 @@ def test_the_environment_adds_a_model() -> None:
     assert apply_configured_models([GLM], LATER) == []
 
 
+def test_the_environment_says_where_a_model_runs() -> None:
+    apply_configured_models([{**GLM, "region": "ap-southeast-1"}], NOW)
+    facts = CATALOG.current().resolve(None, "glm-edge")
+    assert facts is not None and facts.region == "ap-southeast-1"
+    assert apply_configured_models([{**GLM, "region": "ap-southeast-1"}], LATER) == []
+
+
 def test_the_environment_overrides_a_model_and_a_refresh_keeps_that(tmp_path: Path) -> None:
     tiered = model(capabilities=["tools"], context_tokens=1)
     tiered["prices"].append({"input": "4", "output": "20", "min_context_tokens": 200_000})
@@ -308,6 +315,7 @@ def test_the_environment_overrides_a_model_and_a_refresh_keeps_that(tmp_path: Pa
         ({"apiKeyEnv": "not a name"}, "api_key_env"),
         ({"colour": "red"}, "'colour' is no field"),
         ({"quality": "great"}, "quality"),
+        ({"region": "Europe, somewhere"}, "region"),
     ],
 )
 def test_a_wrong_entry_is_named_and_nothing_is_written(change: dict[str, Any], problem: str) -> None:

@@ -164,6 +164,103 @@ def test_models_are_filtered(acme: Caller, shared: Model, query: str, expected: 
     assert acme.names(f"models?{query}") == expected
 
 
+@pytest.fixture
+def priced(acme: Caller, vendor: Provider) -> None:
+    """Four models of different size and price; `unpriced` has none, and `keyless` no key."""
+    keyless = Provider.objects.create(
+        tenant=None, name="keyless", base_url="https://k.example/v1", api_key_env="NO_KEY"
+    )
+    now = timezone.now()
+    sizes = {
+        "dear": (9, 40, 1000, 100),
+        "even": (2, 10, 2000, None),
+        "cheap": (1, 12, None, 300),
+        "keyless": (3, 9, 8000, 800),
+    }
+    for name, (input_usd, output_usd, context, longest) in sizes.items():
+        row = Model.objects.create(
+            tenant=None, provider=keyless if name == "keyless" else vendor, name=name, context_tokens=context,
+            max_output_tokens=longest,
+        )  # fmt: skip
+        for begins, factor in ((now - timedelta(days=9), 1), (now + timedelta(days=1), 100)):
+            Price.objects.create(
+                tenant=None, model=row, valid_from=begins, input_nano_usd_per_mtok=factor * input_usd * 10**9,
+                output_nano_usd_per_mtok=factor * output_usd * 10**9,
+            )  # fmt: skip
+    Model.objects.create(tenant=None, provider=vendor, name="unpriced", context_tokens=4000)
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        ("max_input_cost=2", ["cheap", "even"]),
+        ("max_input_cost=1.999999999", ["cheap"]),
+        ("max_output_cost=10", ["even", "keyless"]),
+        ("max_output_cost=10&max_input_cost=2.00", ["even"]),
+        ("max_input_cost=0", []),
+        # Of 1,000 tokens in and 500 out: 0.007, 0.007, 0.0075 and 0.029 USD; the same is by name.
+        ("ordering=cheapest", ["cheap", "even", "keyless", "dear", "unpriced"]),
+        ("ordering=cheapest&max_output_cost=40&min_context_tokens=1000", ["even", "keyless", "dear"]),
+        ("ordering=name&max_output_cost=40", ["cheap", "dear", "even", "keyless"]),
+        ("min_context_tokens=2000", ["even", "keyless", "unpriced"]),
+        ("min_context_tokens=8001", []),
+        ("min_output_tokens=300", ["cheap", "keyless"]),
+        ("ids=dear,unpriced,nobody", ["dear", "unpriced"]),
+        ("ids=dear&provider=keyless", []),
+        ("usable=true", ["cheap", "dear", "even", "unpriced"]),
+        ("usable=false", ["keyless"]),
+        ("usable=true&max_output_cost=10", ["even"]),
+    ],
+)
+def test_models_are_found_by_price_size_and_use(acme: Caller, priced: None, query: str, expected: list[str]) -> None:
+    assert acme.names(f"models?{query}") == expected
+
+
+def test_ones_own_price_and_model_count_for_oneself_alone(acme: Caller, globex: Caller, priced: None) -> None:
+    assert acme.call("post", "prices", {"model": "dear", "input": "0.1", "output": "0.1"})[0] == 201
+    assert acme.names("models?ordering=cheapest&ids=dear,cheap") == ["dear", "cheap"]
+    assert globex.names("models?ordering=cheapest&ids=dear,cheap") == ["cheap", "dear"]
+    assert acme.names("models?max_input_cost=0.1") == ["dear"] and globex.names("models?max_input_cost=0.1") == []
+    # An own model hides the shared one of its name from calls, though both are listed.
+    own = {"name": "even", "provider": "vendor", "is_enabled": False}
+    assert acme.call("post", "models", own)[0] == 201
+    assert acme.names("models?usable=true&ids=even") == [] and globex.names("models?usable=true&ids=even") == ["even"]
+    assert acme.names("models?usable=false&ids=even") == ["even", "even"]
+
+
+def test_the_cheapest_come_first_over_all_pages(acme: Caller, priced: None) -> None:
+    found: list[str] = []
+    path = "models?ordering=cheapest&limit=2"
+    for _ in range(3):
+        page = acme.call("get", path)[1]
+        found += [row["name"] for row in page["results"]]
+        path = (page["next"] or "").partition("/api/v1/")[2]
+    assert (found, path) == (["cheap", "even", "keyless", "dear", "unpriced"], "")
+
+
+@pytest.mark.parametrize(
+    ("query", "field"),
+    [
+        ("max_input_cost=cheap", "max_input_cost"),
+        ("max_output_cost=-1", "max_output_cost"),
+        ("max_output_cost=NaN", "max_output_cost"),
+        ("max_output_cost=", "max_output_cost"),
+        ("min_context_tokens=1.5", "min_context_tokens"),
+        ("min_output_tokens=9999999999", "min_output_tokens"),
+        ("min_output_tokens=-1", "min_output_tokens"),
+        ("usable=maybe", "usable"),
+        ("ordering=dearest", "ordering"),
+        ("ids=", "ids"),
+        ("ids=a,,b", "ids"),
+        ("ids=a%07", "ids"),
+        ("ids=" + ",".join(f"m{number}" for number in range(101)), "ids"),
+    ],
+)
+def test_a_question_about_models_that_cannot_be_is_told(acme: Caller, query: str, field: str) -> None:
+    status, answer = acme.call("get", f"models?{query}")
+    assert (status, answer["error"]["code"], answer["error"]["details"]["field"]) == (400, "invalid_query", field)
+
+
 @pytest.mark.parametrize("query", ["enabled=maybe", "shared=1", "capability=magic", "search=%00", "limit=0"])
 def test_a_wrong_filter_is_told(acme: Caller, query: str) -> None:
     assert acme.call("get", f"models?{query}")[0] == 400

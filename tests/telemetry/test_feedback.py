@@ -11,8 +11,10 @@ import pytest
 from django.test import Client
 from django.utils import timezone
 
+from budgets.counters.drive import drive
 from spendhub.tenants.models import Tenant
-from telemetry.feedback import qualities_of
+from telemetry.corrections import SpanMissing
+from telemetry.feedback import COMMENT_CHARACTERS, keep_judgment, qualities_of
 from telemetry.models import CostSpan, Feedback
 from tests import factories
 
@@ -194,3 +196,23 @@ def test_overall_scores_are_given_by_model_and_thumbs_alone_count_as_best_and_wo
     )
     found = qualities_of(acme.tenant.pk, timezone.now() - timedelta(days=1))
     assert {model: sorted(scores) for model, scores in found.items()} == {"small": [3.5, 5.0], "large": [0.0]}
+
+
+@pytest.mark.django_db(transaction=True)
+def test_what_other_models_think_of_a_call_is_a_judges_feedback_and_replaces_what_they_thought_before() -> None:
+    tenant, now = factories.acme(), timezone.now()
+    call = span(tenant, feature="support")
+    drive(keep_judgment(tenant.pk, call.request_id, 0.5, "mean of 1: a 0.50", now))
+    drive(keep_judgment(tenant.pk, call.request_id, 0.8499, "x" * 900, now))
+    (row,) = Feedback.objects.for_tenant(tenant)
+    assert (row.source, row.overall, row.feature, row.span_id) == ("judge", 4.25, "support", call.id)
+    assert row.comment == "x" * COMMENT_CHARACTERS == "x" * 500
+
+
+@pytest.mark.django_db(transaction=True)
+def test_nobody_judges_another_tenants_call() -> None:
+    call = span(factories.acme())
+    globex = factories.globex()
+    with pytest.raises(SpanMissing):
+        drive(keep_judgment(globex.pk, call.request_id, 1.0, "", timezone.now()))
+    assert not Feedback.objects.for_tenant(globex).exists()

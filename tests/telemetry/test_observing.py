@@ -81,6 +81,15 @@ def test_calls_that_were_only_reported_and_answers_from_the_cache_teach_nothing(
 
 
 @pytest.mark.django_db(transaction=True)
+def test_reviews_teach_how_fast_a_model_is_and_not_how_long_its_answers_are() -> None:
+    acme = factories.acme()
+    book(acme, 30, output=12, metadata={"review_of": "r-1"})
+    observe(NOW)
+    assert observed_of("small", acme.pk).calls == 30
+    assert expected_output_tokens(acme.pk, None, "small") == 1_024
+
+
+@pytest.mark.django_db(transaction=True)
 def test_the_expected_output_is_learned_per_feature_once_there_are_enough_calls(settings: Any) -> None:
     settings.DEFAULT_OUTPUT_TOKENS = 1_024
     acme = factories.acme()

@@ -142,8 +142,9 @@ def test_only_answered_calls_of_the_gateway_in_the_period_are_looked_at(acme: Te
     span(acme, "small", 9, status="error")
     span(acme, "small", 11, occurred_at=timezone.now() - timedelta(days=31))
     span(acme, "small", 0, metadata={"cache": "hit", "saved_nano_usd": 5})
+    span(acme, "small", 3, metadata={"review_of": "r-1"})  # no strategy chose it
     told = Caller(acme).shadow()[1]
-    assert (told["calls"], told["actual_cost"], told["sample"]["recorded"]) == (1, "5.00", 2)
+    assert (told["calls"], told["actual_cost"], told["sample"]["recorded"]) == (1, "5.00", 3)
     day = (timezone.now() - timedelta(days=60)).date().isoformat()
     assert Caller(acme).shadow(f"from={day}")[1]["actual_cost"] == "16.00"
 
