@@ -49,13 +49,12 @@ test: .venv/development .venv/frameworks lint ## all checks, then all tests on S
 	@$(MANAGE) makemigrations --check --dry-run --verbosity 0 || { $(MANAGE) makemigrations --check --dry-run; exit 1; }
 	@rm -f .coverage .coverage.*
 	@echo "==> tests on SQLite, without Redis"
-	@env -u DATABASE_URL -u REDIS_URL SPENDHUB_TEST_DATABASE=sqlite COVERAGE_FILE=.coverage.sqlite \
+	@env -u DATABASE_URL -u REDIS_URL SPENDHUB_TEST_DATABASE=sqlite \
 		$(BIN)/python -m pytest $(XDIST) --cov --cov-report= -q -m "not servers" $(TESTS)
-	@echo "==> tests on PostgreSQL and Valkey (those that touch a store)"
-	@SPENDHUB_TEST_DATABASE=postgres SPENDHUB_TEST_STORES_ONLY=1 COVERAGE_FILE=.coverage.postgres \
-		$(BIN)/python -m pytest $(XDIST) --cov --cov-report= -q -m "not sqlite_only" $(TESTS)
-	@$(BIN)/coverage combine -q --keep .coverage.sqlite .coverage.postgres
 	@$(BIN)/coverage report --skip-covered --show-missing
+	@echo "==> tests on PostgreSQL and Valkey (those that touch a store)"
+	@SPENDHUB_TEST_DATABASE=postgres SPENDHUB_TEST_STORES_ONLY=1 \
+		$(BIN)/python -m pytest $(XDIST) -q -m "not sqlite_only and not once" $(TESTS)
 
 lint: .venv/development ## formatting, lint, types, import rules, OpenAPI file
 	@echo "==> format, lint, types, imports, OpenAPI"

@@ -17,7 +17,7 @@ from bench.sides import BARE, Side, chat_body, sides
 from bench.stage import median, report
 
 CALLERS = (16, 64)
-STREAMS_FEWER = 20
+STREAMS_FEWER = 10
 PARTS = ("chat", "stream", "half-load", "open-streams")
 
 

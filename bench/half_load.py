@@ -4,11 +4,18 @@
 closed loop; then both sides in turn get half of that, as an open load: calls come when they come (a Poisson process,
 the same for both), whether earlier ones were answered or not. What is added is SpendHub's percentile less the
 forwarder's, of all the rounds' calls together.
+
+No call is answered before its span is on disk, so that a sync of the disk under PostgreSQL is part of what is added:
+it is measured too. `TMPDIR=/dev/shm` puts PostgreSQL on a memory disk (fsync stays on), and shows the rest alone.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
+import statistics
+import tempfile
+import time
 
 from bench.load import Load, run_load, run_open_load
 from bench.sides import BARE, SPENDHUB, Sides, chat_body, sides
@@ -17,11 +24,13 @@ from bench.stage import report
 CALLERS_AT_MOST = 64
 REQUESTS_AT_MOST = 4_000
 ROUNDS, SECONDS = 5, 6.0
+SYNCS, WAL_PAGE_BYTES = 300, 8_192
 
 
 def measure(served: Sides, *, rounds: int = ROUNDS, seconds: float = SECONDS) -> list[dict[str, object]]:
     """A row per side, and one with what is added."""
     body = chat_body()
+    sync_p50, sync_p99 = disk_sync_ms()
     ours = served.named(SPENDHUB)
     most = max(
         run_load(ours.url, ours.headers, body, callers=CALLERS_AT_MOST, requests=REQUESTS_AT_MOST).per_second
@@ -51,6 +60,8 @@ def measure(served: Sides, *, rounds: int = ROUNDS, seconds: float = SECONDS) ->
                 "calls": together.requests,
                 "p50 ms": together.percentile(0.5),
                 "p99 ms": together.percentile(0.99),
+                "disk sync p50 ms": sync_p50,
+                "disk sync p99 ms": sync_p99,
             }
         )
     bare, spendhub = (Load.together(loads[name]) for name in (BARE, SPENDHUB))
@@ -63,6 +74,22 @@ def measure(served: Sides, *, rounds: int = ROUNDS, seconds: float = SECONDS) ->
         }
     )
     return rows
+
+
+def disk_sync_ms() -> tuple[float, float]:
+    """p50 and p99 of writing a page and one fdatasync, where PostgreSQL's files are put."""
+    taken: list[float] = []
+    with tempfile.TemporaryFile(buffering=0) as file:
+        file.write(bytes(WAL_PAGE_BYTES * SYNCS))
+        os.fsync(file.fileno())
+        file.seek(0)
+        for _ in range(SYNCS):
+            file.write(os.urandom(WAL_PAGE_BYTES))
+            began = time.perf_counter()
+            os.fdatasync(file.fileno())
+            taken.append((time.perf_counter() - began) * 1000)
+    cuts = statistics.quantiles(taken, n=100)
+    return cuts[49], cuts[98]
 
 
 def main() -> None:

@@ -22,7 +22,7 @@ from tests.budgets.api import client_of
 from tests.telemetry.test_experiments import book
 from tests.worlds import dump
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.once]
 
 ABSENT = object()
 

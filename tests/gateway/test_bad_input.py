@@ -16,7 +16,7 @@ from tests.gateway.dialects.test_bad_input import ABSENT, BAD_FIELDS, FIELDS, NA
 from tests.gateway.error_shapes import Shape, anthropics, openais, recipes
 from tests.gateway.served import Served
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.once]
 
 HOLDER = "ada-of-bad-input"
 TURNS = [{"role": "user", "content": "hello"}]

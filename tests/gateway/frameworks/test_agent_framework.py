@@ -21,7 +21,7 @@ from tests.gateway.frameworks.loops import (
 )
 from tests.gateway.sdks.vendors import Vendors
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.once]
 
 # Which of the page's clients it is.
 APIS = ["responses", "chat"]

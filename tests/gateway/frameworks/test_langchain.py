@@ -23,7 +23,7 @@ from tests.gateway.frameworks.loops import (
 )
 from tests.gateway.sdks.vendors import Vendors
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.once]
 
 TOOL = tool(weather)
 

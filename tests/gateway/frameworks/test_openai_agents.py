@@ -20,7 +20,7 @@ from tests.gateway.frameworks.loops import (
 )
 from tests.gateway.sdks.vendors import Vendors
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.once]
 
 # Which of the page's models it is.
 APIS = ["responses", "chat"]

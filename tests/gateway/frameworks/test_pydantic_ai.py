@@ -22,7 +22,7 @@ from tests.gateway.frameworks.loops import (
 )
 from tests.gateway.sdks.vendors import Vendors
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.once]
 
 # Which block of the page it is.
 WORDS = [pytest.param(0, id="openai"), pytest.param(1, id="anthropic")]

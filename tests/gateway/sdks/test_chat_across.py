@@ -11,7 +11,7 @@ import pytest
 
 from tests.gateway.sdks.vendors import CALL, CALL_NANO_USD, CALL_USD, Vendors, asked_of
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.once]
 
 WEATHER: Any = {
     "type": "function",

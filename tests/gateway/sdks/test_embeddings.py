@@ -10,7 +10,7 @@ import pytest
 
 from tests.gateway.sdks.vendors import Vendors, asked_of
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.once]
 
 
 def ask(given: Any, user: str, **fields: Any) -> dict[str, Any]:

@@ -12,7 +12,7 @@ import pytest
 
 from tests.gateway.sdks.vendors import CALL, CALL_NANO_USD, CALL_USD, Vendors, asked_of
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.once]
 
 # Where a call goes: Anthropic's own format passes, OpenAI's is translated, the sandbox is OpenAI's in our process.
 MODELS = ["claude", "gpt"]

@@ -13,7 +13,7 @@ from pydantic import BaseModel
 
 from tests.gateway.sdks.vendors import CALL, CALL_NANO_USD, CALL_USD, Vendors, asked_of
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.once]
 
 # OpenAI's own format passes; a compatible vendor gets it as a chat completion, Anthropic as a message.
 MODELS = ["gpt", "compatible", "claude"]
