@@ -29,12 +29,12 @@ def main() -> None:
         rates, cpus = [], []
         for round_number in range(given.rounds + 1):
             bodies = [_bodies(given.batch) for _ in range(given.batches if round_number else 8)]
+            spans = given.batch * len(bodies)
             before = cpu_seconds(running.server.pid)
             began = time.perf_counter()
             asyncio.run(_send(running.server.url, running.headers, bodies, given.callers))
             seconds = time.perf_counter() - began
             if round_number:
-                spans = given.batch * len(bodies)
                 rates.append(spans / seconds)
                 cpus.append((cpu_seconds(running.server.pid) - before) / spans * 1e6)
         rows: list[dict[str, object]] = [

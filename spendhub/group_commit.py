@@ -48,6 +48,8 @@ class _Job:
         self.payload = payload
         self.weight = weight
         self.future: concurrent.futures.Future[Any] = concurrent.futures.Future()
+        # From here on it cannot be cancelled: what is handed over shares its commit with others, and is done.
+        self.future.set_running_or_notify_cancel()
 
 
 class GroupCommit:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -200,7 +201,8 @@ class Attempts:
             self._origin.passed_headers,
         )  # fmt: skip
         try:
-            async with asyncio.timeout(self._seconds_left()):
+            left = self._seconds_left()
+            async with nullcontext() if left is None else asyncio.timeout(left):
                 execution = await execute(call.model, asked, transport=self._transport, avoid_keys=avoided)
         except NotTranslatable:
             BREAKERS.note_nothing(breaker)

@@ -9,10 +9,12 @@ import struct
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from routing.errors import UpstreamRefused
 from routing.execution import execute
-from routing.tokens import count_chat_tokens, count_tokens, estimate_input_tokens
+from routing.tokens import PIECE, count_chat_tokens, count_tokens, estimate_input_tokens
 from routing.upstreams.base import EMBEDDINGS
 from routing.upstreams.sandbox import responder
 from routing.upstreams.transport import HttpTransport
@@ -231,3 +233,8 @@ def test_images_and_other_inputs_are_in_the_estimate() -> None:
     assert estimate_input_tokens({"input": "abcdef"}) == 3 + 2
     assert estimate_input_tokens({"input": ["abcdef"]}) > 3
     assert estimate_input_tokens({}) == 3
+
+
+@given(st.text(st.characters(max_codepoint=127), max_size=200))
+def test_plain_text_is_counted_as_every_other_text(text: str) -> None:
+    assert count_tokens(text) == len(PIECE.findall(text))
