@@ -10,7 +10,7 @@ MANAGE := $(BIN)/python manage.py
 # The locks name everything, so nothing is left to resolve: a package released tomorrow changes nothing here.
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --progress-bar off --require-hashes --no-deps -qq
 TESTS ?= tests
-XDIST ?= -n 3
+XDIST ?= -n 2
 STATIC_SOURCES := $(wildcard spendhub/static/*/* spendhub/static/*/*/* */static/*/*)
 
 .PHONY: help install run test lint format lock bench schema clean

@@ -21,6 +21,7 @@ from spendhub.steps import RunScript
 
 logger = logging.getLogger(__name__)
 
+SECOND_LOOK_SECONDS = 0.05
 _NOTHING = object()
 
 
@@ -59,14 +60,17 @@ class _Connection(asyncio.Protocol):
         if self._timer is None:
             self._timer = self._loop.call_later(ANSWER_TIMEOUT_SECONDS, self._check_patience)
 
-    def _check_patience(self) -> None:
+    def _check_patience(self, is_second_look: bool = False) -> None:
         self._timer = None
         if self._waiting:
             rest = self._waiting[0][1] + ANSWER_TIMEOUT_SECONDS - self._loop.time()
-            if rest <= 0.005:
-                self.abort("no answer in time")
-            else:
+            if rest > 0.005:
                 self._timer = self._loop.call_later(rest, self._check_patience)
+            elif not is_second_look:
+                # It may be our own loop that stood still: what has arrived meanwhile is read before we look again.
+                self._timer = self._loop.call_later(SECOND_LOOK_SECONDS, self._check_patience, True)
+            else:
+                self.abort("no answer in time")
 
     def data_received(self, data: bytes) -> None:
         self._reader.feed(data)

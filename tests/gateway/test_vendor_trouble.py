@@ -12,7 +12,7 @@ from tests.fakes.openai_upstream import WORDS_OF_ANSWER
 from tests.gateway.served import INPUT_NANO_USD, OUTPUT_NANO_USD, Served, events_of
 from tests.servers import wait_until
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.once]
 
 
 @pytest.mark.parametrize("is_stream", [False, True])
