@@ -29,7 +29,7 @@ def run_before_routing(wanted: Wanted) -> Wanted:
     for hook in BEFORE_ROUTING:
         try:
             wanted = hook(wanted) or wanted
-        except Exception:
+        except Exception:  # a hook is a stranger's code: whatever it raises is its own
             logger.exception("hook %r before routing failed", hook)
     return wanted
 
@@ -39,7 +39,7 @@ def run_after_routing(wanted: Wanted, plan: Plan) -> None:
     for hook in AFTER_ROUTING:
         try:
             hook(wanted, plan)
-        except Exception:
+        except Exception:  # a hook is a stranger's code: whatever it raises is its own
             logger.exception("hook %r after routing failed", hook)
 
 
@@ -48,5 +48,5 @@ def run_after_execution(facts: Mapping[str, Any]) -> None:
     for hook in AFTER_EXECUTION:
         try:
             hook(facts)
-        except Exception:
+        except Exception:  # a hook is a stranger's code: whatever it raises is its own
             logger.exception("hook %r after execution failed", hook)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import msgspec
@@ -21,6 +22,15 @@ def object_in(data: bytes) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise UpstreamError("the vendor's answer is no JSON object")
     return found
+
+
+def readable_objects(pieces: Iterable[bytes]) -> Iterator[dict[str, Any]]:
+    """The JSON objects among `pieces`. What is none was handed on as it came; there is nothing in it to count."""
+    for piece in pieces:
+        try:
+            yield object_in(piece)
+        except UpstreamError:
+            continue
 
 
 def encode(value: Any) -> bytes:

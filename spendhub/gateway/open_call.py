@@ -23,6 +23,7 @@ from budgets.calls import Call
 from budgets.counters.drive import drive_async
 from budgets.errors import BudgetExceeded
 from budgets.reservations import HeldCall, release, reserve
+from budgets.strictness import has_strict
 from routing import hooks
 from routing.candidates import Candidate
 from routing.errors import UpstreamRefused
@@ -105,7 +106,7 @@ class OpenCall:
     @property
     def is_strict(self) -> bool:
         """Whether one of its enforced budgets may never be exceeded."""
-        return any(each.budget.strict and each.budget.is_enforced for each in self.decision.matched)
+        return has_strict(self.decision.matched)
 
     def note_first_token(self) -> None:
         """Remembers when the answer began."""

@@ -26,7 +26,7 @@ from routing.conversation import (
 from routing.errors import ImpossibleUsage, UpstreamError
 from routing.pricing import TokenUsage
 from routing.tokens import count_tokens
-from routing.upstreams.json_objects import encode, object_in
+from routing.upstreams.json_objects import encode, object_in, readable_objects
 from routing.upstreams.vendor_errors import raise_for_error
 
 # Nearly all events begin like this, and carry words alone.
@@ -104,11 +104,7 @@ class MessagesReader:
     def produced_tokens(self) -> int:
         """See UsageReader. Not less than the vendor has counted itself."""
         total = 0
-        for data in self._events:
-            try:
-                event = object_in(data)
-            except UpstreamError:
-                continue  # Handed on as it came; there is nothing in it to count.
+        for event in readable_objects(self._events):
             delta = event.get("delta")
             if isinstance(delta, dict):
                 total += _tokens(delta)

@@ -28,7 +28,7 @@ from routing.conversation import (
 from routing.errors import ImpossibleUsage, UpstreamError
 from routing.pricing import TokenUsage
 from routing.tokens import count_tokens
-from routing.upstreams.json_objects import object_in
+from routing.upstreams.json_objects import object_in, readable_objects
 from routing.upstreams.vendor_errors import raise_for_error
 
 DONE = b"[DONE]"
@@ -90,11 +90,7 @@ class ChatReader:
     def produced_tokens(self) -> int:
         """See UsageReader."""
         total = 0
-        for data in self._events:
-            try:
-                event = object_in(data)
-            except UpstreamError:
-                continue  # Handed on as it came; there is nothing in it to count.
+        for event in readable_objects(self._events):
             self.response_id = self.response_id or event.get("id")
             for choice in event.get("choices") or ():
                 part = (choice.get("delta") or choice.get("message") or {}) if isinstance(choice, dict) else {}

@@ -12,7 +12,7 @@ from routing.conversation import Delta, Reply
 from routing.errors import ImpossibleUsage, UpstreamError
 from routing.pricing import TokenUsage
 from routing.tokens import count_tokens
-from routing.upstreams.json_objects import object_in
+from routing.upstreams.json_objects import object_in, readable_objects
 from routing.upstreams.vendor_errors import raise_for_error
 
 # The events that end a stream; each carries the whole response, usage included.
@@ -66,11 +66,7 @@ class ResponsesReader:
     def produced_tokens(self) -> int:
         """See UsageReader."""
         total = 0
-        for data in self._events:
-            try:
-                event = object_in(data)
-            except UpstreamError:
-                continue
+        for event in readable_objects(self._events):
             kind = event.get("type")
             if isinstance(event.get("delta"), str) and kind != _SOUND:
                 total += count_tokens(event["delta"])
