@@ -22,6 +22,7 @@ import asyncio
 import json
 import re
 import threading
+from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
@@ -46,11 +47,11 @@ class Served:
     cache_write_tokens: int = 0
     cache_write_1h_tokens: int = 0
     reasoning_tokens: int = 0
-    requests: list[dict[str, Any]] = field(default_factory=list)
+    requests: deque[dict[str, Any]] = field(default_factory=lambda: deque(maxlen=KEPT_REQUESTS))
 
     def as_json(self) -> dict[str, Any]:
         """All of it."""
-        return dict(vars(self))
+        return vars(self) | {"requests": list(self.requests)}
 
 
 @dataclass
@@ -225,8 +226,7 @@ class FakeVendor:
     async def _call(self, writer: asyncio.StreamWriter, path: str, headers: Mapping[str, str], raw: bytes) -> bool:
         self.served.calls += 1
         body = json.loads(raw)
-        if len(self.served.requests) < KEPT_REQUESTS:
-            self.served.requests.append({"path": path, "headers": dict(headers), "body": body})
+        self.served.requests.append({"path": path, "headers": dict(headers), "body": body})
         answer = self.plan(path, body)
         name, _, argument = answer.fault.partition("=")
         if self.delay_seconds:

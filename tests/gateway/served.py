@@ -133,6 +133,11 @@ class Served:
         """What the ledger says one budget has spent, in nano_usd."""
         return sum(row["spend_nano_usd"] for row in self._of_budget("budgets_budgetwindow", budget_id))
 
+    def asked_of_vendor(self, user: str) -> dict[str, Any]:
+        """The last request that the vendor was sent for one user: its path, headers and body."""
+        # Calls of other users can still be arriving: the copy stands still.
+        return next(each for each in reversed(list(self.vendor.served.requests)) if each["body"].get("user") == user)
+
     def span_count(self) -> int:
         """How many spans there are in all."""
         return int(self._rows("SELECT count(*) AS n FROM telemetry_costspan")[0]["n"])

@@ -112,7 +112,7 @@ def test_fields_we_do_not_know_reach_the_vendor_untouched_and_its_answer_comes_b
     given = {"logit_bias": {"50256": -100}, "a_field_of_tomorrow": {"deep": [1, 2.5, None, "ü"]}, "temperature": 0.1}
     answered = served.ask("[say:as it was]", user=user, seed=12345678901234567890, **given)
     assert answered.json()["system_fingerprint"] == "fp_fake"
-    asked = next(each for each in reversed(served.vendor.served.requests) if each["body"].get("user") == user)
+    asked = served.asked_of_vendor(user)
     assert {name: asked["body"][name] for name in given} == given
     assert asked["body"]["seed"] == 12345678901234567890
     assert asked["headers"]["authorization"] == "Bearer sk-vendor"

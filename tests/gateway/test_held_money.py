@@ -72,7 +72,7 @@ def test_a_strict_budget_writes_a_limit_that_it_can_afford_into_the_request(serv
     answered = served.ask("hello", user=user)
     assert answered.status_code == 200
     clamped = int(answered.headers["x-spendhub-clamped"])
-    asked = next(each for each in reversed(served.vendor.served.requests) if each["body"].get("user") == user)
+    asked = served.asked_of_vendor(user)
     assert asked["body"]["max_completion_tokens"] == clamped
     # "hello": at most 3 x 9 + 1,024 tokens in at 2,000 nano_usd; the rest of 10,000,000 at 10,000 a token.
     assert 700 <= clamped <= 800

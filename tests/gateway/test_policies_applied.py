@@ -11,13 +11,6 @@ from tests.gateway.served import OUTPUT_NANO_USD, Served
 pytestmark = pytest.mark.slow
 
 
-def asked_of_vendor(served: Served, user: str) -> dict[str, Any]:
-    found: dict[str, Any] = next(
-        each["body"] for each in reversed(served.vendor.served.requests) if each["body"].get("user") == user
-    )
-    return found
-
-
 def tool(name: str) -> dict[str, Any]:
     return {"type": "function", "function": {"name": name, "parameters": {"type": "object", "properties": {}}}}
 
@@ -30,7 +23,7 @@ def test_a_downgrade_rule_sends_the_call_to_the_cheaper_model(served: Served, us
     assert answered.status_code == 200
     assert answered.headers["x-spendhub-model"] == "vendor-out"
     assert answered.headers["x-spendhub-decision"] == "degrade"
-    assert asked_of_vendor(served, user)["model"] == "vendor-out"
+    assert served.asked_of_vendor(user)["body"]["model"] == "vendor-out"
     span = served.the_span(user)
     assert (span["model"], span["requested_model"]) == ("vendor-out", "vendor-chat")
     assert span["cost_nano_usd"] == 10 * OUTPUT_NANO_USD == served.ledger(budget)
@@ -64,11 +57,11 @@ def test_disabled_tools_are_taken_out_of_the_request(served: Served, user: str) 
     answered = served.ask(user=user, tools=[tool("browse"), tool("weather")], tool_choice=None)
     assert answered.headers["x-spendhub-decision"] == "disable-tools"
     assert answered.headers["x-spendhub-disabled-tools"] == "browse"
-    assert [each["function"]["name"] for each in asked_of_vendor(served, user)["tools"]] == ["weather"]
+    assert [each["function"]["name"] for each in served.asked_of_vendor(user)["body"]["tools"]] == ["weather"]
 
 
 def test_below_the_soft_cap_nothing_is_changed(served: Served, user: str) -> None:
     served.define_budget(user, "1", downgrade_rules=[{"from": ["*"], "to": "vendor-out"}], disabled_tools=["browse"])
     answered = served.ask(user=user, tools=[tool("browse")])
     assert (answered.headers["x-spendhub-model"], answered.headers["x-spendhub-decision"]) == ("vendor-chat", "allow")
-    assert [each["function"]["name"] for each in asked_of_vendor(served, user)["tools"]] == ["browse"]
+    assert [each["function"]["name"] for each in served.asked_of_vendor(user)["body"]["tools"]] == ["browse"]
