@@ -5,7 +5,7 @@ One candidate, one try: which candidate, and whether to try again, is the caller
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -17,7 +17,7 @@ from routing.key_choice import NONE_AVOIDED, choose_key, hide_key
 from routing.snapshot import ModelFacts
 from routing.upstreams.base import UpstreamResponse, UsageReader, Wire
 from routing.upstreams.registry import dialect_of, passes_untouched
-from routing.upstreams.sse import BrokenStream, SseDecoder, SseEvent
+from routing.upstreams.sse import BrokenStream, SseDecoder, SseEvent, UnreadEvents, events_in
 from routing.upstreams.transport import Transport
 
 # A refusal's body is kept for the caller; nobody needs more of it than this.
@@ -62,7 +62,7 @@ class Execution:
                 for event in burst:
                     yield event
 
-    async def bursts(self) -> AsyncGenerator[list[tuple[SseEvent, dict[str, Any] | None]]]:
+    async def bursts(self) -> AsyncGenerator[Sequence[tuple[SseEvent, dict[str, Any] | None]]]:
         """The stream's events, those that arrived together in one list, each with its parsed form when it
         carries usage (else None).
 
@@ -72,9 +72,16 @@ class Execution:
         decoder = SseDecoder()
         try:
             async for chunk in self.response.aiter_bytes():
+                complete = decoder.take(chunk)
+                if not complete:
+                    continue
+                if not self.is_translated and self.reader.passes_over(complete):
+                    if unread := UnreadEvents(complete):
+                        yield unread
+                    continue
                 burst: list[tuple[SseEvent, dict[str, Any] | None]] = []
                 try:
-                    for event in decoder.feed(chunk):
+                    for event in events_in(complete):
                         burst.append((event, self.reader.read_event(event.data)))
                 except UpstreamError:
                     if burst:

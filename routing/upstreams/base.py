@@ -80,6 +80,11 @@ class UsageReader(Protocol):
         """
         ...
 
+    def passes_over(self, complete: bytes) -> bool:
+        """Takes whole events of a native stream unread, where nothing in them has to be known before the stream
+        ends; False, and nothing taken, where they have to be read one by one."""
+        ...
+
     def produced_tokens(self) -> int:
         """An estimate of the output so far, for an answer that never reached its usage."""
         ...

@@ -1,17 +1,24 @@
-"""Server-sent events, however the network has cut them up. Source: WHATWG HTML, section 9.2.6."""
+"""Server-sent events, however the network has cut them up. Source: WHATWG HTML, section 9.2.6.
+
+Vendors send hundreds of events per answer, nearly all of one `data:` line: those are cut out of a chunk whole.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import overload
 
 MAX_EVENT_BYTES = 16 * 1024 * 1024
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+_BLANK_LINE = b"\n\n"
 
 
 class BrokenStream(ValueError):
     """An event is larger than any vendor sends, or is cut off."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: that makes each of hundreds cost three times as much to build
 class SseEvent:
     """One event; `data` is the joined data lines, undecoded, so that no character can be cut in two."""
 
@@ -20,6 +27,8 @@ class SseEvent:
 
     def encode(self) -> bytes:
         """The event as it goes over the wire."""
+        if not self.event and b"\n" not in self.data:
+            return b"data: " + self.data + _BLANK_LINE
         head = b"event: " + self.event.encode() + b"\n" if self.event else b""
         return head + b"".join(b"data: " + line + b"\n" for line in self.data.split(b"\n")) + b"\n"
 
@@ -29,57 +38,92 @@ class SseDecoder:
 
     def __init__(self) -> None:
         self._pending = bytearray()
-        self._data: list[bytes] = []
-        self._size = 0
-        self._event = ""
-        self._is_first_line = True
+        self._is_at_start = True
         self._after_cr = False
 
     def feed(self, chunk: bytes) -> list[SseEvent]:
         """The events that `chunk` completes. Raises BrokenStream when one grows beyond all reason."""
-        if self._after_cr and chunk:
-            self._after_cr = False
-            if chunk[:1] == b"\n":
-                chunk = chunk[1:]
+        return events_in(self.take(chunk))
+
+    def take(self, chunk: bytes) -> bytes:
+        """What `chunk` completes, as it came, but for lines that end in LF alone; b"" for nothing yet.
+        Raises BrokenStream as `feed` does."""
+        if self._after_cr or b"\r" in chunk:
+            chunk = self._with_plain_ends(chunk)
+        # A blank line may have begun at the end of the chunk before.
+        searched = max(len(self._pending) - 1, 0)
         self._pending += chunk
-        if b"\r" in self._pending:
-            # The other half of a CRLF may be in the next chunk; a CR ends the line already.
-            self._after_cr = self._pending.endswith(b"\r")
-            self._pending = bytearray(bytes(self._pending).replace(b"\r\n", b"\n").replace(b"\r", b"\n"))
-        if len(self._pending) + self._size > MAX_EVENT_BYTES and b"\n" not in chunk:
-            raise BrokenStream(f"an event of more than {MAX_EVENT_BYTES} bytes")
-        lines = bytes(self._pending).split(b"\n")
-        self._pending = bytearray(lines.pop())
-        events = []
-        for line in lines:
-            event = self._take(line)
-            if event is not None:
-                events.append(event)
-        return events
+        end = self._pending.rfind(_BLANK_LINE, searched)
+        if end < 0:
+            if len(self._pending) > MAX_EVENT_BYTES:
+                raise BrokenStream(f"an event of more than {MAX_EVENT_BYTES} bytes")
+            return b""
+        end += len(_BLANK_LINE)
+        complete = bytes(self._pending[:end])
+        del self._pending[:end]
+        if self._is_at_start:
+            self._is_at_start = False
+            complete = complete.removeprefix(_BYTE_ORDER_MARK)
+        return complete
 
     def end(self) -> None:
         """Says that no more comes. Raises BrokenStream when an event was cut off in the middle."""
-        if self._pending.strip() or self._data:
+        complete_lines, _, cut_line = bytes(self._pending).rpartition(b"\n")
+        if cut_line.strip() or _read(complete_lines) is not None:
             raise BrokenStream("the stream ended inside an event")
 
-    def _take(self, line: bytes) -> SseEvent | None:
-        if self._is_first_line:
-            self._is_first_line = False
-            line = line.removeprefix(b"\xef\xbb\xbf")
-        if not line:
-            return self._complete()
+    def _with_plain_ends(self, chunk: bytes) -> bytes:
+        """The chunk with LF alone. A CR ends the line already; the other half of a CRLF may be in the next chunk."""
+        rest = chunk.removeprefix(b"\n") if self._after_cr else chunk
+        if chunk:
+            self._after_cr = rest.endswith(b"\r")
+        return rest.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+
+
+class UnreadEvents(Sequence[tuple[SseEvent, None]]):
+    """Events that go on as they came, `raw`: none of them has been looked at. They are read when somebody iterates."""
+
+    def __init__(self, raw: bytes) -> None:
+        self.raw = raw
+        self._read: list[tuple[SseEvent, None]] | None = None
+
+    def __len__(self) -> int:
+        # No line break stands unescaped inside JSON, so this is how many there are.
+        return self.raw.count(b"\ndata:") + self.raw.startswith(b"data:")
+
+    @overload
+    def __getitem__(self, index: int) -> tuple[SseEvent, None]: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[tuple[SseEvent, None]]: ...
+    def __getitem__(self, index: int | slice) -> tuple[SseEvent, None] | Sequence[tuple[SseEvent, None]]:
+        if self._read is None:
+            self._read = [(event, None) for event in events_in(self.raw)]
+        return self._read[index]
+
+
+def events_in(complete: bytes) -> list[SseEvent]:
+    """The events of a stretch of stream that ends with a whole one, its lines in LF. Raises BrokenStream."""
+    return [event for block in complete.split(_BLANK_LINE) if block and (event := _read(block)) is not None]
+
+
+def data_in(pieces: Sequence[bytes]) -> list[bytes]:
+    """The data of all events in `pieces`, each as `events_in` takes it."""
+    return [event.data for complete in pieces for event in events_in(complete)]
+
+
+def _read(block: bytes) -> SseEvent | None:
+    """The event that the lines of `block` are; None for one without data. Raises BrokenStream for one too large."""
+    if len(block) > MAX_EVENT_BYTES:
+        raise BrokenStream(f"an event of more than {MAX_EVENT_BYTES} bytes")
+    if block.startswith(b"data: ") and b"\n" not in block:
+        return SseEvent(block[6:])
+    data: list[bytes] = []
+    kind = ""
+    for line in block.split(b"\n"):
         name, _, value = line.partition(b":")
         value = value.removeprefix(b" ")
         if name == b"data":
-            self._size += len(value)
-            if self._size > MAX_EVENT_BYTES:
-                raise BrokenStream(f"an event of more than {MAX_EVENT_BYTES} bytes")
-            self._data.append(value)
+            data.append(value)
         elif name == b"event":
-            self._event = value.decode("utf-8", "replace")
-        return None
-
-    def _complete(self) -> SseEvent | None:
-        event = SseEvent(b"\n".join(self._data), self._event) if self._data else None
-        self._data, self._size, self._event = [], 0, ""
-        return event
+            kind = value.decode("utf-8", "replace")
+    return SseEvent(b"\n".join(data), kind) if data else None

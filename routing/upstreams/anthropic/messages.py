@@ -27,6 +27,7 @@ from routing.errors import ImpossibleUsage, UpstreamError
 from routing.pricing import TokenUsage
 from routing.tokens import count_tokens
 from routing.upstreams.json_objects import encode, object_in, readable_objects
+from routing.upstreams.sse import data_in
 from routing.upstreams.vendor_errors import raise_for_error
 
 # Nearly all events begin like this, and carry words alone.
@@ -59,6 +60,7 @@ class MessagesReader:
         self.response_id: str | None = None
         self.is_complete = False
         self._events: list[bytes] = []
+        self._unread: list[bytes] = []
         self._answer: dict[str, Any] = {}
         self._counts: dict[str, Any] = {}
         self._stop_sequence: str | None = None
@@ -101,10 +103,17 @@ class MessagesReader:
             raise_for_error({"error": event.get("error") or "error"})
         return None
 
+    def passes_over(self, complete: bytes) -> bool:
+        """See UsageReader."""
+        if any(word in complete for word in _TELLING):
+            return False
+        self._unread.append(complete)
+        return True
+
     def produced_tokens(self) -> int:
         """See UsageReader. Not less than the vendor has counted itself."""
         total = 0
-        for event in readable_objects(self._events):
+        for event in readable_objects([*data_in(self._unread), *self._events]):
             delta = event.get("delta")
             if isinstance(delta, dict):
                 total += _tokens(delta)

@@ -78,6 +78,10 @@ class ContentsReader:
         self.is_complete = self.finish_reason is not None
         return event if isinstance(event.get("usageMetadata"), dict) else None
 
+    def passes_over(self, complete: bytes) -> bool:
+        """See UsageReader. Each event carries usage, so each is read."""
+        return False
+
     def produced_tokens(self) -> int:
         """See UsageReader. Not less than the vendor has counted itself: most thoughts are not shown."""
         total = sum(count_tokens(said) for said in self._produced)

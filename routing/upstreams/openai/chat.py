@@ -29,6 +29,7 @@ from routing.errors import ImpossibleUsage, UpstreamError
 from routing.pricing import TokenUsage
 from routing.tokens import count_tokens
 from routing.upstreams.json_objects import object_in, readable_objects
+from routing.upstreams.sse import data_in
 from routing.upstreams.vendor_errors import raise_for_error
 
 DONE = b"[DONE]"
@@ -55,6 +56,7 @@ class ChatReader:
         self.response_id: str | None = None
         self.is_complete = False
         self._events: list[bytes] = []
+        self._unread: list[bytes] = []
         self._answer: dict[str, Any] = {}
         self._has_begun = False
         self._ended: str | None = None
@@ -87,10 +89,19 @@ class ChatReader:
         self._take_usage(event)
         return event
 
+    def passes_over(self, complete: bytes) -> bool:
+        """See UsageReader. Of hundreds of events only those with usage, an error or the end must be read."""
+        if b'"error"' in complete or DONE in complete:
+            return False
+        if complete.count(_USAGE) != complete.count(_USAGE + _NONE[0]) + complete.count(_USAGE + _NONE[1]):
+            return False
+        self._unread.append(complete)
+        return True
+
     def produced_tokens(self) -> int:
         """See UsageReader."""
         total = 0
-        for event in readable_objects(self._events):
+        for event in readable_objects([*data_in(self._unread), *self._events]):
             self.response_id = self.response_id or event.get("id")
             for choice in event.get("choices") or ():
                 part = (choice.get("delta") or choice.get("message") or {}) if isinstance(choice, dict) else {}

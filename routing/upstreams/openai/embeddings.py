@@ -38,6 +38,10 @@ class EmbeddingsReader:
         """See UsageReader."""
         raise UpstreamError("embeddings are not streamed")
 
+    def passes_over(self, complete: bytes) -> bool:
+        """See UsageReader."""
+        return False
+
     def produced_tokens(self) -> int:
         """See UsageReader."""
         return 0

@@ -13,6 +13,7 @@ from routing.errors import ImpossibleUsage, UpstreamError
 from routing.pricing import TokenUsage
 from routing.tokens import count_tokens
 from routing.upstreams.json_objects import object_in, readable_objects
+from routing.upstreams.sse import data_in
 from routing.upstreams.vendor_errors import raise_for_error
 
 # The events that end a stream; each carries the whole response, usage included.
@@ -35,6 +36,7 @@ class ResponsesReader:
         self.response_id: str | None = None
         self.is_complete = False
         self._events: list[bytes] = []
+        self._unread: list[bytes] = []
 
     def read_body(self, body: bytes) -> dict[str, Any]:
         """See UsageReader."""
@@ -63,10 +65,17 @@ class ResponsesReader:
         self._take(response)
         return event if self.usage is not None else None
 
+    def passes_over(self, complete: bytes) -> bool:
+        """See UsageReader."""
+        if any(word in complete for word in _TELLING) or b"[DONE]" in complete:
+            return False
+        self._unread.append(complete)
+        return True
+
     def produced_tokens(self) -> int:
         """See UsageReader."""
         total = 0
-        for event in readable_objects(self._events):
+        for event in readable_objects([*data_in(self._unread), *self._events]):
             kind = event.get("type")
             if isinstance(event.get("delta"), str) and kind != _SOUND:
                 total += count_tokens(event["delta"])

@@ -70,9 +70,9 @@ class MessagesDialect:
         """See ClientDialect. A choice of a tool that is gone goes with it."""
         body = dict(request.body)
         if body.get("tools"):
-            body["tools"] = [tool for tool in body["tools"] if tool.get("name") not in names]
+            body["tools"] = [tool for tool in body["tools"] if str(tool.get("name")) not in names]
         choice = body.get("tool_choice")
-        if isinstance(choice, dict) and choice.get("name") in names:
+        if isinstance(choice, dict) and str(choice.get("name")) in names:
             del body["tool_choice"]
         if body.get("tools") == []:
             del body["tools"]

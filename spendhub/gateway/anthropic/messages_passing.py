@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from routing.pricing import TokenUsage
-from routing.upstreams.sse import SseEvent
+from routing.upstreams.sse import SseEvent, UnreadEvents
 from spendhub.gateway.anthropic.messages_writing import STOP, message_delta, named_event
 from spendhub.gateway.dialect import Burst
 
@@ -28,6 +28,9 @@ class MessagesPassing:
     def pass_on(self, burst: Burst) -> bytes:
         """See StreamOut."""
         pieces: list[bytes] = []
+        if isinstance(burst, UnreadEvents):
+            self._let_go(pieces)
+            return b"".join([*pieces, burst.raw])
         for event, _ in burst:
             kind = event.event or _kind(event.data)
             if kind == "message_stop":

@@ -99,7 +99,7 @@ class ChatDialect:
         if isinstance(choice, dict) and _tool_name(choice, "tools") in names:
             del body["tool_choice"]
         asked = body.get("function_call")
-        if isinstance(asked, dict) and asked.get("name") in names:
+        if isinstance(asked, dict) and str(asked.get("name")) in names:
             del body["function_call"]
         if body.get("tools") == []:
             for field in _WITHOUT_TOOLS:

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from routing.pricing import TokenUsage
-from routing.upstreams.sse import SseEvent
+from routing.upstreams.sse import SseEvent, UnreadEvents
 from spendhub.gateway.dialect import Burst
 from spendhub.gateway.openai.chat_writing import DONE, data_event, usage_chunk
 
@@ -27,6 +27,11 @@ class ChatPassing:
     def pass_on(self, burst: Burst) -> bytes:
         """See StreamOut."""
         pieces: list[bytes] = []
+        if isinstance(burst, UnreadEvents):
+            if self._held is not None:
+                pieces.append(self._held[0].encode())
+                self._held = None
+            return b"".join([*pieces, burst.raw])
         for event, parsed in burst:
             if event.data == b"[DONE]":
                 self.is_done = True

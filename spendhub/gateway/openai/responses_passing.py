@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from routing.pricing import TokenUsage
-from routing.upstreams.sse import SseEvent
+from routing.upstreams.sse import SseEvent, UnreadEvents
 from spendhub.gateway.dialect import Burst
 
 LAST = ("response.completed", "response.incomplete", "response.failed")
@@ -30,6 +30,8 @@ class ResponsesPassing:
 
     def pass_on(self, burst: Burst) -> bytes:
         """See StreamOut."""
+        if isinstance(burst, UnreadEvents):
+            return burst.raw
         pieces: list[bytes] = []
         for event, parsed in burst:
             last = _last(event, parsed)

@@ -113,6 +113,16 @@ FIELDS = {
 }  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("route", "choice"), [("messages", {"type": "tool", "name": []}), ("chat", {"function_call": {"name": []}})]
+)
+def test_a_tool_choice_that_is_no_name_is_no_defect_where_tools_are_taken_away(route: str, choice: Any) -> None:
+    dialect, good = GOOD[route]
+    field = choice if "function_call" in choice else {"tool_choice": choice}
+    request = dialect.parse(json.dumps({**good, **field}).encode())
+    assert dialect.without_tools(request, frozenset(("hi",))).tools == ()
+
+
 @pytest.mark.parametrize("route", GOOD)
 @settings(max_examples=150, deadline=None)
 @given(data=st.data())
