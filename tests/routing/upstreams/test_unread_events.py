@@ -26,7 +26,10 @@ def chunk(content: str, **facts: Any) -> dict[str, Any]:
 WORDS = {
     ChatReader: [chunk("Guten Tag, "), chunk('she said "usage" and [done]')],
     ResponsesReader: [{"type": "response.output_text.delta", "delta": "Guten Tag, "}] * 2,
-    MessagesReader: [{"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": "Tag "}}] * 2,
+    MessagesReader: [
+        {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": "Guten Tag, "}}
+    ]
+    * 2,
 }
 TELLING = [
     (ChatReader, chunk("", choices=[], usage={"prompt_tokens": 1, "completion_tokens": 2})),
