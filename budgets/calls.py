@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
+
+import msgspec
 
 from spendhub.tenants.attribution import DIMENSIONS, NOBODY, Attribution
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(msgspec.Struct, frozen=True):
     """What is asked for, by whom, for how much. `now` is the moment of the check, aware UTC: the call
     counts in the windows that hold it, however late it is settled."""
 

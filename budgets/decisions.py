@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from datetime import datetime
+
+import msgspec
 
 from budgets.calls import Call
 from budgets.counters.base import Count, has_room
@@ -22,8 +23,7 @@ STRICTNESS = {ALLOW: 0, WARN: 1, DISABLE_TOOLS: 2, DEGRADE: 3, HARD_STOP: 4}
 ModelKnown = Callable[[str], bool]
 
 
-@dataclass(frozen=True, slots=True)
-class LookedAt:
+class LookedAt(msgspec.Struct, frozen=True):
     """One budget as it stood when the call was checked, and what it alone would have answered.
 
     `remaining_nano_usd` is the room to the hard cap before this call, never below 0. The action of
@@ -44,8 +44,7 @@ class LookedAt:
         return max(0, self.matched.hard_nano_usd - used)
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(msgspec.Struct, frozen=True):
     """The answer to one check, and why.
 
     `bound` is the budget that decided (None when every budget simply allows, or there is none).

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+import msgspec
 from django.conf import settings
+from msgspec.structs import replace
 
 from budgets.calls import Call, scopes_of
 from budgets.counters.base import Count, CounterLine, Hold, HoldKind, Reserved
@@ -33,8 +35,7 @@ from spendhub.steps import AwaitFuture, CallInThread, Journey
 _KEYED = uuid.UUID("6f1c9b2e-2d39-5d0a-9a5e-0c5a6a0f9b71")
 
 
-@dataclass(frozen=True, slots=True)
-class HeldCall:
+class HeldCall(msgspec.Struct, frozen=True):
     """A call that was let through. `hold` is None for a reservation that no budget matches."""
 
     call: Call

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from fractions import Fraction
 from typing import Any
+
+import msgspec
 
 from budgets.decisions import spend_state
 from budgets.matching import Matched
@@ -22,8 +23,7 @@ from spendhub.bulk_insert import read_json, read_uuid
 WindowKey = tuple[int, uuid.UUID, str, int]
 
 
-@dataclass(frozen=True, slots=True)
-class WindowStands:
+class WindowStands(msgspec.Struct, frozen=True):
     """A ledger row as a write has left it, its state and tellings still from before."""
 
     id: int

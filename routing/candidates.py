@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
+
+import msgspec
 
 from routing.errors import ModelNotAvailable, UnknownModel
 from routing.requirements import FellOut, Option, Requirements
@@ -12,8 +13,7 @@ from routing.snapshot import Catalog, ModelFacts, Quote
 from routing.standing import standing_of, unusable_because
 
 
-@dataclass(frozen=True, slots=True)
-class Candidate:
+class Candidate(msgspec.Struct, frozen=True):
     """A model that may answer, and the price it would count at."""
 
     model: ModelFacts

@@ -7,9 +7,12 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
+
+import msgspec
+from msgspec.structs import replace
 
 from routing.conversation import Conversation
 from routing.errors import UpstreamError, UpstreamRefused
@@ -24,8 +27,7 @@ from routing.upstreams.transport import Transport
 MAX_REFUSAL_BYTES = 64 * 1024
 
 
-@dataclass(frozen=True, slots=True)
-class Asked:
+class Asked(msgspec.Struct, frozen=True):
     """What a client asks in its own wire format; `conversation()` says it in no vendor's words, when that is needed."""
 
     wire: Wire
@@ -33,7 +35,7 @@ class Asked:
     is_stream: bool
     conversation: Callable[[], Conversation]
     # The client's own words beside the body, e.g. anthropic-beta: passed on where the body passes untouched.
-    headers: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = msgspec.field(default_factory=dict)
 
 
 @dataclass

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
+
+import msgspec
 
 from routing.pricing import TokenUsage
 from spendhub.ids import new_id
@@ -15,8 +16,7 @@ from spendhub.tenants.attribution import NOBODY, Attribution
 NO_USAGE = TokenUsage.checked()
 
 
-@dataclass(frozen=True, slots=True)
-class SpanDraft:
+class SpanDraft(msgspec.Struct, frozen=True):
     """One call that happened. Money in nano_usd; `occurred_at` is the moment of the check.
 
     `request_id` counts once per tenant, whoever retries. `reserved_nano_usd` is what was held for it.
@@ -32,7 +32,7 @@ class SpanDraft:
     model: str = ""
     requested_model: str = ""
     usage: TokenUsage = NO_USAGE
-    breakdown: Mapping[str, int] = field(default_factory=dict)
+    breakdown: Mapping[str, int] = msgspec.field(default_factory=dict)
     is_estimated: bool = False
     status: str = "ok"
     error_code: str = ""
@@ -42,5 +42,5 @@ class SpanDraft:
     reservation_id: uuid.UUID | None = None
     trace_id: str = ""
     parent_id: str = ""
-    metadata: Mapping[str, Any] = field(default_factory=dict)
-    id: uuid.UUID = field(default_factory=new_id)
+    metadata: Mapping[str, Any] = msgspec.field(default_factory=dict)
+    id: uuid.UUID = msgspec.field(default_factory=new_id)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
 from drf_spectacular.utils import extend_schema
+from msgspec.structs import replace
 
 from budgets.bodies import UsageBody
 from budgets.counters.drive import drive

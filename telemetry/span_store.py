@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 
+import msgspec
 from django.db import connection
 
 from budgets.calls import scopes_of
@@ -35,8 +35,7 @@ _COLUMNS = (
 )  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
-class SpanBatch:
+class SpanBatch(msgspec.Struct, frozen=True):
     """Spans of one tenant that are accepted or refused together; `reservation_id` is settled with them."""
 
     tenant_id: int
@@ -45,8 +44,7 @@ class SpanBatch:
     reservation_id: uuid.UUID | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class StoredBatch:
+class StoredBatch(msgspec.Struct, frozen=True):
     """What became of a batch: each draft's span id (of the earlier span where it is a duplicate), how many
     were new, and the absolute totals of every window they count in."""
 

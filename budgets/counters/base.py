@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, Protocol
+
+import msgspec
 
 from spendhub.errors import Unavailable
 from spendhub.steps import Journey
@@ -84,8 +85,7 @@ class WindowTotal(NamedTuple):
     version: int
 
 
-@dataclass(frozen=True, slots=True)
-class Hold:
+class Hold(msgspec.Struct, frozen=True):
     """Money held for one call in all its windows.
 
     A hold of kind `reservation` ends by itself at `expires_at` (epoch seconds). One of kind `call`

@@ -11,8 +11,9 @@ untouched (`native_request`); for all others the request is translated (`transla
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Literal, Protocol
+
+import msgspec
 
 from routing.conversation import Conversation, Delta, Reply
 from routing.pricing import TokenUsage
@@ -26,8 +27,7 @@ EMBEDDINGS: Wire = "embeddings"
 MESSAGES: Wire = "messages"
 
 
-@dataclass(frozen=True, slots=True)
-class UpstreamRequest:
+class UpstreamRequest(msgspec.Struct, frozen=True):
     """One HTTP request to a vendor. A `sandbox:` URL is answered in this process."""
 
     method: str

@@ -14,12 +14,13 @@ from __future__ import annotations
 import asyncio
 import time
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
+import msgspec
 from django.conf import settings
+from msgspec.structs import replace
 
 from budgets.decisions import ALLOW, DEGRADE, Decision
 from budgets.errors import BudgetExceeded
@@ -65,8 +66,7 @@ MAX_REFUSALS = 5
 _PASSED_OVER = (CredentialMissing, CredentialUnreadable, DialectNotSpoken, NotTranslatable, CircuitOpen)
 
 
-@dataclass(frozen=True, slots=True)
-class Begun:
+class Begun(msgspec.Struct, frozen=True):
     """An answer that has begun: who gives it, and the request as it was sent in the end."""
 
     call: OpenCall

@@ -7,8 +7,9 @@ app.py. The journey of a call (calls.py) is the same for all.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Protocol
+
+import msgspec
 
 from routing.conversation import Conversation, Reply
 from routing.pricing import TokenUsage
@@ -21,8 +22,7 @@ from spendhub.gateway.exchange import Headers
 Burst = Sequence[tuple[SseEvent, dict[str, Any] | None]]
 
 
-@dataclass(frozen=True, slots=True)
-class CallRequest:
+class CallRequest(msgspec.Struct, frozen=True):
     """One request, as far as we must know it; `body` is all of it and goes to a vendor of the same wire untouched.
 
     `max_output_tokens` is over all choices, None when the client set no limit. `wants_usage`: the client asked for

@@ -9,9 +9,11 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
+
+import msgspec
+from msgspec.structs import replace
 
 from budgets.calls import Call
 from budgets.counters.drive import drive_async
@@ -36,8 +38,7 @@ LEAST_CLAMPED_TOKENS = 16
 UNKNOWN_OUTPUT_TOKENS = 128_000
 
 
-@dataclass(frozen=True, slots=True)
-class Need:
+class Need(msgspec.Struct, frozen=True):
     """The size of a call at one model. `output_tokens` is what is held for, over all choices; `worst_output_tokens`
     the most that the request as it stands can make the model say. `has_own_limit`: the client set it."""
 
@@ -47,16 +48,14 @@ class Need:
     has_own_limit: bool
 
 
-@dataclass(frozen=True, slots=True)
-class MoneyHeld:
+class MoneyHeld(msgspec.Struct, frozen=True):
     """A held call; `clamp_to` is the output limit that must now be written into the request, None for none."""
 
     held: HeldCall
     clamp_to: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Patience:
+class Patience(msgspec.Struct, frozen=True):
     """How long the caller waits for money that is merely held; `may_wait` False: not now, nor as policies grant."""
 
     wait_seconds: float = 0.0

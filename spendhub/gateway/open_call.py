@@ -15,9 +15,11 @@ import asyncio
 import logging
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
+
+import msgspec
 
 from budgets.calls import Call
 from budgets.counters.drive import drive_async
@@ -51,8 +53,7 @@ NEVER_WAITS = -1.0
 _settling: set[asyncio.Task[None]] = set()
 
 
-@dataclass(frozen=True, slots=True)
-class Origin:
+class Origin(msgspec.Struct, frozen=True):
     """What all attempts of one client's request share."""
 
     principal: Principal
@@ -60,8 +61,8 @@ class Origin:
     trace_id: str
     wait_seconds: float = 0.0
     client_request_id: str | None = None
-    passed_headers: Mapping[str, str] = field(default_factory=dict)
-    notices: Headers = field(default_factory=list)  # what the brakes have to say
+    passed_headers: Mapping[str, str] = msgspec.field(default_factory=dict)
+    notices: Headers = msgspec.field(default_factory=list)  # what the brakes have to say
 
 
 class OpenCall:
@@ -116,7 +117,7 @@ class OpenCall:
     async def hold_more(self, output_tokens: int) -> bool:
         """Holds money for that much more output of a running call; False where no budget has room for it."""
         call = self._held.call
-        more = replace(
+        more = msgspec.structs.replace(
             call,
             now=datetime.now(UTC),
             estimated_nano_usd=estimate_nano_usd(self._quote.price, 0, output_tokens),

@@ -108,7 +108,7 @@ class Reviewer:
         self._request, self._plan, self._dialect = request, plan, dialect
         self._transport, self._input_tokens = transport, input_tokens
         # A call that has its answer does not wait for money: not for an opinion on it, nor for a better one.
-        self._origin = replace(origin, wait_seconds=NEVER_WAITS)
+        self._origin = msgspec.structs.replace(origin, wait_seconds=NEVER_WAITS)
         self._deadline = None if plan.timeout_ms is None else time.monotonic() + plan.timeout_ms / 1000
 
     async def look_over(
@@ -188,7 +188,7 @@ class Reviewer:
             facts={"review_of": reviewed.request_id},
         )
         # What the client says to its vendor beside the body is not meant for the reviewer's.
-        origin = replace(self._origin, passed_headers={}, notices=[])
+        origin = msgspec.structs.replace(self._origin, passed_headers={}, notices=[])
         begun = await self._begin(origin, request, plan, CHAT_DIALECT, estimate_input_tokens(request.body))
         try:
             said = await take_whole(begun, _reply_words, seconds=max(0.0, until - time.monotonic()))

@@ -6,6 +6,7 @@ from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -157,7 +158,7 @@ def drawn_budgets(draw: st.DrawFn) -> BudgetFacts:
 
 stands_of_budgets = st.lists(st.tuples(drawn_budgets(), st.builds(Count, amounts, amounts)), max_size=5)
 calls = st.builds(
-    lambda nano_usd, tools: replace(call(tools=tuple(tools)), estimated_nano_usd=nano_usd),
+    lambda nano_usd, tools: msgspec.structs.replace(call(tools=tuple(tools)), estimated_nano_usd=nano_usd),
     amounts,
     st.lists(st.sampled_from(["web", "file"]), max_size=2, unique=True),
 )
@@ -215,7 +216,7 @@ def test_what_remains_is_the_least_room_and_never_negative(asked: Call, stands: 
 
 @given(asked=calls, more=amounts, stands=stands_of_budgets)
 def test_a_dearer_call_is_never_answered_more_kindly(asked: Call, more: int, stands: Stands) -> None:
-    dearer = replace(asked, estimated_nano_usd=asked.estimated_nano_usd + more)
+    dearer = msgspec.structs.replace(asked, estimated_nano_usd=asked.estimated_nano_usd + more)
     assert STRICTNESS[decided(dearer, stands).action] >= STRICTNESS[decided(asked, stands).action]
 
 

@@ -6,7 +6,6 @@ import asyncio
 import json
 import time
 from collections.abc import Iterator
-from dataclasses import replace
 from decimal import Decimal
 from types import SimpleNamespace
 from typing import Any
@@ -14,6 +13,7 @@ from typing import Any
 import pytest
 from django.core.cache import caches
 from django.test import Client
+from msgspec.structs import replace
 
 from routing.plans import Declared
 from routing.pricing import TokenUsage

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
+
+from msgspec.structs import replace
 
 from routing.snapshot import ModelFacts
 from routing.upstreams.base import CHAT, EMBEDDINGS, UpstreamRequest, Wire

@@ -7,8 +7,9 @@ Source: Anthropic's API reference, "Create a message".
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any
+
+from msgspec.structs import replace
 
 from routing.conversation import Conversation, Reply
 from routing.upstreams.base import MESSAGES, UsageReader, Wire

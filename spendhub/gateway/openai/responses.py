@@ -7,8 +7,9 @@ Source: OpenAI's API reference, "Create a model response".
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any
+
+from msgspec.structs import replace
 
 from routing.conversation import Conversation, Reply
 from routing.upstreams.base import RESPONSES, UsageReader, Wire
