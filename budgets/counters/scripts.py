@@ -22,7 +22,7 @@ from spendhub.steps import RunScript
 
 logger = logging.getLogger(__name__)
 
-CONNECT_TIMEOUT_SECONDS = 0.5
+CONNECT_TIMEOUT_SECONDS = 1.0
 ANSWER_TIMEOUT_SECONDS = 1.0
 MAX_CONNECTIONS = 64
 
