@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import uuid
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -33,13 +34,14 @@ from routing.models import CATALOG_SNAPSHOT, Model, Price, Provider
 from routing.snapshot import CATALOG
 from spendhub.errors import Conflict
 from spendhub.money import NANO_PER_USD
+from spendhub.sample_opinions import sample_opinions
 from spendhub.sample_spend import AGENTS, DAYS, KnownModel, sample_month
 from spendhub.snapshots import bump
 from spendhub.tenants.attribution import Attribution
 from spendhub.tenants.keys import PERMISSIONS, issue_key
 from spendhub.tenants.models import ACCESS_SNAPSHOT, ApiKey, Change, Membership, Tenant
 from telemetry.drafts import SpanDraft
-from telemetry.models import CostSpan, SpanCorrection
+from telemetry.models import CostSpan, Feedback, SpanCorrection
 from telemetry.recording import record
 
 SLUG = "demo"
@@ -89,8 +91,11 @@ def make_demo(now: datetime, say: Callable[[str], None]) -> Demo:
     login, password = _make_people(tenant)
     drafts = _sample(tenant, now)
     say(f"recording {len(drafts):,} sample calls of {DAYS} days")
+    # Of a demo that was interrupted, calls are there already, under the ids of then.
+    span_ids: list[uuid.UUID] = []
     for start in range(0, len(drafts), BATCH):
-        drive(record(tenant.pk, drafts[start : start + BATCH], now))
+        span_ids.extend(drive(record(tenant.pk, drafts[start : start + BATCH], now)).ids)
+    _rate_some(tenant, drafts, span_ids)
     budgets = _make_budgets(tenant, drafts, now)
     say(f"made {len(budgets)} budgets; refusing some calls, so that there is something to explain")
     _refuse_some(tenant, now)
@@ -159,6 +164,28 @@ def _sample(tenant: Tenant, now: datetime) -> list[SpanDraft]:
     if not drafts:
         raise CatalogIsEmpty
     return drafts
+
+
+def _rate_some(tenant: Tenant, drafts: Sequence[SpanDraft], span_ids: Sequence[uuid.UUID]) -> None:
+    span_of = dict(zip((draft.id for draft in drafts), span_ids, strict=True))
+    rated = [
+        Feedback(
+            tenant=tenant,
+            span_id=span_of[draft.id],
+            at=draft.occurred_at + timedelta(minutes=3),
+            model=draft.model,
+            provider=draft.provider,
+            feature=draft.attribution.feature or "",
+            task=draft.attribution.task or "",
+            thumbs=Feedback.Thumbs.UP if is_liked else Feedback.Thumbs.DOWN,
+            overall=score,
+        )
+        for draft, is_liked, score in sample_opinions(drafts)
+    ]
+    with transaction.atomic():
+        # Interrupted in the middle, the demo is made on the next time: nothing is rated twice.
+        Feedback.objects.for_tenant(tenant).delete()
+        Feedback.objects.for_tenant(tenant).bulk_create(rated)
 
 
 def _make_budgets(tenant: Tenant, drafts: Sequence[SpanDraft], now: datetime) -> list[Budget]:

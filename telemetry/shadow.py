@@ -26,6 +26,8 @@ from spendhub.tenants.snapshot import TenantFacts
 from telemetry.models import CostSpan
 
 MAX_CALLS = 2_000
+# Calls that were routed, or stand for such; spans that were recorded over the API were routed by somebody else.
+_SOURCES = ("gateway", "demo")
 CHAT_KIND = "chat"
 
 _COLUMNS = (
@@ -170,7 +172,7 @@ def past_calls(tenant_id: int, starts_at: datetime, ends_at: datetime) -> tuple[
     """The latest `MAX_CALLS` answered gateway calls of a period, without those from memory and without reviews, which
     another strategy would not have made; and how many it has."""
     spans = CostSpan.objects.for_tenant(tenant_id).filter(
-        source="gateway", status=CostSpan.Status.OK, occurred_at__gte=starts_at, occurred_at__lt=ends_at
+        source__in=_SOURCES, status=CostSpan.Status.OK, occurred_at__gte=starts_at, occurred_at__lt=ends_at
     )
     rows = spans.order_by("-occurred_at").values(*_COLUMNS)[:MAX_CALLS]
     calls = [_past_call(row) for row in rows if _was_routed(row["metadata"])]

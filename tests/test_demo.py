@@ -12,7 +12,7 @@ from django.db.models import Sum
 
 from budgets.models import Budget, BudgetWindow, Decision
 from spendhub.tenants.models import ApiKey, Tenant
-from telemetry.models import CostSpan
+from telemetry.models import CostSpan, Feedback
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -51,10 +51,20 @@ def test_it_is_made_once_agrees_with_its_ledger_and_is_removed_whole(catalog: No
     assert Budget.objects.for_tenant(tenant).count() == 8
     assert Decision.objects.for_tenant(tenant).filter(allowed=False).exists()
 
+    rated = Feedback.objects.for_tenant(tenant)
+    assert 300 <= rated.count() <= 1_500
+    assert not rated.exclude(span__in=spans).exists()
+
     calls = spans.count()
     out, err = demo()
     assert (out, spans.count()) == ("", calls)
     assert "there already" in err
+
+    # Interrupted before its key was made: it is finished the next time, and nothing is there twice.
+    opinions = rated.count()
+    ApiKey.objects.for_tenant(tenant).delete()
+    demo()
+    assert (spans.count(), rated.count()) == (calls, opinions)
 
     spans.filter(pk=spans.first().pk).update(source="gateway")  # type: ignore[union-attr]  # there are thousands
     with pytest.raises(CommandError, match="no samples"):

@@ -54,9 +54,9 @@ class SseDecoder:
         searched = max(len(self._pending) - 1, 0)
         self._pending += chunk
         end = self._pending.rfind(_BLANK_LINE, searched)
+        if len(self._pending) > MAX_EVENT_BYTES:
+            _refuse_giants(self._pending)
         if end < 0:
-            if len(self._pending) > MAX_EVENT_BYTES:
-                raise BrokenStream(f"an event of more than {MAX_EVENT_BYTES} bytes")
             return b""
         end += len(_BLANK_LINE)
         complete = bytes(self._pending[:end])
@@ -102,7 +102,7 @@ class UnreadEvents(Sequence[tuple[SseEvent, None]]):
 
 
 def events_in(complete: bytes) -> list[SseEvent]:
-    """The events of a stretch of stream that ends with a whole one, its lines in LF. Raises BrokenStream."""
+    """The events of a stretch of stream that ends with a whole one, its lines in LF."""
     return [event for block in complete.split(_BLANK_LINE) if block and (event := _read(block)) is not None]
 
 
@@ -111,10 +111,13 @@ def data_in(pieces: Sequence[bytes]) -> list[bytes]:
     return [event.data for complete in pieces for event in events_in(complete)]
 
 
-def _read(block: bytes) -> SseEvent | None:
-    """The event that the lines of `block` are; None for one without data. Raises BrokenStream for one too large."""
-    if len(block) > MAX_EVENT_BYTES:
+def _refuse_giants(pending: bytearray) -> None:
+    if any(len(block) > MAX_EVENT_BYTES for block in pending.split(_BLANK_LINE)):
         raise BrokenStream(f"an event of more than {MAX_EVENT_BYTES} bytes")
+
+
+def _read(block: bytes) -> SseEvent | None:
+    """The event that the lines of `block` are; None for one without data."""
     if block.startswith(b"data: ") and b"\n" not in block:
         return SseEvent(block[6:])
     data: list[bytes] = []

@@ -76,6 +76,7 @@ UNFOLD: dict[str, Any] = {
                     _item("Budgets", "savings", "budgets_budget_changelist"),
                     _item("Brakes", "speed", "telemetry_brake_changelist"),
                     _item("Spend", "receipt_long", "telemetry_costspan_changelist"),
+                    _item("Savings", "trending_down", "telemetry_savings"),
                 ]
             },
             {

@@ -1,4 +1,4 @@
-"""Pages of the admin: recorded calls, what was thought of them, experiments, kept answers, and brakes."""
+"""Pages of the admin: recorded calls, what was thought of them, experiments, savings, kept answers, and brakes."""
 
 from telemetry.admin import brakes, cache_rules, feedback, spans
 

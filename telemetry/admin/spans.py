@@ -20,6 +20,7 @@ from spendhub.tenants.admin_fields import UsdField, show_usd
 from spendhub.tenants.changes import record_change
 from spendhub.tenants.seats import Rank, actor_of, seat_of
 from telemetry.admin.experiments import ExperimentPages
+from telemetry.admin.savings import SavingsPages
 from telemetry.corrections import correct_span
 from telemetry.models import CostSpan
 from telemetry.reports import totals_of
@@ -57,7 +58,7 @@ class CorrectionForm(forms.Form):
 
 
 @admin.register(CostSpan)
-class CostSpanAdmin(ExperimentPages):
+class CostSpanAdmin(ExperimentPages, SavingsPages):
     """Each recorded call and what it cost."""
 
     list_display = (

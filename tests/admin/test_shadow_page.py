@@ -1,0 +1,89 @@
+"""Savings in the admin: what calls would have cost another way, beside what was thought of their answers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from django.contrib.auth import get_user_model
+from django.test import Client
+
+from routing.models import Model
+from spendhub.snapshots import refresh_all
+from spendhub.tenants.models import Tenant
+from telemetry.models import CostSpan
+from tests import factories
+from tests.telemetry.test_experiments import book, rate
+
+BrowserOf = Callable[[str], Client]
+pytestmark = pytest.mark.django_db
+
+PAGE = "/admin/telemetry/costspan/savings/"
+NANO = 10**9
+MTOK = 1_000_000
+
+
+def see(browser: Client, query: str = "") -> str:
+    refresh_all()
+    answer = browser.get(f"{PAGE}{query}")
+    assert answer.status_code == 200
+    return " ".join(str(answer.content.decode()).split())
+
+
+def model(name: str, dollars: int) -> Model:
+    provider = factories.ProviderFactory(dialect="openai", base_url="https://vendor.example/v1")
+    made: Model = factories.ModelFactory(name=name, provider=provider)
+    factories.PriceFactory(model=made, input_nano_usd_per_mtok=dollars * NANO, output_nano_usd_per_mtok=dollars * NANO)
+    return made
+
+
+def call(tenant: Tenant, name: str, dollars: int) -> CostSpan:
+    [span] = book(tenant, name, cost_nano_usd=dollars * NANO, input_tokens=MTOK)
+    return span
+
+
+def test_a_viewer_sees_what_one_model_would_have_cost_beside_what_was_thought_of_the_others(
+    acme: Tenant, browser_of: BrowserOf
+) -> None:
+    model("large", 8)
+    model("small", 2)
+    rate([call(acme, "large", 8)], 4.5, thumbs="up")
+    call(acme, "large", 8)
+    page = see(browser_of("ben"), "?model=small")
+    assert "2 calls cost</span><b>$16.00" in page
+    assert "They would have cost</span><b>$4.00" in page
+    assert "Saved</span><b>$12.00" in page and "Cheaper by</span><b>75 %" in page
+    assert "<td>$12.00 less <span" in page
+    assert "<td>4.50</td><td>100 %</td><td>1</td>" in page
+    assert 'title="small">small</span>' in page
+
+
+def test_what_would_have_been_dearer_is_told_as_such(acme: Tenant, browser_of: BrowserOf) -> None:
+    model("large", 8)
+    model("small", 2)
+    call(acme, "small", 2)
+    page = see(browser_of("ben"), "?model=large&days=7")
+    assert "More than now</span><b>$6.00" in page and "Dearer by</span><b>300 %" in page
+    assert '<option value="7" selected>' in page
+
+
+def test_a_name_that_is_no_model_is_said_and_breaks_nothing(acme: Tenant, browser_of: BrowserOf) -> None:
+    assert "sh-error" in see(browser_of("ben"), "?model=nonsense")
+    assert "sh-error" in see(browser_of("ben"), "?strategy=nonsense&days=soon")
+
+
+def test_without_calls_there_is_nothing_to_save_and_a_stranger_sees_nothing(
+    acme: Tenant, globex: Tenant, browser_of: BrowserOf
+) -> None:
+    model("large", 8)
+    call(acme, "large", 8)
+    assert "answered no call in this time" in see(browser_of("gil"))
+    assert "Savings" in browser_of("gil").get("/admin/").content.decode()
+
+
+def test_an_operator_above_all_accounts_is_asked_to_choose_one(acme: Tenant, browser_of: BrowserOf) -> None:
+    factories.UserFactory(username="olga")
+    get_user_model().objects.filter(username="olga").update(is_superuser=True)
+    browser = browser_of("olga")
+    browser.get("/admin/account/switch/")
+    assert "switch to one first" in see(browser)
