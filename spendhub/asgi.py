@@ -1,4 +1,4 @@
-"""The door: /v1/* and /api/router go to the data plane, everything else to Django in a thread pool.
+"""The door: /v1/*, /v1beta/* and /api/router go to the data plane, everything else to Django in a thread pool.
 
 Django stays WSGI on purpose: its own ASGI path costs twice the CPU per request, and only the data
 plane streams (docs/decisions/0001-one-door-two-planes.md).
@@ -65,7 +65,7 @@ def open_door(web: Application) -> Application:
     async def door(scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
             path: str = scope["path"]
-            if path.startswith("/v1/") or path == RECIPE_ROUTER:
+            if path.startswith(("/v1/", "/v1beta/")) or path == RECIPE_ROUTER:
                 await gateway(scope, receive, send)
             elif path in HEALTH_PATHS:
                 await _send_json(send, *await asyncio.to_thread(health_answer, path))

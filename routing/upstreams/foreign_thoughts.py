@@ -6,11 +6,14 @@ A vendor recognises its own by their signature, and refuses a request with other
 
 from __future__ import annotations
 
+from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 # What we put before the signature of another vendor than the one whose wire format it is carried in.
-_MARKS = ("gemini.", "spendhub.")
+_MARKS = ("gemini.", "bedrock.", "spendhub.")
+# The same where Google's clients want base64. Nine bytes are twelve letters, whatever follows them.
+MARK_IN_BASE64 = b64encode(b"spendhub.").decode()
 
 
 def messages_without(messages: Sequence[Any]) -> Sequence[Any]:
@@ -24,6 +27,34 @@ def items_without(items: Sequence[Any]) -> Sequence[Any]:
     if not any(_is_sealed(item) for item in items):
         return items
     return [item for item in items if not _is_sealed(item)]
+
+
+def contents_without(contents: Sequence[Any], *, stand_in: str) -> Sequence[Any]:
+    """Google's `contents` without signatures that are not Google's, and the thoughts that have them; the very list
+    where there are none. `stand_in` takes such a signature's place at a call of a function, if that needs one."""
+    found = [_content_without(content, stand_in) for content in contents]
+    return contents if all(new is old for new, old in zip(found, contents, strict=True)) else found
+
+
+def _content_without(content: Any, stand_in: str) -> Any:
+    parts = content.get("parts") if isinstance(content, Mapping) else None
+    if not isinstance(parts, list) or not any(_is_marked(part) for part in parts):
+        return content
+    kept = []
+    for part in parts:
+        if not _is_marked(part):
+            kept.append(part)
+        elif not part.get("thought"):
+            bare = {name: value for name, value in part.items() if name != "thoughtSignature"}
+            if stand_in and "functionCall" in bare:
+                bare["thoughtSignature"] = stand_in
+            if bare:
+                kept.append(bare)
+    return {**content, "parts": kept or [{"text": "(thinking)"}]}
+
+
+def _is_marked(part: Any) -> bool:
+    return isinstance(part, Mapping) and str(part.get("thoughtSignature") or "").startswith(MARK_IN_BASE64)
 
 
 def _without(message: Any) -> Any:

@@ -1,4 +1,4 @@
-"""The data plane's door: /v1/* for unchanged SDKs. Plain ASGI, because every layer here is paid per call.
+"""The data plane's door: /v1/* and /v1beta/* for unchanged SDKs. Plain ASGI, because every layer here is paid per call.
 
 It touches no ORM: keys, models, prices, routes and budgets are read from in-process snapshots.
 """
@@ -22,6 +22,13 @@ from spendhub.gateway.anthropic.models import one_model as one_anthropic_model
 from spendhub.gateway.calls import answer_call
 from spendhub.gateway.dialect import ClientDialect
 from spendhub.gateway.exchange import ClientLeft, Exchange, Receive, Send
+from spendhub.gateway.gemini.addresses import MODELS as GOOGLES_MODELS
+from spendhub.gateway.gemini.addresses import Called, called_in, expect_events, googles_key, is_googles
+from spendhub.gateway.gemini.count_tokens import count_tokens_answer as count_googles_tokens
+from spendhub.gateway.gemini.embed import EmbedDialect, EmbedExchange
+from spendhub.gateway.gemini.generate import GENERATE_DIALECT, GenerateDialect
+from spendhub.gateway.gemini.models import list_models as list_googles_models
+from spendhub.gateway.gemini.models import one_model as one_googles_model
 from spendhub.gateway.openai.chat import CHAT_DIALECT
 from spendhub.gateway.openai.embeddings import EMBEDDINGS_DIALECT
 from spendhub.gateway.openai.models import list_models, one_model
@@ -37,11 +44,12 @@ _Look = Callable[[Exchange, Principal], Awaitable[dict[str, Any]]]
 
 _encoder = msgspec.json.Encoder(enc_hook=str)
 _JSON = (b"content-type", b"application/json")
-_MODEL_PREFIX = "/v1/models/"
+_MODEL_PREFIXES = ("/v1/models/", GOOGLES_MODELS + "/")
 # Outside /v1, but a call like the others: the door sends it here (spendhub/asgi.py).
 RECIPE_ROUTER = "/api/router"
 
-# Each route that makes a call, and the dialect it is asked and answered in.
+# Each route that makes a call, and the dialect it is asked and answered in. Google's are not among them: their
+# paths name the model.
 CALLS: dict[str, ClientDialect] = {
     "/v1/chat/completions": CHAT_DIALECT,
     "/v1/responses": RESPONSES_DIALECT,
@@ -70,6 +78,8 @@ class Gateway:
                 await answer_call(exchange, _identify(exchange), dialect, self._transport)
             elif exchange.path == RECIPE_ROUTER:
                 await self._serve_recipe(exchange)
+            elif (called := called_in(exchange.path)) is not None:
+                await self._serve_googles(exchange, called)
             else:
                 await _answer_a_look(exchange)
         except ClientLeft:
@@ -79,6 +89,24 @@ class Gateway:
         except Exception:
             logger.exception("a call failed on our side")
             await _tell(exchange, Broken("something is broken on our side; it has been logged"))
+
+    async def _serve_googles(self, exchange: Exchange, called: Called) -> None:
+        _expect(exchange, "POST")
+        principal = _identify(exchange)
+        match called.method:
+            case "countTokens":
+                await _answer_json(exchange, count_googles_tokens(await exchange.read_body()))
+            case "embedContent" | "batchEmbedContents":
+                is_batch = called.method == "batchEmbedContents"
+                told = EmbedExchange(exchange, is_batch=is_batch)
+                await answer_call(told, principal, EmbedDialect(called.model, is_batch=is_batch), self._transport)
+            case method:
+                is_stream = method == "streamGenerateContent"
+                if is_stream:
+                    expect_events(exchange)
+                await answer_call(
+                    exchange, principal, GenerateDialect(called.model, is_stream=is_stream), self._transport
+                )
 
     async def _serve_recipe(self, exchange: Exchange) -> None:
         if exchange.method not in ("GET", "POST"):
@@ -109,7 +137,7 @@ async def _answer_a_look(exchange: Exchange) -> None:
         await _answer_json(exchange, count_tokens_answer(await exchange.read_body()))
         return
     look = _LOOKS.get(path)
-    if look is None and path.startswith(_MODEL_PREFIX):
+    if look is None and path.startswith(_MODEL_PREFIXES):
         look = _show_model
     if look is None:
         raise NoSuchRoute(f"nothing answers at {path[:200]}")
@@ -123,7 +151,7 @@ def _expect(exchange: Exchange, method: str) -> None:
 
 
 def _identify(exchange: Exchange) -> Principal:
-    key = presented_key(exchange.header(b"authorization"), exchange.header(b"x-api-key"))
+    key = presented_key(exchange.header(b"authorization"), exchange.header(b"x-api-key")) or googles_key(exchange)
     address = client_address(exchange.client, exchange.header(b"x-forwarded-for"))
     principal = identify(key, address, datetime.now(UTC))
     if not principal.can_spend:
@@ -136,8 +164,23 @@ def _is_anthropics(exchange: Exchange) -> bool:
     return exchange.path.startswith("/v1/messages") or b"anthropic-version" in exchange.headers
 
 
+def _is_googles(exchange: Exchange) -> bool:
+    """Whether the client is an SDK of Google's: those send their key in a header of their own."""
+    return is_googles(exchange.path) or b"x-goog-api-key" in exchange.headers
+
+
+def _dialect_of(exchange: Exchange) -> ClientDialect:
+    """The dialect in which an error is told."""
+    dialect = CALLS.get(exchange.path)
+    if dialect is not None:
+        return dialect
+    if _is_anthropics(exchange):
+        return MESSAGES_DIALECT
+    return GENERATE_DIALECT if _is_googles(exchange) else CHAT_DIALECT
+
+
 async def _tell(exchange: Exchange, error: SpendHubError) -> None:
-    dialect = CALLS.get(exchange.path) or (MESSAGES_DIALECT if _is_anthropics(exchange) else CHAT_DIALECT)
+    dialect = _dialect_of(exchange)
     if exchange.has_begun:
         # Its status is gone already: the last thing such a stream can carry is the error.
         await exchange.end(dialect.error_event(error))
@@ -150,12 +193,17 @@ async def _tell(exchange: Exchange, error: SpendHubError) -> None:
 
 
 async def _show_models(exchange: Exchange, principal: Principal) -> dict[str, Any]:
-    return list_anthropic_models(principal.tenant_id) if _is_anthropics(exchange) else list_models(principal.tenant_id)
+    if _is_anthropics(exchange):
+        return list_anthropic_models(principal.tenant_id)
+    show = list_googles_models if _is_googles(exchange) else list_models
+    return show(principal.tenant_id)
 
 
 async def _show_model(exchange: Exchange, principal: Principal) -> dict[str, Any]:
-    name = exchange.path.removeprefix(_MODEL_PREFIX)
-    show = one_anthropic_model if _is_anthropics(exchange) else one_model
+    name = exchange.path.partition("/models/")[2]
+    if _is_anthropics(exchange):
+        return one_anthropic_model(principal.tenant_id, name)
+    show = one_googles_model if _is_googles(exchange) else one_model
     return show(principal.tenant_id, name)
 
 
@@ -163,6 +211,6 @@ async def _answer_json(exchange: Exchange, value: dict[str, Any]) -> None:
     await exchange.answer(200, _encoder.encode(value), [_JSON])
 
 
-_LOOKS: dict[str, _Look] = {"/v1/models": _show_models, "/v1/budget": what_is_left}
+_LOOKS: dict[str, _Look] = {"/v1/models": _show_models, GOOGLES_MODELS: _show_models, "/v1/budget": what_is_left}
 
 application = Gateway()

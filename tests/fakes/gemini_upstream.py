@@ -13,7 +13,7 @@ from typing import Any
 from tests.fakes.vendor import WORDS_OF_ANSWER, Answer, FakeVendor, pieces_of, plan, run, sse, words_in
 
 __all__ = ["WORDS_OF_ANSWER", "FakeGemini"]
-SIGNATURE = "CiQBjz1rXfake"
+SIGNATURE = "CiQBjz1rXfak"
 EMBEDDINGS = "/v1beta/openai/embeddings"
 _CALL = re.compile(r"/v1beta/models/([^/:?]+):(generateContent|streamGenerateContent\?alt=sse)$")
 STATUSES = {
@@ -45,7 +45,7 @@ class FakeGemini(FakeVendor):
         found = _CALL.match(path)
         parts = body["contents"][-1]["parts"]
         asked = " ".join(str(part.get("text", "")) for part in parts)
-        functions = [function for tool in body.get("tools") or () for function in tool["functionDeclarations"]]
+        functions = [function for tool in body.get("tools") or () for function in tool.get("functionDeclarations", ())]
         mode = body.get("toolConfig", {}).get("functionCallingConfig", {}).get("mode")
         results = [part["functionResponse"]["response"] for part in parts if "functionResponse" in part]
         tool = functions[0]["name"] if functions and not results and mode != "NONE" else None
@@ -56,7 +56,8 @@ class FakeGemini(FakeVendor):
     def whole(self, path: str, body: Mapping[str, Any], answer: Answer) -> dict[str, Any]:
         if path == EMBEDDINGS:
             usage = {"prompt_tokens": answer.prompt, "total_tokens": answer.prompt}
-            data = [{"object": "embedding", "index": 0, "embedding": [0.25, -0.5]}]
+            texts = body["input"] if isinstance(body["input"], list) else [body["input"]]
+            data = [{"object": "embedding", "index": n, "embedding": [0.25, -0.5]} for n in range(len(texts))]
             return {"object": "list", "data": data, "model": body["model"], "usage": usage}
         return _chunk(path, answer, list(_parts(answer)), is_last=True)
 

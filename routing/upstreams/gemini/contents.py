@@ -25,8 +25,10 @@ from routing.conversation import (
     ToolCallDelta,
 )
 from routing.errors import ImpossibleUsage, UpstreamError
-from routing.pricing import TokenUsage
+from routing.token_usage import TokenUsage
 from routing.tokens import count_tokens
+from routing.upstreams.billed import Billed
+from routing.upstreams.gemini.grounding import Grounding
 from routing.upstreams.json_objects import encode, object_in
 from routing.upstreams.signatures import marked
 from routing.upstreams.turns import plain_id
@@ -37,11 +39,11 @@ _CUT = ("MAX_TOKENS", "CONTINUATION")
 _FILTERED = re.compile(r"SAFETY|RECITATION|LANGUAGE|BLOCKLIST|PROHIBITED|SPII|MODEL_ARMOR|ESCALATION|JAILBREAK|PUP_")
 
 
-class ContentsReader:
+class ContentsReader(Billed):
     """Reads generated contents and their streams.
 
     Every event of a stream counts what was used so far; `usage` is what the last one says, None before it. What was
-    said until then is in `usage_so_far`, for a stream that breaks off. Every event is translated, so each is parsed.
+    said until then is in `usage_so_far`, for a stream that breaks off. Each event carries usage, so each is parsed.
     """
 
     def __init__(self) -> None:
@@ -59,6 +61,7 @@ class ContentsReader:
         self._calls = 0
         self._own_id = ""
         self._is_blocked = False
+        self._grounding = Grounding()
 
     def read_body(self, body: bytes) -> dict[str, Any]:
         """See UsageReader."""
@@ -167,17 +170,22 @@ class ContentsReader:
         self.finish_reason = _finish_reason(event) or self.finish_reason
         # Whatever the reason is called ("OTHER" among them), a question that is blocked is a refusal of its content.
         self._is_blocked = self._is_blocked or bool(_block_reason(event))
-        for part in _parts(event):
-            if isinstance(part.get("text"), str):
-                self._produced.append(part["text"])
-            elif isinstance(part.get("functionCall"), dict):
-                self._produced.append(encode(part["functionCall"]).decode())
+        for candidate in _candidates(event):
+            for part in _parts_of(candidate):
+                if isinstance(part.get("text"), str):
+                    self._produced.append(part["text"])
+                elif isinstance(part.get("functionCall"), dict):
+                    self._produced.append(encode(part["functionCall"]).decode())
 
     def _take_usage(self, event: Mapping[str, Any], *, is_last: bool) -> None:
         usage = event.get("usageMetadata")
+        self._grounding.take(event)
         if isinstance(usage, dict):
+            self.note_tier(usage.get("serviceTier"))
+            if self._grounding.has_maps:
+                self.note_not_priced("google_maps")
             try:
-                self.usage_so_far = TokenUsage.from_gemini(usage)
+                self.usage_so_far = TokenUsage.from_gemini(usage, self._grounding.searches())
             except ImpossibleUsage as error:
                 raise UpstreamError(f"the vendor reported impossible usage: {error.message}") from None
         # The event that ends an answer and says no usage leaves it open, whatever was counted on the way.
@@ -185,16 +193,21 @@ class ContentsReader:
             self.usage = self.usage_so_far
 
 
-def _candidate(event: Mapping[str, Any]) -> Mapping[str, Any]:
+def _candidates(event: Mapping[str, Any]) -> list[dict[str, Any]]:
     candidates = event.get("candidates")
-    for candidate in candidates if isinstance(candidates, list) else ():
-        if isinstance(candidate, dict) and candidate.get("index", 0) == 0:
-            return candidate
-    return {}
+    return [each for each in candidates if isinstance(each, dict)] if isinstance(candidates, list) else []
+
+
+def _candidate(event: Mapping[str, Any]) -> Mapping[str, Any]:
+    return next((each for each in _candidates(event) if each.get("index", 0) == 0), {})
 
 
 def _parts(event: Mapping[str, Any]) -> list[dict[str, Any]]:
-    content = _candidate(event).get("content")
+    return _parts_of(_candidate(event))
+
+
+def _parts_of(candidate: Mapping[str, Any]) -> list[dict[str, Any]]:
+    content = candidate.get("content")
     parts = content.get("parts") if isinstance(content, dict) else None
     return [part for part in parts if isinstance(part, dict)] if isinstance(parts, list) else []
 

@@ -46,10 +46,10 @@ def contents_body(model: ModelFacts, conversation: Conversation) -> dict[str, An
     """The body. Raises NotTranslatable."""
     _refuse_the_unsayable(conversation)
     names = names_of_calls(conversation.messages)
-    is_signed = not _BUDGETED.search(model.upstream_name)
+    stand_in = stand_in_for(model)
     contents = []
     for role, blocks in turns(conversation.messages):
-        parts = _parts(blocks, names, is_signed=is_signed)
+        parts = _parts(blocks, names, stand_in=stand_in)
         if parts:
             contents.append({"role": "model" if role == "assistant" else "user", "parts": parts})
     body: dict[str, Any] = {"contents": contents}
@@ -65,6 +65,11 @@ def contents_body(model: ModelFacts, conversation: Conversation) -> dict[str, An
     return body
 
 
+def stand_in_for(model: ModelFacts) -> str:
+    """What stands in place of a signature that a call of another model has not; "" where none is asked for."""
+    return "" if _BUDGETED.search(model.upstream_name) else NO_SIGNATURE
+
+
 def _refuse_the_unsayable(conversation: Conversation) -> None:
     unsayable = {
         # Google has words for these two, but an answer in no vendor's words has no place for what they bring.
@@ -77,10 +82,9 @@ def _refuse_the_unsayable(conversation: Conversation) -> None:
             raise NotTranslatable(name, TOWARDS)
 
 
-def _parts(blocks: Iterable[Block], names: Mapping[str, str], *, is_signed: bool) -> list[dict[str, Any]]:
+def _parts(blocks: Iterable[Block], names: Mapping[str, str], *, stand_in: str) -> list[dict[str, Any]]:
     parts: list[dict[str, Any]] = []
     media: list[dict[str, Any]] = []
-    needs_signature = is_signed
     # Answers come first: Google wants them right behind the calls, as many as there were.
     for block in sorted(blocks, key=lambda block: not isinstance(block, ToolResult)):
         match block:
@@ -96,8 +100,8 @@ def _parts(blocks: Iterable[Block], names: Mapping[str, str], *, is_signed: bool
             case Thinking():
                 parts += _thinking(block)
             case ToolCall():
-                parts.append(_call(block, needs_signature=needs_signature))
-                needs_signature = False  # One for all that are made at once.
+                parts.append(_call(block, stand_in))
+                stand_in = ""  # One for all that are made at once.
             case ToolResult():
                 parts.append(_result(block, names))
                 media += [
@@ -133,9 +137,9 @@ def _thinking(block: Thinking) -> list[dict[str, Any]]:
     return [{**part, "thought": True} if block.text else part]
 
 
-def _call(block: ToolCall, *, needs_signature: bool) -> dict[str, Any]:
+def _call(block: ToolCall, stand_in: str) -> dict[str, Any]:
     call = {"id": plain_id(block.id), "name": block.name, "args": arguments_of(block)}
-    signature = signature_for("gemini", block.signature) or (NO_SIGNATURE if needs_signature else "")
+    signature = signature_for("gemini", block.signature) or stand_in
     return {"functionCall": call, "thoughtSignature": signature} if signature else {"functionCall": call}
 
 
