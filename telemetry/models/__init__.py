@@ -3,6 +3,7 @@
 from telemetry.models.brake import BRAKES_SNAPSHOT, Brake, BrakeStop, ScopeType
 from telemetry.models.cache_rule import CACHE_RULES_SNAPSHOT, ResponseCacheRule
 from telemetry.models.feedback import Feedback
+from telemetry.models.keyed_call import KeyedCall
 from telemetry.models.span import CostSpan, SpanCorrection
 
 __all__ = [
@@ -12,6 +13,7 @@ __all__ = [
     "BrakeStop",
     "CostSpan",
     "Feedback",
+    "KeyedCall",
     "ResponseCacheRule",
     "ScopeType",
     "SpanCorrection",
