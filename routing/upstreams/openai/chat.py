@@ -5,7 +5,7 @@ Source: OpenAI's API reference, "Chat completions" (object, chunk object, stream
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from routing.conversation import (
@@ -26,8 +26,9 @@ from routing.conversation import (
     ToolCallDelta,
 )
 from routing.errors import ImpossibleUsage, UpstreamError
-from routing.pricing import TokenUsage
+from routing.token_usage import TokenUsage
 from routing.tokens import count_tokens
+from routing.upstreams.billed import Billed
 from routing.upstreams.json_objects import object_in, readable_objects
 from routing.upstreams.sse import data_in
 from routing.upstreams.vendor_errors import raise_for_error
@@ -41,12 +42,18 @@ _FINISHES: Mapping[str, Finish] = {
     "tool_calls": "tool_calls",
     "function_call": "tool_calls",
     "content_filter": "content_filter",
+    # Words of compatible vendors: Mistral; Z.ai (GLM); DeepSeek and Z.ai, who could not go on.
+    "model_length": "length",
+    "model_context_window_exceeded": "length",
+    "sensitive": "content_filter",
+    "insufficient_system_resource": "length",
+    "network_error": "length",
 }
 # Compatible vendors show thinking beside the content, under one of these names.
 _THOUGHTS = ("reasoning_content", "reasoning")
 
 
-class ChatReader:
+class ChatReader(Billed):
     """Reads chat completions and their streams. Events without usage are kept unparsed: parsing costs."""
 
     def __init__(self) -> None:
@@ -60,7 +67,9 @@ class ChatReader:
         self._answer: dict[str, Any] = {}
         self._has_begun = False
         self._ended: str | None = None
-        self._calls: dict[int, int] = {}
+        # Of a translated stream: by the vendor's index, which call of ours it is, and its id.
+        self._calls: dict[int, tuple[int, str]] = {}
+        self._calls_begun = 0
 
     def read_body(self, body: bytes) -> dict[str, Any]:
         """See UsageReader."""
@@ -79,12 +88,12 @@ class ChatReader:
             return None
         self._events.append(data)
         if b'"error"' in data:
-            _raise_for_error(data)
+            self._raise_for_error(data)
         at = data.rfind(_USAGE)
         if at < 0 or data.startswith(_NONE, at + len(_USAGE)):
             return None
         event = object_in(data)
-        if not isinstance(event.get("usage"), dict):
+        if _usage_in(event) is None:
             return None
         self._take_usage(event)
         return event
@@ -106,8 +115,7 @@ class ChatReader:
             for choice in event.get("choices") or ():
                 part = (choice.get("delta") or choice.get("message") or {}) if isinstance(choice, dict) else {}
                 for name in ("content", *_THOUGHTS, "refusal"):
-                    if isinstance(part.get(name), str):
-                        total += count_tokens(part[name])
+                    total += sum(count_tokens(words) for _, words in _said_in(part.get(name)))
                 for call in part.get("tool_calls") or ():
                     function = call.get("function") or {}
                     total += count_tokens(f"{function.get('name') or ''} {function.get('arguments') or ''}")
@@ -135,7 +143,8 @@ class ChatReader:
             return [Ended(_FINISHES.get(self._ended or "stop", "stop"))]
         event = object_in(data)
         found: list[Delta] = []
-        if not self._has_begun:
+        # Azure's first event tells of its filters alone, and has neither id nor model yet.
+        if not self._has_begun and (event.get("id") or event.get("choices")):
             self._has_begun = True
             found.append(Began(str(event.get("id") or ""), str(event.get("model") or "")))
         for choice in event.get("choices") or ():
@@ -154,37 +163,74 @@ class ChatReader:
             if delta.get(name) and isinstance(delta[name], str):
                 found.append(ThinkingDelta(delta[name]))
                 break
-        if delta.get("content"):
-            found.append(TextDelta(str(delta["content"])))
+        found += [ThinkingDelta(words) if is_thought else TextDelta(words)
+                  for is_thought, words in _said_in(delta.get("content"))]  # fmt: skip
         if delta.get("refusal"):
             found.append(RefusalDelta(str(delta["refusal"])))
-        for call in delta.get("tool_calls") or ():
-            function = call.get("function") or {}
-            position = int(call.get("index") or 0)
-            if position not in self._calls:
-                self._calls[position] = len(self._calls)
-                name = str(function.get("name") or "")
-                found.append(ToolCallBegan(self._calls[position], str(call.get("id") or f"call_{position}"), name))
-            if function.get("arguments"):
-                found.append(ToolCallDelta(self._calls[position], str(function["arguments"])))
+        for place, call in enumerate(delta.get("tool_calls") or ()):
+            found += self._called(call, place)
         return found
+
+    def _called(self, call: Mapping[str, Any], place: int) -> Iterator[Delta]:
+        """What is said of a tool call that stands at `place` among those of its event."""
+        function = call.get("function") or {}
+        name, call_id = str(function.get("name") or ""), str(call.get("id") or "")
+        # Kimi may leave the index out, and Ollama has numbered every call 0. A name and another id is another call; an
+        # id alone is none, since Kimi may change it on the way.
+        position = int(call["index"]) if call.get("index") is not None else place
+        known = self._calls.get(position)
+        if known is None or (name and call_id and call_id != known[1]):
+            known = self._calls[position] = (self._calls_begun, call_id)
+            self._calls_begun += 1
+            yield ToolCallBegan(known[0], call_id or f"call_{known[0]}", name)
+        if function.get("arguments"):
+            yield ToolCallDelta(known[0], str(function["arguments"]))
 
     def _take_usage(self, answer: Mapping[str, Any]) -> None:
         self.response_id = answer.get("id") or self.response_id
-        usage = answer.get("usage")
-        if isinstance(usage, dict):
+        self.note_tier(answer.get("service_tier"))
+        usage = _usage_in(answer)
+        if usage is not None:
+            if usage.get("num_sources_used"):
+                self.note_not_priced("num_sources_used")  # xAI's search, priced by the source
             try:
                 self.usage = TokenUsage.from_openai(usage)
             except ImpossibleUsage as error:
                 raise UpstreamError(f"the vendor reported impossible usage: {error.message}") from None
 
+    def _raise_for_error(self, data: bytes) -> None:
+        try:
+            event = object_in(data)
+        except UpstreamError:
+            return  # Not JSON at all: handed on as it came.
+        if event.get("error"):
+            self._take_usage(event)  # OpenRouter says with the error what the broken answer costs all the same
+        raise_for_error(event)
 
-def _raise_for_error(data: bytes) -> None:
-    try:
-        event = object_in(data)
-    except UpstreamError:
-        return  # Not JSON at all: handed on as it came.
-    raise_for_error(event)
+
+def _usage_in(event: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """Where Groq and Moonshot are not asked for usage in OpenAI's way, they say it in these places."""
+    for holder in (event, *(event.get("choices") or ()), event.get("x_groq")):
+        if isinstance(holder, dict) and isinstance(holder.get("usage"), dict):
+            found: dict[str, Any] = holder["usage"]
+            return found
+    return None
+
+
+def _said_in(content: Any) -> Iterator[tuple[bool, str]]:
+    """The words of a message's content, each with whether it is a thought: Mistral's thoughts are parts of it."""
+    if isinstance(content, str):
+        if content:
+            yield False, content
+        return
+    for part in content if isinstance(content, list) else ():
+        if not isinstance(part, dict):
+            continue
+        is_thought = part.get("type") == "thinking"
+        said = part.get("thinking" if is_thought else "text")
+        words = said if isinstance(said, str) else "".join(words for _, words in _said_in(said))
+        if words:
+            yield is_thought, words
 
 
 def _blocks(message: Mapping[str, Any]) -> list[Block]:
@@ -193,11 +239,8 @@ def _blocks(message: Mapping[str, Any]) -> list[Block]:
         if message.get(name) and isinstance(message[name], str):
             blocks.append(Thinking(message[name]))
             break
-    content = message.get("content")
-    if isinstance(content, str) and content:
-        blocks.append(Text(content))
-    elif isinstance(content, list):
-        blocks += [Text(str(part["text"])) for part in content if isinstance(part, dict) and part.get("text")]
+    blocks += [Thinking(words) if is_thought else Text(words)
+               for is_thought, words in _said_in(message.get("content"))]  # fmt: skip
     if message.get("refusal"):
         blocks.append(Refusal(str(message["refusal"])))
     for position, call in enumerate(message.get("tool_calls") or ()):

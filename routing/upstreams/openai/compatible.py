@@ -1,48 +1,137 @@
 """Where vendors who speak OpenAI's chat format differ from OpenAI, known by their address or their models' names.
 
-Sources: docs.mistral.ai and api-docs.deepseek.com, API references; Mistral answers 422 to fields it does not know.
+Sources, read on 2026-11-24:
+- docs.mistral.ai, API reference; Mistral answers 422 to fields it does not know.
+- api-docs.deepseek.com, "Create chat completion" and "Thinking mode": the thoughts of a turn with tool calls must come
+  back, "reasoning_content in the thinking mode must be passed back" (400) otherwise.
+- platform.kimi.ai (Moonshot), "Chat completion", "Model parameters", "Thinking effort": the same of Kimi; its sampling
+  is fixed, "invalid temperature: only 1 is allowed for this model" (400).
+- docs.z.ai and docs.bigmodel.cn (Zhipu), "Chat completion", "Thinking mode".
+- StreamLake (Kuaishou): its document "Chat completion" and docs.litellm.ai, "StreamLake"; neither names the new limit.
+- learn.microsoft.com, "Azure OpenAI reference": models of OpenAI under names that say nothing.
 """
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import lru_cache
+from types import MappingProxyType
+from typing import Any
 from urllib.parse import urlsplit
 
 from routing.snapshot import ModelFacts
 
+OLD_LIMIT, NEW_LIMIT = "max_tokens", "max_completion_tokens"
+# What stands for thoughts that are lost, or another vendor's: the field must be there, and not empty.
+NO_THOUGHTS = " "
 _OPENAIS = re.compile(r"(openai/)?(o\d|gpt-(?!oss)|chatgpt-)")
+_AZURE = re.compile(r"\.(openai|cognitiveservices|services\.ai)\.azure\.(com|us|cn)$")
+_SAMPLING = ("temperature", "top_p", "presence_penalty", "frequency_penalty")
 
 
 @dataclass(frozen=True, slots=True)
 class Manners:
-    """`knows_new_limit`: it understands `max_completion_tokens`. `wants_asking`: a stream says its usage only when
-    `stream_options` asks for it; else it always does, and refuses the field."""
+    """How a vendor wants to be asked.
 
-    knows_new_limit: bool = True
+    `limit`: the one name it knows an output limit by, "" for both. `wants_asking`: a stream says its usage only when
+    `stream_options` asks for it; else it always does, and refuses the field. `fixed`: settings that it refuses, but for
+    one value. `wants_thoughts`: tool calls come back with the thoughts before them. `efforts`: its words for ours, None
+    where they are OpenAI's; what is not in it is not said. `can_stop_thinking`: by `thinking`, not by an effort.
+    """
+
+    limit: str = ""
     wants_asking: bool = True
     seed: str = "seed"
+    fixed: tuple[str, ...] = ()
+    wants_thoughts: bool = False
+    efforts: Mapping[str, str] | None = None
+    can_stop_thinking: bool = False
 
 
 _USUAL = Manners()
-_BY_HOST = {
-    "api.mistral.ai": Manners(knows_new_limit=False, wants_asking=False, seed="random_seed"),
-    "api.deepseek.com": Manners(knows_new_limit=False),
+_AZURES = Manners(limit=NEW_LIMIT)
+_MISTRAL = Manners(limit=OLD_LIMIT, wants_asking=False, seed="random_seed")
+_DEEPSEEK = Manners(
+    limit=OLD_LIMIT,
+    wants_thoughts=True,
+    efforts=MappingProxyType(
+        {"minimal": "low", "low": "low", "medium": "high", "high": "high", "xhigh": "high", "max": "max"}
+    ),
+    can_stop_thinking=True,
+)
+_NO_EFFORTS: Mapping[str, str] = MappingProxyType({})
+_MOONSHOT = Manners(limit=NEW_LIMIT)
+_KIMI_K2 = Manners(limit=NEW_LIMIT, fixed=_SAMPLING, wants_thoughts=True, efforts=_NO_EFFORTS)
+_KIMI_K3 = replace(
+    _KIMI_K2,
+    efforts=MappingProxyType(
+        {"none": "low", "minimal": "low", "low": "low", "medium": "high", "high": "high", "xhigh": "max", "max": "max"}
+    ),
+)
+_GLM = Manners(limit=OLD_LIMIT, efforts=_NO_EFFORTS, can_stop_thinking=True)
+_STREAMLAKE = Manners(limit=OLD_LIMIT)
+# For each address the models' names that begin so, the longer ones first.
+_BY_HOST: Mapping[str, Sequence[tuple[str, Manners]]] = {
+    "api.mistral.ai": (("", _MISTRAL),),
+    "api.deepseek.com": (("", _DEEPSEEK),),
+    **dict.fromkeys(
+        ("api.moonshot.ai", "api.moonshot.cn"),
+        (
+            ("kimi-k2.5", replace(_KIMI_K2, can_stop_thinking=True)),
+            ("kimi-k2.6", replace(_KIMI_K2, can_stop_thinking=True)),
+            ("kimi-k2", _KIMI_K2),
+            ("kimi-", _KIMI_K3),
+            ("", _MOONSHOT),
+        ),
+    ),
+    **dict.fromkeys(
+        ("api.z.ai", "open.bigmodel.cn"),
+        (("glm-5.2", replace(_GLM, efforts=None)), ("glm-5.3", replace(_GLM, efforts=None)), ("", _GLM)),
+    ),
+    **dict.fromkeys(("vanchin.streamlake.ai", "wanqing.streamlakeapi.com"), (("", _STREAMLAKE),)),
 }
 
 
 def manners_of(model: ModelFacts) -> Manners:
     """How the vendor of `model` wants to be asked."""
-    return _manners_at(model.base_url)
+    return _manners_at(model.base_url, model.upstream_name)
 
 
 def limit_name(model: ModelFacts) -> str:
     """OpenAI's own models want the new name; many compatible vendors know only the old one, and would not limit."""
+    known = manners_of(model).limit
+    if known:
+        return known
     is_openais = model.provider.has_responses or bool(_OPENAIS.match(model.upstream_name))
-    return "max_completion_tokens" if is_openais else "max_tokens"
+    return NEW_LIMIT if is_openais else OLD_LIMIT
+
+
+def in_its_manners(model: ModelFacts, body: dict[str, Any]) -> dict[str, Any]:
+    """A client's own chat body for a vendor that would refuse or not obey what OpenAI takes; `body` is changed."""
+    manners = manners_of(model)
+    if manners is _USUAL:
+        return body
+    if NEW_LIMIT in body and manners.limit == OLD_LIMIT:
+        body.setdefault(OLD_LIMIT, body.pop(NEW_LIMIT))
+    for name in manners.fixed:
+        body.pop(name, None)
+    if manners.wants_thoughts and isinstance(body.get("messages"), list):
+        body["messages"] = [_with_thoughts(message) for message in body["messages"]]
+    return body
+
+
+def _with_thoughts(message: Any) -> Any:
+    """Most clients do not send back what they have no field for."""
+    is_bare = isinstance(message, Mapping) and message.get("tool_calls") and not message.get("reasoning_content")
+    return {**message, "reasoning_content": NO_THOUGHTS} if is_bare else message
 
 
 @lru_cache(maxsize=1_024)
-def _manners_at(base_url: str) -> Manners:
-    return _BY_HOST.get(urlsplit(base_url).hostname or "", _USUAL)
+def _manners_at(base_url: str, upstream_name: str) -> Manners:
+    host = urlsplit(base_url).hostname or ""
+    for beginning, manners in _BY_HOST.get(host, ()):
+        if upstream_name.startswith(beginning):
+            return manners
+    return _AZURES if _AZURE.search(host) else _USUAL

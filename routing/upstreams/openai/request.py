@@ -18,6 +18,7 @@ from routing.conversation import (
     NotTranslatable,
     Refusal,
     Text,
+    Thinking,
     Tool,
     ToolCall,
     ToolChoice,
@@ -26,14 +27,17 @@ from routing.conversation import (
 from routing.snapshot import ModelFacts
 from routing.upstreams.efforts import effort_of
 from routing.upstreams.limits import output_limit
-from routing.upstreams.openai.compatible import limit_name, manners_of
+from routing.upstreams.openai.compatible import NO_THOUGHTS, Manners, limit_name, manners_of
+from routing.upstreams.text_files import text_in
 
 TOWARDS = "OpenAI's chat format"
 
 
 def chat_body(model: ModelFacts, conversation: Conversation) -> dict[str, Any]:
     """The body without `stream`. Raises NotTranslatable."""
-    body: dict[str, Any] = {"model": model.upstream_name, "messages": list(_messages(conversation))}
+    _refuse_the_unsayable(conversation)
+    manners = manners_of(model)
+    body: dict[str, Any] = {"model": model.upstream_name, "messages": list(_messages(conversation, manners))}
     plain = {
         limit_name(model): output_limit(model, conversation),
         "temperature": conversation.temperature,
@@ -41,34 +45,38 @@ def chat_body(model: ModelFacts, conversation: Conversation) -> dict[str, Any]:
         # 0 is what everybody means who says nothing, and some vendors know no penalties.
         "frequency_penalty": conversation.frequency_penalty or None,
         "presence_penalty": conversation.presence_penalty or None,
-        manners_of(model).seed: conversation.seed,
+        manners.seed: conversation.seed,
         "parallel_tool_calls": conversation.is_parallel if conversation.tools else None,
         "stop": list(conversation.stop) or None,
-        "n": conversation.choices if conversation.choices > 1 else None,
         "user": conversation.user or None,
     }
-    if conversation.top_k is not None:
-        raise NotTranslatable("top_k", TOWARDS)
-    body.update({name: value for name, value in plain.items() if value is not None})
-    if conversation.logprobs is not None:
-        body |= {"logprobs": True, "top_logprobs": conversation.logprobs}
+    body.update({name: value for name, value in plain.items() if value is not None and name not in manners.fixed})
     if conversation.tools:
         body["tools"] = [_tool(tool) for tool in conversation.tools]
     if conversation.tool_choice is not None:
         body["tool_choice"] = _tool_choice(conversation.tool_choice)
     if conversation.output is not None:
         body["response_format"] = _response_format(conversation)
-    effort = _effort(conversation)
-    if effort:
-        body["reasoning_effort"] = effort
-    return body
+    return body | _thinking(conversation, manners)
 
 
-def _messages(conversation: Conversation) -> Iterator[dict[str, Any]]:
+def _refuse_the_unsayable(conversation: Conversation) -> None:
+    unsayable = {
+        "top_k": conversation.top_k is not None,
+        # Chats have words for these two, but an answer in no vendor's words has no place for what they bring.
+        "logprobs": conversation.logprobs is not None,
+        "choices": conversation.choices > 1,
+    }
+    for name, is_said in unsayable.items():
+        if is_said:
+            raise NotTranslatable(name, TOWARDS)
+
+
+def _messages(conversation: Conversation, manners: Manners) -> Iterator[dict[str, Any]]:
     if conversation.system:
         yield {"role": "system", "content": "\n\n".join(part.text for part in conversation.system)}
     for message in conversation.messages:
-        yield from _user(message) if message.role == "user" else _assistant(message)
+        yield from _user(message) if message.role == "user" else _assistant(message, manners)
 
 
 def _user(message: Message) -> Iterator[dict[str, Any]]:
@@ -86,12 +94,17 @@ def _user(message: Message) -> Iterator[dict[str, Any]]:
         yield {"role": "user", "content": _content(parts)}
 
 
-def _assistant(message: Message) -> Iterator[dict[str, Any]]:
+def _assistant(message: Message, manners: Manners) -> Iterator[dict[str, Any]]:
     said: dict[str, Any] = {"role": "assistant"}
     text = "".join(block.text for block in message.blocks if isinstance(block, Text))
     refusal = "".join(block.text for block in message.blocks if isinstance(block, Refusal))
     calls = [block for block in message.blocks if isinstance(block, ToolCall)]
-    # Thoughts of another vendor's model are not shown to this one: it has no field for them.
+    # Thoughts are shown to those alone who ask for them back, and no others than came without a signature: theirs.
+    if manners.wants_thoughts:
+        own = [block.text for block in message.blocks if isinstance(block, Thinking) and not block.signature]
+        thoughts = "".join(own)
+        if thoughts or calls:
+            said["reasoning_content"] = thoughts or NO_THOUGHTS
     if text or not (calls or refusal):
         said["content"] = text
     if refusal:
@@ -127,10 +140,14 @@ def _part(block: Block) -> dict[str, Any]:
 
 
 def _file(block: File) -> dict[str, Any]:
-    if block.text:
-        return {"type": "text", "text": f"{block.name}\n{block.text}" if block.name else block.text}
     if block.url:
         raise NotTranslatable("messages: a document by its URL", TOWARDS)
+    text = text_in(block, TOWARDS)
+    if text is not None:
+        return {"type": "text", "text": f"{block.name}\n{text}" if block.name else text}
+    if block.media_type != "application/pdf":
+        # "Chat Completions accepts only PDF files" (OpenAI's guide to file inputs, read on 2026-11-25).
+        raise NotTranslatable(f"messages: a file of type {block.media_type or 'unknown'}", TOWARDS)
     data = f"data:{block.media_type};base64,{block.data}"
     return {"type": "file", "file": {"filename": block.name or "document.pdf", "file_data": data}}
 
@@ -169,6 +186,12 @@ def _response_format(conversation: Conversation) -> dict[str, Any]:
     return {"type": "json_schema", "json_schema": schema}
 
 
-def _effort(conversation: Conversation) -> str:
+def _thinking(conversation: Conversation, manners: Manners) -> dict[str, Any]:
+    if conversation.reasoning is None:
+        return {}
+    wanted = effort_of(conversation.reasoning)
+    if wanted == "none" and manners.can_stop_thinking:
+        return {"thinking": {"type": "disabled"}}
     # Words alone are understood here; "medium" is what OpenAI's models do when nothing is said.
-    return (effort_of(conversation.reasoning) or "medium") if conversation.reasoning is not None else ""
+    word = (wanted or "medium") if manners.efforts is None else manners.efforts.get(wanted)
+    return {"reasoning_effort": word} if word else {}
