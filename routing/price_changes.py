@@ -74,6 +74,7 @@ def _rows_in_slot(model: Model, spec: PriceSpec, tenant: Tenant | None) -> Query
     return Price.objects.across_tenants().filter(
         tenant=tenant,
         model=model,
+        service_tier=spec.service_tier,
         min_context_tokens=spec.min_context_tokens,
         daily_from_minute=spec.daily_from_minute,
     )
@@ -163,8 +164,8 @@ def _holds_after(row: Price, moment: datetime) -> bool:
     return row.valid_until is None or row.valid_until > moment
 
 
-def _slot(row: Price) -> tuple[int, int, int]:
-    return (row.min_context_tokens, row.daily_from_minute, row.daily_until_minute)
+def _slot(row: Price) -> tuple[str, int, int, int]:
+    return (row.service_tier, row.min_context_tokens, row.daily_from_minute, row.daily_until_minute)
 
 
 def _spec(row: Price) -> PriceSpec:
@@ -175,6 +176,8 @@ def _spec(row: Price) -> PriceSpec:
         cache_write=row.cache_write_nano_usd_per_mtok,
         cache_write_1h=row.cache_write_1h_nano_usd_per_mtok,
         reasoning=row.reasoning_nano_usd_per_mtok,
+        web_search=row.web_search_nano_usd_per_thousand,
+        service_tier=row.service_tier,
         valid_from=row.valid_from,
         valid_until=row.valid_until,
         min_context_tokens=row.min_context_tokens,
@@ -199,15 +202,23 @@ def _row(model: Model, spec: PriceSpec, begins: datetime, ends: datetime | None,
         cache_write_nano_usd_per_mtok=spec.cache_write,
         cache_write_1h_nano_usd_per_mtok=spec.cache_write_1h,
         reasoning_nano_usd_per_mtok=spec.reasoning,
+        web_search_nano_usd_per_thousand=spec.web_search,
+        service_tier=spec.service_tier,
         source=spec.source,
         checked_on=checked_on,
     )
 
 
 def _newest(specs: Sequence[PriceSpec]) -> PriceSpec:
-    return max(specs, key=lambda spec: (spec.daily_until_minute - spec.daily_from_minute, spec.valid_from))
+    # The standard tier first, then what holds all day.
+    return max(
+        specs,
+        key=lambda spec: (not spec.service_tier, spec.daily_until_minute - spec.daily_from_minute, spec.valid_from),
+    )
 
 
 def _shown(spec: PriceSpec) -> str:
     shown = f"{format_usd(spec.input)}/{format_usd(spec.output)} USD per million in/out"
+    if spec.service_tier:
+        shown = f"{spec.service_tier}: {shown}"
     return f"{shown} above {spec.min_context_tokens} tokens" if spec.min_context_tokens else shown

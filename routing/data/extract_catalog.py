@@ -52,6 +52,12 @@ PROVIDERS: list[dict[str, Any]] = [
         "base_url": "https://generativelanguage.googleapis.com/v1beta",
         "api_key_env": "GEMINI_API_KEY",
     },
+    {
+        "name": "bedrock",
+        "dialect": "bedrock",
+        "base_url": "https://bedrock-runtime.us-east-1.amazonaws.com",
+        "api_key_env": "AWS_BEARER_TOKEN_BEDROCK",
+    },
     # All others answer in OpenAI's chat format at these addresses.
     *(
         {"name": name, "dialect": "openai", "base_url": base_url, "api_key_env": env}
@@ -60,11 +66,6 @@ PROVIDERS: list[dict[str, Any]] = [
             ("deepseek", "https://api.deepseek.com/v1", "DEEPSEEK_API_KEY"),
             ("xai", "https://api.x.ai/v1", "XAI_API_KEY"),
             ("groq", "https://api.groq.com/openai/v1", "GROQ_API_KEY"),
-            (
-                "bedrock",
-                "https://bedrock-runtime.us-east-1.amazonaws.com/openai/v1",
-                "AWS_BEARER_TOKEN_BEDROCK",
-            ),
             ("moonshot", "https://api.moonshot.ai/v1", "MOONSHOT_API_KEY"),
             ("zai", "https://api.z.ai/api/paas/v4", "ZAI_API_KEY"),
         )

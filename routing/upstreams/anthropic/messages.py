@@ -24,8 +24,9 @@ from routing.conversation import (
     ToolCallDelta,
 )
 from routing.errors import ImpossibleUsage, UpstreamError
-from routing.pricing import TokenUsage
+from routing.token_usage import TokenUsage
 from routing.tokens import count_tokens
+from routing.upstreams.billed import Billed, objects_in
 from routing.upstreams.json_objects import encode, object_in, readable_objects
 from routing.upstreams.sse import data_in
 from routing.upstreams.vendor_errors import raise_for_error
@@ -46,7 +47,7 @@ _FINISHES: Mapping[str, Finish] = {
 }
 
 
-class MessagesReader:
+class MessagesReader(Billed):
     """Reads messages and their streams. Events that only carry words are kept unparsed: parsing costs.
 
     A stream says its input at its beginning and its output at its end; `usage` is None until it has said both. What it
@@ -74,6 +75,7 @@ class MessagesReader:
         self._events = [body]
         self.response_id = answer.get("id") or None
         self._take_stop(answer)
+        self._take_container(answer)
         self._take_usage(answer.get("usage"), is_last=True)
         self.is_complete = True
         return answer
@@ -95,6 +97,7 @@ class MessagesReader:
         if kind == "message_delta":
             delta = event.get("delta")
             self._take_stop(delta if isinstance(delta, dict) else {})
+            self._take_container(delta if isinstance(delta, dict) else {})
             self._take_usage(event.get("usage"), is_last=True)
             return event if isinstance(event.get("usage"), dict) else None
         if kind == "message_stop":
@@ -124,6 +127,13 @@ class MessagesReader:
             for block in content if isinstance(content, list) else ():
                 total += _tokens(block) if isinstance(block, dict) else 0
         return max(total, self.usage_so_far.output_tokens if self.usage_so_far else 0)
+
+    def searched(self) -> int:
+        """See UsageReader. Each begins with a block of its own."""
+        blocks = [event.get("content_block") for event in readable_objects([*data_in(self._unread), *self._events])]
+        return sum(
+            block.get("type") == "server_tool_use" and block.get("name") == "web_search" for block in objects_in(blocks)
+        )
 
     def reply(self) -> Reply:
         """See UsageReader."""
@@ -212,6 +222,15 @@ class MessagesReader:
             raise UpstreamError(f"the vendor reported impossible usage: {error.message}") from None
         if is_last:
             self.usage = self.usage_so_far
+        counts = self._counts
+        self.note_tier(counts.get("service_tier"), counts.get("speed"), counts.get("inference_geo"))
+        # Of these the counts are not in the usage: other models that were asked.
+        beside = {str(part.get("type")) for part in objects_in(counts.get("iterations"))} - {"message", "compaction"}
+        self.note_not_priced(*sorted(beside))
+
+    def _take_container(self, said: Mapping[str, Any]) -> None:
+        if said.get("container"):
+            self.note_not_priced("code_execution")  # by the hour, beyond some that are free
 
 
 def _tokens(part: Mapping[str, Any]) -> int:

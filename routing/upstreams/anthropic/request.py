@@ -5,8 +5,6 @@ Source: Anthropic's API reference, "Create a Message". What is left out on purpo
 
 from __future__ import annotations
 
-import base64
-import binascii
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -30,6 +28,7 @@ from routing.upstreams.anthropic.schemas import closed_schema
 from routing.upstreams.efforts import TOKENS_OF_EFFORT, effort_of, tokens_of
 from routing.upstreams.limits import output_limit
 from routing.upstreams.signatures import signature_for
+from routing.upstreams.text_files import text_in
 from routing.upstreams.turns import plain_id, turns
 
 TOWARDS = "Anthropic"
@@ -122,12 +121,10 @@ def _image_source(block: Image) -> dict[str, Any]:
 
 def _document(block: File) -> dict[str, Any]:
     said: dict[str, Any] = {"type": "document"}
-    if block.text:
-        said["source"] = {"type": "text", "media_type": "text/plain", "data": block.text}
-    elif block.url:
+    if block.url:
         said["source"] = {"type": "url", "url": block.url}
-    elif block.media_type.startswith("text/"):
-        said["source"] = {"type": "text", "media_type": "text/plain", "data": _decoded(block)}
+    elif (text := text_in(block, TOWARDS)) is not None:
+        said["source"] = {"type": "text", "media_type": "text/plain", "data": text}
     elif block.media_type == "application/pdf":
         said["source"] = {"type": "base64", "media_type": "application/pdf", "data": block.data}
     else:
@@ -135,13 +132,6 @@ def _document(block: File) -> dict[str, Any]:
     if block.name:
         said["title"] = block.name
     return said
-
-
-def _decoded(block: File) -> str:
-    try:
-        return base64.b64decode(block.data, validate=True).decode()
-    except (binascii.Error, UnicodeDecodeError):
-        raise NotTranslatable(f"messages: a file of type {block.media_type} that is no UTF-8", TOWARDS) from None
 
 
 def _thinking(block: Thinking) -> dict[str, Any] | None:

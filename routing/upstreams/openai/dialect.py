@@ -10,8 +10,9 @@ from routing.snapshot import ModelFacts
 from routing.upstreams.base import CHAT, EMBEDDINGS, RESPONSES, UpstreamRequest, UsageReader, Wire
 from routing.upstreams.foreign_thoughts import items_without
 from routing.upstreams.json_objects import encode
+from routing.upstreams.openai.addresses import address
 from routing.upstreams.openai.chat import ChatReader
-from routing.upstreams.openai.compatible import manners_of
+from routing.upstreams.openai.compatible import in_its_manners, manners_of
 from routing.upstreams.openai.embeddings import EmbeddingsReader
 from routing.upstreams.openai.request import chat_body
 from routing.upstreams.openai.responses import ResponsesReader
@@ -41,8 +42,7 @@ class OpenAIDialect:
         asked["model"] = model.upstream_name
         if wire == CHAT:
             _ask_for_usage(asked, model, is_stream=is_stream)
-            if "max_completion_tokens" in asked and not manners_of(model).knows_new_limit:
-                asked.setdefault("max_tokens", asked.pop("max_completion_tokens"))
+            in_its_manners(model, asked)
         elif wire == RESPONSES and isinstance(asked.get("input"), list):
             asked["input"] = items_without(asked["input"])
         return self._request(model, credential, wire, asked, is_stream=is_stream)
@@ -71,7 +71,7 @@ class OpenAIDialect:
             headers[name] = f"Bearer {credential}" if name == "authorization" else credential
         return UpstreamRequest(
             "POST",
-            f"{model.base_url.rstrip('/')}{_PATHS[wire]}",
+            address(model.base_url, _PATHS[wire], model.upstream_name),
             headers,
             encode(body),
             model.provider.timeout_seconds,

@@ -7,11 +7,12 @@ from typing import Any
 
 from routing.conversation import Delta, Reply
 from routing.errors import ImpossibleUsage, UpstreamError
-from routing.pricing import TokenUsage
+from routing.token_usage import TokenUsage
+from routing.upstreams.billed import Billed
 from routing.upstreams.json_objects import object_in
 
 
-class EmbeddingsReader:
+class EmbeddingsReader(Billed):
     """Reads the usage of an embeddings answer; there is no stream of them, and nothing is said in words."""
 
     def __init__(self) -> None:
@@ -24,6 +25,7 @@ class EmbeddingsReader:
     def read_body(self, body: bytes) -> dict[str, Any]:
         """See UsageReader."""
         answer = object_in(body)
+        self.note_tier(answer.get("service_tier"))
         usage = answer.get("usage")
         if isinstance(usage, dict):
             try:

@@ -10,9 +10,11 @@ from typing import Any
 
 from routing.conversation import Delta, Reply
 from routing.errors import ImpossibleUsage, UpstreamError
-from routing.pricing import TokenUsage
+from routing.token_usage import TokenUsage
 from routing.tokens import count_tokens
+from routing.upstreams.billed import Billed
 from routing.upstreams.json_objects import object_in, readable_objects
+from routing.upstreams.openai.tools_run import is_search, not_priced_in, searches_in
 from routing.upstreams.sse import data_in
 from routing.upstreams.vendor_errors import raise_for_error
 
@@ -26,7 +28,7 @@ _TELLING = (b'"response.created"', *(f'"{name}"'.encode() for name in _LAST), b'
 _SOUND = "response.audio.delta"
 
 
-class ResponsesReader:
+class ResponsesReader(Billed):
     """Reads responses and their streams of typed events."""
 
     def __init__(self) -> None:
@@ -85,6 +87,12 @@ class ResponsesReader:
                 total += _item_tokens(item) if isinstance(item, dict) else 0
         return total
 
+    def searched(self) -> int:
+        """See UsageReader. Each item that is done has an event of its own."""
+        events = readable_objects([*data_in(self._unread), *self._events])
+        done = [event.get("item") for event in events if event.get("type") == "response.output_item.done"]
+        return sum(isinstance(item, dict) and is_search(item) for item in done)
+
     def reply(self) -> Reply:
         """See UsageReader."""
         raise UpstreamError("responses are passed on as they are")
@@ -96,10 +104,13 @@ class ResponsesReader:
     def _take(self, response: Mapping[str, Any]) -> None:
         self.response_id = response.get("id") or self.response_id
         self.finish_reason = response.get("status") or self.finish_reason
+        self.note_tier(response.get("service_tier"))
         usage = response.get("usage")
         if isinstance(usage, dict):
+            searches = searches_in(response.get("output"))
+            self.note_not_priced(*not_priced_in(response, searches))
             try:
-                self.usage = TokenUsage.from_openai(usage)
+                self.usage = TokenUsage.from_openai(usage, searches)
             except ImpossibleUsage as error:
                 raise UpstreamError(f"the vendor reported impossible usage: {error.message}") from None
 

@@ -1,0 +1,53 @@
+"""What a request may be billed beside plain tokens, as far as it shows before it is sent; and what that adds to a hold.
+
+docs/pricing.md, "What is held before the call".
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from routing.pricing import CompiledPrice, estimate_nano_usd
+from routing.snapshot import ModelFacts
+
+# Searches that are held for where the request sets no lower bound: what answers seldom pass.
+USUAL_WEB_SEARCHES = 5
+# What a search adds to the input: the block that OpenAI bills where it bills one instead of what was read.
+SEARCH_INPUT_TOKENS = 8_000
+
+
+@dataclass(frozen=True, slots=True)
+class Extras:
+    """`service_tier` as it was asked for ("": as the vendor likes); `web_searches` that are held for;
+    `untold_searches` the vendor makes and never tells of; `vendor_tools` names the field by which the vendor may run
+    tools of its own, whose bill has no bound; `writes_long_cache`: input may be cached for longer than usual."""
+
+    service_tier: str = ""
+    web_searches: int = 0
+    untold_searches: int = 0
+    vendor_tools: str = ""
+    writes_long_cache: bool = False
+
+
+NO_EXTRAS = Extras()
+
+
+def price_asked(extras: Extras, model: ModelFacts, price: CompiledPrice, moment: datetime) -> CompiledPrice:
+    """The price of the tier that is asked for, else `price`, at which it will be counted."""
+    if not extras.service_tier:
+        return price
+    return model.prices.at(moment, extras.service_tier) or price
+
+
+def estimate_asked(extras: Extras, price: CompiledPrice, input_tokens: int, max_output_tokens: int) -> int:
+    """What has to be held for a call of this size with these extras, in nano_usd. `price`: see `price_asked`."""
+    if extras is NO_EXTRAS:
+        return estimate_nano_usd(price, input_tokens, max_output_tokens)
+    return estimate_nano_usd(
+        price,
+        input_tokens + extras.web_searches * SEARCH_INPUT_TOKENS,
+        max_output_tokens,
+        web_searches=extras.web_searches,
+        writes_long_cache=extras.writes_long_cache,
+    )

@@ -1,0 +1,37 @@
+"""What an answer says of its bill beside tokens: the service tier it was given in, and what we have no price for.
+
+Every reader of answers is one of these; where the vendor says nothing of the kind, nothing is ever set.
+Rules: docs/pricing.md, "Service tiers", "Searches of the web" and "Not counted".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from routing.service_tiers import tier_name
+
+
+class Billed:
+    """The part of a reader (see UsageReader) that knows of tiers and tools."""
+
+    service_tier: str | None = None  # the tier's name, "" the standard one; None: the vendor has not said
+    not_priced: tuple[str, ...] = ()
+
+    def searched(self) -> int:
+        """How many searches of the web were seen, for an answer that never reached its usage."""
+        return 0
+
+    def note_tier(self, *said: Any) -> None:
+        """Takes the vendor's words for the tier; all None: it has not said."""
+        if any(word is not None for word in said):
+            self.service_tier = tier_name(*said)
+
+    def note_not_priced(self, *names: str) -> None:
+        """Takes the names of what was used and is billed by a price that we do not have."""
+        self.not_priced = tuple(dict.fromkeys((*self.not_priced, *names)))
+
+
+def objects_in(value: Any) -> Iterable[Mapping[str, Any]]:
+    """The objects of what should be a list of them."""
+    return (item for item in value if isinstance(item, Mapping)) if isinstance(value, list) else ()

@@ -1,0 +1,144 @@
+"""Reads from a request what it may be billed beside plain tokens: a service tier, searches of the web, other tools that
+the vendor runs, a cache that lives longer. Most requests have none of it, and pay one look at their fields' names.
+
+Sources: the request parameters in OpenAI's, Anthropic's and Google's API references. docs/pricing.md has the rules.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from routing.extras import NO_EXTRAS, USUAL_WEB_SEARCHES, Extras
+from routing.service_tiers import tier_name
+from routing.snapshot import ModelFacts
+from routing.token_usage import TokenUsage
+from routing.upstreams.base import CHAT, Wire
+from routing.upstreams.registry import passes_untouched
+from spendhub.gateway.dialect import CallRequest
+
+# Google's, and two of Anthropic's.
+_OTHER_TIER_FIELDS = ("serviceTier", "speed", "inference_geo")
+_FIELDS = frozenset(
+    (
+        "service_tier",
+        *_OTHER_TIER_FIELDS,
+        "tools",
+        "web_search_options",
+        "mcp_servers",
+        "prompt_cache_options",
+        "cache_control",
+    )
+)
+_CLIENTS_TOOLS = ("function", "custom")
+_SEARCHES = "web_search"
+# Other tools that run at the vendor, by the beginning of their type; what else has a type runs at the client.
+_VENDORS = ("web_fetch", "code_execution", "code_interpreter", "file_search", "image_generation", "mcp", "advisor")
+# Google's tools have a name each in place of a type.
+_GOOGLES_SEARCHES = ("googleSearch", "googleSearchRetrieval", "google_search", "enterpriseWebSearch")
+_GOOGLES = ("urlContext", "codeExecution", "googleMaps", "fileSearch")
+# Chat models of OpenAI's that always search, and tell of no search: gpt-5-search-api, gpt-4o-search-preview.
+_SEARCH_MODEL = "-search-"
+LONG_LIVED = ("1h", "12h")
+
+
+def extras_of(request: CallRequest) -> Extras:
+    """What the request asks for beside plain tokens; NO_EXTRAS for most."""
+    body = request.body
+    if _FIELDS.isdisjoint(body):
+        return NO_EXTRAS
+    # OpenAI's two words for one tier; its answers know the second.
+    said = "priority" if body.get("service_tier") == "fast" else body.get("service_tier")
+    found = Extras(
+        service_tier=tier_name(said, *(body.get(name) for name in _OTHER_TIER_FIELDS)),
+        writes_long_cache=_is_long(body.get("prompt_cache_options")) or _is_long(body.get("cache_control")),
+    )
+    if body.get("web_search_options") is not None:
+        found = replace(found, vendor_tools="web_search_options", web_searches=1, untold_searches=1)
+    elif body.get("mcp_servers"):
+        found = replace(found, vendor_tools="mcp_servers")
+    tools = body.get("tools")
+    if isinstance(tools, list):
+        for position, tool in enumerate(tools):
+            if isinstance(tool, dict) and not _is_clients(tool):
+                found = _with_tool(found, tool, f"tools[{position}]", body)
+    return NO_EXTRAS if found == NO_EXTRAS else found
+
+
+def extras_at(extras: Extras, request: CallRequest, model: ModelFacts) -> Extras:
+    """`extras` as they are with `model`: some models search unasked."""
+    if request.wire == CHAT and not extras.untold_searches and _SEARCH_MODEL in model.upstream_name:
+        return replace(extras, vendor_tools="model", web_searches=1, untold_searches=1)
+    return extras
+
+
+def worst_case(extras: Extras, request: CallRequest, model: ModelFacts) -> tuple[Extras, Mapping[str, Any]]:
+    """What a strict budget must hold for: `extras` with what the vendor's account may add to a request that does not
+    say it, and the fields that are written into the request to keep the account from it.
+
+    A project of OpenAI's may be set to another tier, a workspace of Anthropic's to another place.
+    """
+    tiers, pins, tier = model.prices.by_tier, {}, extras.service_tier
+    if "priority" in tiers and not tier and model.provider.has_responses and _leaves_open(request, "service_tier"):
+        if passes_untouched(model, request.wire):
+            pins["service_tier"] = "default"
+        else:
+            tier = "priority"
+    if "us" in tiers and request.body.get("inference_geo") is None:
+        tier = tier_name(*tier.split("+"), "us")
+    is_long = extras.writes_long_cache or _says_long(request.body)
+    if tier == extras.service_tier and is_long == extras.writes_long_cache:
+        return extras, pins
+    return replace(extras, service_tier=tier, writes_long_cache=is_long), pins
+
+
+def with_untold(usage: TokenUsage, extras: Extras, wire: Wire) -> TokenUsage:
+    """`usage` with what was asked for and the answer has no word for; `usage` itself where it has told all.
+
+    Chat completions tell neither of searches nor of how long what was written into the cache is kept.
+    """
+    if extras.untold_searches and not usage.web_searches:
+        usage = replace(usage, web_searches=extras.untold_searches)
+    if extras.writes_long_cache and wire == CHAT and usage.cache_write_tokens and not usage.cache_write_1h_tokens:
+        usage = replace(usage, cache_write_tokens=0, cache_write_1h_tokens=usage.cache_write_tokens)
+    return usage
+
+
+def _leaves_open(request: CallRequest, name: str) -> bool:
+    return request.body.get(name) in (None, "auto")
+
+
+def _is_clients(tool: Mapping[str, Any]) -> bool:
+    """Whether it is a client's own function, as nearly all are: of OpenAI's kinds, or Anthropic's without one."""
+    kind = tool.get("type")
+    return kind in _CLIENTS_TOOLS or (kind is None and "name" in tool)
+
+
+def _with_tool(found: Extras, tool: Mapping[str, Any], field: str, body: Mapping[str, Any]) -> Extras:
+    named = str(tool.get("type"))
+    if any(name in tool for name in _GOOGLES_SEARCHES):
+        return replace(found, vendor_tools=field, web_searches=USUAL_WEB_SEARCHES)
+    if named.startswith(_SEARCHES):
+        bound = min(_bound(tool.get("max_uses")), _bound(body.get("max_tool_calls")))
+        return replace(found, vendor_tools=field, web_searches=bound)
+    if not found.vendor_tools and (named.startswith(_VENDORS) or any(name in tool for name in _GOOGLES)):
+        return replace(found, vendor_tools=field)
+    return found
+
+
+def _bound(value: Any) -> int:
+    """How many searches are held for where the request allows so many."""
+    is_count = isinstance(value, int) and not isinstance(value, bool) and value >= 0
+    return min(value, USUAL_WEB_SEARCHES) if is_count else USUAL_WEB_SEARCHES
+
+
+def _is_long(options: Any) -> bool:
+    return isinstance(options, Mapping) and options.get("ttl") in LONG_LIVED
+
+
+def _says_long(value: Any) -> bool:
+    """Whether anything below is to be cached for longer. Bodies have at most 256 levels."""
+    if isinstance(value, dict):
+        return value.get("ttl") in LONG_LIVED or any(map(_says_long, value.values()))
+    return isinstance(value, list) and any(map(_says_long, value))
