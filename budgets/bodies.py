@@ -11,6 +11,8 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
+from routing.service_tiers import MAX_TIER_LENGTH
+
 # The look-ahead instead of a bare $ keeps a closing line feed out.
 _PLAIN = r"^[^\u0000-\u001f\u007f-\u009f]*(?![\s\S])"
 
@@ -19,6 +21,15 @@ ModelName = Annotated[str, Meta(max_length=120, pattern=_PLAIN, examples=["gpt-4
 ProviderName = Annotated[str, Meta(max_length=60, pattern=_PLAIN, examples=["openai"])]
 Tokens = Annotated[int, Meta(ge=0, le=1_000_000_000)]
 # Kept as it was written: `parse_usd` reads it and names what is wrong.
+Tier = Annotated[
+    str,
+    Meta(
+        max_length=MAX_TIER_LENGTH,
+        pattern=_PLAIN,
+        description="The vendor's service tier: flex, priority, fast, us, batch; several as fast+us. Empty: standard.",
+    ),
+]
+Searches = Annotated[int, Meta(ge=0, le=1_000_000, description="Searches of the web that the vendor made.")]
 Usd = Annotated[str | int | float, Meta(description="USD: decimal string or number.", examples=["0.25"])]
 Tools = Annotated[list[Annotated[str, Meta(max_length=200, pattern=_PLAIN)]], Meta(max_length=500)]
 Action = Literal["allow", "warn", "degrade", "disable-tools", "hard-stop"]
@@ -37,7 +48,8 @@ class AttributionBody(msgspec.Struct, forbid_unknown_fields=True):
 
 class UsageBody(msgspec.Struct, forbid_unknown_fields=True):
     """Tokens of one call in the convention of OpenTelemetry GenAI: `input_tokens` is all input, the cache
-    counts are parts of it; `output_tokens` is all output, `reasoning_tokens` a part of it."""
+    counts are parts of it; `output_tokens` is all output, `reasoning_tokens` a part of it. Beside them, what the vendor
+    bills on top: `web_searches`, and the `service_tier` that its answer named."""
 
     input_tokens: Tokens = 0
     output_tokens: Tokens = 0
@@ -45,6 +57,8 @@ class UsageBody(msgspec.Struct, forbid_unknown_fields=True):
     cache_write_tokens: Tokens = 0
     cache_write_1h_tokens: Tokens = 0
     reasoning_tokens: Tokens = 0
+    web_searches: Searches = 0
+    service_tier: Tier = ""
 
 
 class CheckBody(msgspec.Struct, forbid_unknown_fields=True):
@@ -56,6 +70,8 @@ class CheckBody(msgspec.Struct, forbid_unknown_fields=True):
     estimated_cost: Usd | None = None
     input_tokens: Tokens | None = None
     max_output_tokens: Tokens | None = None
+    web_searches: Searches = 0
+    service_tier: Tier = ""
     tools: Tools = []
 
 

@@ -21,7 +21,7 @@ from budgets.definitions import archive_budget, create_budget, edit_budget, rais
 from budgets.matching import window_of
 from budgets.models import Budget, BudgetEvent, BudgetRaise, BudgetWindow
 from budgets.periods import as_datetime
-from budgets.reports import LiveWindow, live_windows
+from budgets.reports import LiveWindow, last_windows, live_windows
 from budgets.resets import reset_budget
 from budgets.serializers import (
     BudgetSerializer,
@@ -36,7 +36,7 @@ from budgets.snapshot import BUDGETS, facts_of, tenant_budgets
 from budgets.suggestions import downgrade_chain
 from spendhub.api.authentication import principal_of
 from spendhub.api.queries import flag_in, refuse_unknown, required_text_in, text_in
-from spendhub.api.viewsets import TenantModelViewSet
+from spendhub.api.viewsets import UUID_REGEX, TenantModelViewSet
 from spendhub.tenants.snapshot import Principal
 
 FILTERS = ("scope_type", "scope_key", "period", "mode")
@@ -60,7 +60,7 @@ class BudgetViewSet(TenantModelViewSet):
     model = Budget
     serializer_class = BudgetSerializer
     http_method_names = ["get", "post", "patch", "delete", "head", "options"]
-    lookup_value_regex = "[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
+    lookup_value_regex = UUID_REGEX
 
     def visible_rows(self, principal: Principal) -> QuerySet[Any]:
         rows = Budget.objects.for_tenant(principal.tenant_id).filter(archived_at__isnull=True)
@@ -197,12 +197,15 @@ class BudgetViewSet(TenantModelViewSet):
         return Response(self._shown([edited])[0])
 
     def _shown(self, budgets: Sequence[Budget]) -> Answers:
+        principal, now = principal_of(self.request), timezone.now()
+        zone = principal.timezone.key
         in_use = [budget.id for budget in budgets if budget.archived_at is None]
-        windows = read_live(principal_of(self.request).tenant_id, in_use, timezone.now()) if in_use else {}
+        archived = [budget for budget in budgets if budget.archived_at is not None]
+        windows = dict(read_live(principal.tenant_id, in_use, now)) if in_use else {}
+        windows.update(last_windows(principal.tenant_id, archived, zone) if archived else {})
         live = {budget_id: found[0] for budget_id, found in windows.items() if found}
-        now, zone = timezone.now(), principal_of(self.request).timezone.key
         # An allowance that nobody has used yet has a window all the same.
-        current = {budget.id: window_of(facts_of(budget), now, zone) for budget in budgets}
+        current = {budget.id: window_of(facts_of(budget), budget.archived_at or now, zone) for budget in budgets}
         context = {**self.get_serializer_context(), "live": live, "windows": current}
         shown: list[dict[str, Any]] = [dict(BudgetSerializer(budget, context=context).data) for budget in budgets]
         return shown

@@ -15,6 +15,7 @@ from budgets.models import BudgetEvent, Decision
 from budgets.serializers import DecisionSerializer, EventSerializer
 from spendhub.api.authentication import principal_of
 from spendhub.api.queries import choice_in, flag_in, id_in, moment_in, refuse_unknown, text_in
+from spendhub.api.viewsets import UUID_REGEX
 
 
 @extend_schema(tags=["decisions"])
@@ -22,7 +23,7 @@ class DecisionViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, GenericV
     """Why calls were allowed or refused. Every refusal is kept, and a sample of the rest."""
 
     serializer_class = DecisionSerializer
-    lookup_value_regex = "[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
+    lookup_value_regex = UUID_REGEX
     ordering = ("-created_at", "-id")
 
     def get_queryset(self) -> QuerySet[Decision]:

@@ -8,6 +8,8 @@ from budgets.bodies import AttributionBody, CheckBody
 from budgets.calls import Call
 from budgets.estimates import estimate_call
 from budgets.models import ScopeType
+from routing.extras import Extras
+from routing.service_tiers import tier_name
 from spendhub.errors import Invalid
 from spendhub.money import parse_usd
 from spendhub.tenants.attribution import DIMENSIONS, Attribution, clean_key
@@ -42,6 +44,7 @@ def call_of(body: CheckBody, principal: Principal, now: datetime, scope: tuple[s
         input_tokens=body.input_tokens,
         max_output_tokens=body.max_output_tokens,
         now=now,
+        extras=Extras(tier_name(*body.service_tier.split("+")), body.web_searches),
     )
     attribution = attribution_of(body.attribution, principal)
     model, provider = body.model or "", body.provider or ""

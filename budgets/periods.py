@@ -13,6 +13,7 @@ from typing import NamedTuple, overload
 from zoneinfo import ZoneInfo
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_FAR_AHEAD = datetime(2100, 1, 1, tzinfo=UTC)
 
 
 class Window(NamedTuple):
@@ -96,6 +97,30 @@ def _cut_hour(moment: datetime, tz: ZoneInfo) -> Window:
     if _minute_hand(end - 1, tz) != _minute_hand(seconds, tz):
         end = _change_between(seconds, end - 1, tz)
     return Window(start, end)
+
+
+def hour_stretches(starts_at: datetime, ends_at: datetime, timezone: str) -> list[tuple[datetime, datetime, timedelta]]:
+    """The range in parts in each of which all hours, as `cut_window` cuts them, begin at the same minute of UTC's
+    hours: (beginning, end, how far the zone's clocks are ahead within the hour). Nearly always that is one part.
+
+    After 2100 clocks are taken to stand as they will then.
+    """
+    tz = zone(timezone)
+    first = math.floor(starts_at.timestamp())
+    last = max(first, math.floor(min(ends_at, _FAR_AHEAD).timestamp()))
+    parts, begun, known = [], starts_at, first
+    # No zone has ever moved its minute hand and moved it back within a week.
+    for moment in (*range(first, last, 7 * 86_400), last):
+        if _minute_hand(moment, tz) != _minute_hand(known, tz):
+            change = EPOCH + timedelta(seconds=_change_between(known, moment, tz))
+            parts.append((begun, change, _ahead_within_the_hour(known, tz)))
+            begun = change
+        known = moment
+    return [*parts, (begun, ends_at, _ahead_within_the_hour(known, tz))]
+
+
+def _ahead_within_the_hour(epoch_seconds: int, tz: ZoneInfo) -> timedelta:
+    return timedelta(minutes=_minute_hand(epoch_seconds, tz) // 60)
 
 
 def _minute_hand(epoch_seconds: int, tz: ZoneInfo) -> int:

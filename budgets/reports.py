@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable, Mapping
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+
+from django.db.models import F
 
 from budgets.counters.charge import counters
 from budgets.decisions import spend_state
 from budgets.matching import Matched, window_of
-from budgets.models import BudgetWindow
+from budgets.models import Budget, BudgetRaise, BudgetWindow
 from budgets.periods import Window, as_datetime
-from budgets.snapshot import BudgetFacts, tenant_budgets
+from budgets.snapshot import BudgetFacts, Raise, facts_of, tenant_budgets
 from spendhub.steps import CallInThread, Journey
+
+# An allowance may have any number of keys; a page shows the fullest ones.
+MAX_KEYS_PER_ALLOWANCE = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,10 +74,40 @@ def live_windows(
                     spend_state(each, count.spend_nano_usd),
                 )
             )
-    return {
-        budget_id: tuple(sorted(windows, key=lambda live: (-live.utilisation, live.matched.scope_key)))
-        for budget_id, windows in found.items()
-    }
+    return {budget_id: _fullest_first(windows) for budget_id, windows in found.items()}
+
+
+def last_windows(
+    tenant_id: int, archived: Sequence[Budget], timezone: str
+) -> Mapping[uuid.UUID, tuple[LiveWindow, ...]]:
+    """The windows in which budgets were put away, as the ledger has them, like those of `live_windows`. Nothing is
+    held in them any more."""
+    raises: dict[uuid.UUID, list[BudgetRaise]] = defaultdict(list)
+    for row in BudgetRaise.objects.for_tenant(tenant_id).filter(budget__in=archived):
+        raises[row.budget_id].append(row)
+    found: dict[uuid.UUID, tuple[LiveWindow, ...]] = {}
+    for budget in archived:
+        assert budget.archived_at is not None, "a budget in use has live windows"
+        facts = facts_of(budget, tuple(Raise(row.by_nano_usd, row.starts_at, row.ends_at) for row in raises[budget.id]))
+        window = window_of(facts, budget.archived_at, timezone)
+        spent = dict(
+            BudgetWindow.objects.for_tenant(tenant_id)
+            .filter(budget=budget, starts_at=as_datetime(window.starts_at))
+            .order_by("-spend_nano_usd", "scope_key")
+            .values_list("scope_key", F("spend_nano_usd") - F("forgiven_nano_usd"))[:MAX_KEYS_PER_ALLOWANCE]
+        )
+        if not _is_allowance(facts):
+            spent = {facts.scope_key: spent.get(facts.scope_key, 0)}
+        matched = {key: _matched(facts, key, budget.archived_at, timezone) for key in spent}
+        found[budget.id] = _fullest_first(
+            LiveWindow(matched[key], nano_usd, 0, spend_state(matched[key], nano_usd))
+            for key, nano_usd in spent.items()
+        )
+    return found
+
+
+def _fullest_first(windows: Iterable[LiveWindow]) -> tuple[LiveWindow, ...]:
+    return tuple(sorted(windows, key=lambda live: (-live.utilisation, live.matched.scope_key)))
 
 
 def _is_allowance(budget: BudgetFacts) -> bool:
@@ -82,10 +118,6 @@ def _matched(budget: BudgetFacts, key: str, now: datetime, timezone: str) -> Mat
     return Matched(
         budget, key, window_of(budget, now, timezone), budget.limit_at(now), budget.soft_at(now), budget.hard_at(now)
     )
-
-
-# An allowance may have any number of keys; a page shows the fullest ones.
-MAX_KEYS_PER_ALLOWANCE = 200
 
 
 def _keys_with_spend(

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import uuid
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from fractions import Fraction
-from typing import Any
+from typing import Any, NamedTuple
 
 from budgets.models import BUDGETS_SNAPSHOT, Budget, BudgetRaise
 from spendhub.snapshots import Snapshot
@@ -35,6 +35,16 @@ class DowngradeRule:
         return "*" in self.from_models or not self.from_models.isdisjoint(models)
 
 
+class Threshold(NamedTuple):
+    """A share of the limit that is told when it is reached, as it is written and as a number."""
+
+    name: str
+    share: Fraction
+
+    def is_reached(self, counted_nano_usd: int, limit_nano_usd: int) -> bool:
+        return counted_nano_usd * self.share.denominator >= limit_nano_usd * self.share.numerator
+
+
 @dataclass(frozen=True, slots=True)
 class BudgetFacts:
     """One budget: rules only, no spend."""
@@ -50,7 +60,7 @@ class BudgetFacts:
     hard_cap: Fraction
     is_enforced: bool
     is_frozen: bool
-    thresholds: tuple[str, ...] = ()
+    thresholds: tuple[Threshold, ...] = ()
     downgrade_rules: tuple[DowngradeRule, ...] = ()
     disabled_tools: tuple[str, ...] = ()
     strict: bool = False
@@ -107,7 +117,7 @@ def facts_of(budget: Budget, raises: tuple[Raise, ...] = ()) -> BudgetFacts:
         hard_cap=Fraction(Decimal(budget.hard_cap)),
         is_enforced=budget.mode == Budget.Mode.ENFORCE,
         is_frozen=budget.is_frozen,
-        thresholds=tuple(sorted((str(t) for t in budget.thresholds), key=Decimal)),
+        thresholds=_thresholds(budget.thresholds),
         downgrade_rules=tuple(DowngradeRule(frozenset(r["from"]), r["to"]) for r in budget.downgrade_rules),
         disabled_tools=tuple(budget.disabled_tools),
         strict=budget.strict,
@@ -116,6 +126,12 @@ def facts_of(budget: Budget, raises: tuple[Raise, ...] = ()) -> BudgetFacts:
         ends_at=budget.ends_at,
         raises=raises,
     )
+
+
+def _thresholds(shares: Iterable[Any]) -> tuple[Threshold, ...]:
+    # As numbers once, not with every commit.
+    found = (Threshold(str(share), Fraction(str(share))) for share in shares)
+    return tuple(sorted(found, key=lambda threshold: threshold.share))
 
 
 def raises_of(budget: Budget) -> tuple[Raise, ...]:

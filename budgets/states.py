@@ -9,7 +9,6 @@ from __future__ import annotations
 import uuid
 from collections.abc import Sequence
 from datetime import datetime
-from fractions import Fraction
 from typing import Any
 
 import msgspec
@@ -89,12 +88,13 @@ def tell_crossings(stands: Sequence[tuple[WindowStands, Matched]], now: datetime
 
 def newly_crossed(stand: WindowStands, matched: Matched) -> list[str]:
     """The thresholds (shares of the limit) reached and not yet told in this window, smallest first."""
+    counted = stand.counted_nano_usd
+    if counted <= 0:
+        return []
     return [
-        share
-        for share in matched.budget.thresholds
-        if share not in stand.told_thresholds
-        and stand.counted_nano_usd >= matched.limit_nano_usd * Fraction(share)
-        and stand.counted_nano_usd > 0
+        threshold.name
+        for threshold in matched.budget.thresholds
+        if threshold.name not in stand.told_thresholds and threshold.is_reached(counted, matched.limit_nano_usd)
     ]
 
 

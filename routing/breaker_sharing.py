@@ -7,6 +7,7 @@ learns by itself. A Redis that does not answer changes nothing: breakers are adv
 from __future__ import annotations
 
 import logging
+import time
 from typing import Any, cast
 
 import msgspec
@@ -15,6 +16,7 @@ from django.conf import settings
 from django_redis import get_redis_connection
 
 from routing.breakers import BREAKERS, Breakers, State
+from routing.probe_claims import PROBE_CLAIMS
 
 logger = logging.getLogger(__name__)
 
@@ -24,11 +26,13 @@ KEEP_SECONDS = 86_400
 
 
 def share_breakers(breakers: Breakers = BREAKERS) -> None:
-    """Hears from the others, and tells them."""
+    """Hears from the others, and tells them; looks after the claims on probes."""
     if not settings.REDIS_URL:
         return
     try:
-        exchange_states(breakers, get_redis_connection("default"))
+        client = get_redis_connection("default")
+        exchange_states(breakers, client)
+        PROBE_CLAIMS.look_after(client, time.time())
     except (redis.RedisError, OSError) as error:
         logger.debug("breakers are not shared: %s", error)
 

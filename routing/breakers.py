@@ -1,8 +1,8 @@
 """Vendors that keep failing are left alone for a while: one circuit breaker per provider and model.
 
 Closed: calls pass. Five failures in a row open it: calls go elsewhere, or are refused at once. After
-`open_seconds` it is half open: up to three calls at a time try the vendor, three successes close it, one
-failure opens it again. docs/routing.md, "Circuit breakers".
+`open_seconds` it is half open: up to three calls at a time try the vendor (of one process: probe_claims.py), three
+successes close it, one failure opens it again. docs/routing.md, "Circuit breakers".
 """
 
 from __future__ import annotations
@@ -87,6 +87,11 @@ class Breakers:
                 return False
             self._circuits[key] = circuit.tried(now)
             return True
+
+    def would_probe(self, key: str, now: float) -> bool:
+        """Whether a call that is admitted now tries a vendor that has failed; see routing/probe_claims.py."""
+        circuit = self._circuits.get(key)
+        return circuit is not None and circuit.state != "closed" and circuit.admits(now, settings.BREAKER_OPEN_SECONDS)
 
     def note_success(self, key: str, now: float) -> None:
         """The vendor has answered."""

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import date, datetime
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from django.core.exceptions import ValidationError
 from django.db import transaction
@@ -20,11 +20,15 @@ from django.db import transaction
 from routing.errors import InvalidCatalog
 from routing.models import CATALOG_SNAPSHOT, Model, Provider, Route
 from routing.price_changes import refresh_prices
-from routing.price_specs import PriceSpec, moment_of, specs_from_file, specs_from_genai
+from routing.price_specs import PriceSpec, genai_model_of, moment_of, specs_from_file, specs_from_genai
+from routing.price_tiers import tiers_from_genai, with_surcharges
+from routing.route_checks import check_route
+from routing.snapshot import Catalog, build_catalog
 from spendhub.snapshots import bump
 
 DATA_DIR = Path(__file__).parent / "data"
-BUILT_IN_FILES = (DATA_DIR / "catalog.json", DATA_DIR / "sandbox.json", DATA_DIR / "routes.json")
+BUILT_IN_FILES = tuple(DATA_DIR / f"{name}.json" for name in ("catalog", "vendors", "sandbox", "routes"))
+SURCHARGES_FILE = DATA_DIR / "surcharges.json"
 PROVIDER_FIELDS: Mapping[str, type] = {
     "dialect": str, "base_url": str, "api_key_env": str, "auth_header": str, "has_responses": bool,
     "timeout_seconds": int, "is_enabled": bool,
@@ -37,7 +41,12 @@ MODEL_FIELDS = (
 _TEXTS: Mapping[str, Any] = {
     name: Model._meta.get_field(name) for name in ("upstream_name", "region", "base_url", "api_key_env")
 }
-ROUTE_FIELDS = ("candidate_models", "strategy", "fallback", "match", "options", "priority")
+ROUTE_FIELDS: Mapping[str, type] = {
+    "models": list, "strategy": str, "fallback": list, "match": dict, "options": dict, "priority": int,
+    "is_enabled": bool,
+}  # fmt: skip
+
+Row = TypeVar("Row", Provider, Route)
 
 
 @dataclass
@@ -140,26 +149,33 @@ def _refresh_providers(entries: Sequence[Mapping[str, Any]], changes: CatalogCha
     known = {row.name: row for row in Provider.objects.across_tenants().filter(tenant=None)}
     for entry in entries:
         name = str(entry.get("name", ""))
-        row = known.get(name)
-        values = _provider_values(entry)
-        if row is None:
-            row = known[name] = Provider(tenant=None, name=name, **values)
-            changes.add(f"+ provider {name}")
-        elif not _take_over(row, values, f"provider {name}", changes):
-            continue
-        try:
-            row.full_clean(exclude=["edited_fields"])
-        except ValidationError as error:
-            raise InvalidCatalog(f"provider {name!r}: {_first_message(error)}") from None
-        row.save()
+        values = _values_of(entry, PROVIDER_FIELDS, f"provider {name!r}")
+        known[name] = _brought_up_to_date(known.get(name) or Provider(tenant=None, name=name), values, "", changes)
     return known
 
 
-def _provider_values(entry: Mapping[str, Any]) -> dict[str, Any]:
-    for key, kind in PROVIDER_FIELDS.items():
+def _values_of(entry: Mapping[str, Any], fields: Mapping[str, type], where: str) -> dict[str, Any]:
+    for key, kind in fields.items():
         if not isinstance(entry.get(key, kind()), kind):
-            raise InvalidCatalog(f"provider {entry.get('name')!r}: {key}: {entry[key]!r} must be a {kind.__name__}")
-    return {key: entry[key] for key in PROVIDER_FIELDS if key in entry}
+            raise InvalidCatalog(f"{where}: {key}: {entry[key]!r} must be a {kind.__name__}")
+    return {key: entry[key] for key in fields if key in entry}
+
+
+def _brought_up_to_date(row: Row, values: Mapping[str, Any], where: str, changes: CatalogChanges) -> Row:
+    """The provider or route with those values, saved where that makes it another one."""
+    kind = row._meta.verbose_name
+    if row._state.adding:
+        for name, value in values.items():
+            setattr(row, name, value)
+        changes.add(f"+ {kind} {row.name}")
+    elif not _take_over(row, values, f"{kind} {row.name}", changes):
+        return row
+    try:
+        row.full_clean(exclude=["edited_fields"])
+    except ValidationError as error:
+        raise InvalidCatalog(f"{where}{kind} {row.name!r}: {_first_message(error)}") from None
+    row.save()
+    return row
 
 
 def _refresh_models(
@@ -192,23 +208,38 @@ def _refresh_routes(entries: Any, label: str, changes: CatalogChanges) -> None:
     if not isinstance(entries, list):
         raise InvalidCatalog(f"{label}: routes must be a list")
     known = {row.name: row for row in Route.objects.across_tenants().filter(tenant=None)}
+    catalog: Catalog | None = None
     for entry in entries:
         if not isinstance(entry, Mapping) or not entry.get("name"):
             raise InvalidCatalog(f"{label}: a route needs a name: {str(entry)[:80]}")
         name = str(entry["name"])
-        given = {("candidate_models" if key == "models" else key): value for key, value in entry.items()}
-        values = {key: given[key] for key in ROUTE_FIELDS if key in given}
         row = known.get(name)
-        if row is None:
-            row = known[name] = Route(tenant=None, name=name, **values)
-            changes.add(f"+ route {name}")
-        elif not _take_over(row, values, f"route {name}", changes):
-            continue
-        try:
-            row.full_clean(exclude=["edited_fields"])
-        except ValidationError as error:
-            raise InvalidCatalog(f"{label}: route {name!r}: {_first_message(error)}") from None
-        row.save()
+        if row is not None and all(getattr(row, _column(key)) == entry[key] for key in ROUTE_FIELDS if key in entry):
+            continue  # also where its models have left the catalog since
+        catalog = catalog or build_catalog()
+        values = _route_values(entry, catalog, f"{label}: route {name!r}")
+        _brought_up_to_date(row or Route(tenant=None, name=name), values, f"{label}: ", changes)
+
+
+def _route_values(entry: Mapping[str, Any], catalog: Catalog, where: str) -> dict[str, Any]:
+    values = _values_of(entry, ROUTE_FIELDS, where)
+    models, fallback = values.get("models", []), values.get("fallback", [])
+    if not all(isinstance(name, str) for name in (*models, *fallback)):
+        raise InvalidCatalog(f"{where}: models and fallback must be lists of models' names")
+    # What the file leaves out counts as a new route has it.
+    checked = check_route(
+        catalog, None, models=models, strategy=values.get("strategy", Route().strategy), fallback=fallback,
+        match=values.get("match", {}), options=values.get("options", {}),
+    )  # fmt: skip
+    for field_name, problems in checked.problems.items():
+        raise InvalidCatalog(f"{where}: {field_name}: {problems[0]}")
+    as_stored = {"models": checked.models, "fallback": checked.fallback, "match": checked.match}
+    values |= {name: value for name, value in as_stored.items() if name in values}
+    return {_column(name): value for name, value in values.items()}
+
+
+def _column(route_field: str) -> str:
+    return "candidate_models" if route_field == "models" else route_field
 
 
 def _take_over(row: Provider | Model | Route, values: Mapping[str, Any], label: str, changes: CatalogChanges) -> bool:
@@ -272,27 +303,29 @@ def _prices_of(entry: Mapping[str, Any], providers_of_prices: Mapping[str, Any],
             return specs_from_file(entry["prices"], str(providers_of_prices.get("source", label)))
     except InvalidCatalog as error:
         raise InvalidCatalog(f"{label}: model {entry['name']!r}: {error.message}") from None
-    reference = str(entry.get("genai_prices", ""))
-    provider_id, _, model_id = reference.partition(":")
-    found = _find_genai_model(provider_id, str(entry.get("upstream_name") or entry["name"]), model_id)
-    return specs_from_genai(found) if found is not None else []
+    found = genai_model_of(entry)
+    if found is None:
+        return []
+    specs = [*specs_from_genai(found), *tiers_from_genai(found)]
+    surcharges = _surcharges()
+    own = surcharges.by_model.get(str(entry["name"]))
+    return specs if own is None else with_surcharges(specs, own, surcharges.source, surcharges.checked_on)
 
 
-def _find_genai_model(provider_id: str, upstream_name: str, model_id: str) -> Any:
-    provider = _genai_providers().get(provider_id)
-    if provider is None:
-        return None
-    # By name first: a newer package may price a dated version apart from its family.
-    found = provider.find_model(upstream_name)
-    return found or next((model for model in provider.models if model.id == model_id), None)
+@dataclass(frozen=True)
+class Surcharges:
+    """What `surcharges.json` says: by model, from where, and when it was checked."""
+
+    by_model: Mapping[str, Mapping[str, Any]]
+    source: str
+    checked_on: date
 
 
 @cache
-def _genai_providers() -> dict[str, Any]:
-    # Here, not above: its import costs half a second that only `catalog update` should pay.
-    from genai_prices.data import providers
-
-    return {provider.id: provider for provider in providers}
+def _surcharges() -> Surcharges:
+    content = read_catalog_file(SURCHARGES_FILE)
+    by_model = {str(entry["name"]): entry for entry in content["models"]}
+    return Surcharges(by_model, str(content["source"]), date.fromisoformat(content["checked_on"]))
 
 
 def _columns(names: Iterable[str]) -> list[str]:

@@ -1,7 +1,7 @@
-"""The shared catalog as a file that `catalog update FILE` reads: providers, models, and prices with their history.
+"""The shared catalog as a file that `catalog update FILE` reads: providers, models, prices with their history, routes.
 
-Reading it back changes nothing; read by an empty installation, it makes the same catalog. Tenants' own rows and routes
-are not part of it, and no secret is: keys are named by their variables.
+Reading it back changes nothing; read by an empty installation, it makes the same catalog. Tenants' own rows are not
+part of it, and no secret is: keys are named by their variables.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from routing.catalog import PROVIDER_FIELDS
-from routing.models import Model, Price, Provider
-from routing.price_specs import BEGINNING, KINDS
+from routing.models import Model, Price, Provider, Route
+from routing.price_specs import BEGINNING, COLUMNS, KINDS
 from spendhub.money import format_usd
 
 SOURCE = "manage.py catalog export"
@@ -27,7 +27,7 @@ def export_catalog(now: datetime) -> dict[str, Any]:
     providers = Provider.objects.across_tenants().filter(tenant=None).order_by("name")
     models = Model.objects.across_tenants().filter(tenant=None).select_related("provider").order_by("name")
     prices: dict[int, list[Price]] = defaultdict(list)
-    in_order = ("valid_from", "min_context_tokens", "daily_from_minute")
+    in_order = ("service_tier", "valid_from", "min_context_tokens", "daily_from_minute")
     for price in Price.objects.across_tenants().filter(tenant=None).order_by(*in_order):
         prices[price.model_id].append(price)
     checked_on = max((row.checked_on for row in models if row.checked_on is not None), default=now.date())
@@ -36,6 +36,7 @@ def export_catalog(now: datetime) -> dict[str, Any]:
         "checked_on": checked_on.isoformat(),
         "providers": [{"name": row.name, **{key: getattr(row, key) for key in PROVIDER_FIELDS}} for row in providers],
         "models": [_model(row, prices[row.pk]) for row in models],
+        "routes": [_route(row) for row in Route.objects.across_tenants().filter(tenant=None).order_by("name")],
     }
 
 
@@ -50,8 +51,10 @@ def _model(row: Model, prices: list[Price]) -> dict[str, Any]:
 
 
 def _price(row: Price) -> Mapping[str, Any]:
-    rates = {kind: getattr(row, f"{kind}_nano_usd_per_mtok") for kind in KINDS}
+    rates = {kind: getattr(row, COLUMNS[kind]) for kind in KINDS}
     told: dict[str, Any] = {kind: format_usd(rate) for kind, rate in rates.items() if rate is not None}
+    if row.service_tier:
+        told["service_tier"] = row.service_tier
     if row.valid_from != BEGINNING:
         told["valid_from"] = _moment(row.valid_from)
     if row.valid_until is not None:
@@ -61,6 +64,19 @@ def _price(row: Price) -> Mapping[str, Any]:
     if (row.daily_from_minute, row.daily_until_minute) != (0, 1440):
         told |= {"daily_from_minute": row.daily_from_minute, "daily_until_minute": row.daily_until_minute}
     return {**told, "source": row.source}
+
+
+def _route(row: Route) -> Mapping[str, Any]:
+    return {
+        "name": row.name,
+        "models": row.candidate_models,
+        "strategy": row.strategy,
+        "fallback": row.fallback,
+        "match": row.match,
+        "options": row.options,
+        "priority": row.priority,
+        "is_enabled": row.is_enabled,
+    }
 
 
 def _moment(moment: datetime) -> str:

@@ -25,7 +25,7 @@ from routing.catalog import remember_edits
 from routing.errors import InvalidCatalog
 from routing.models import CAPABILITIES, Model, Price, Provider
 from routing.price_changes import set_price
-from routing.price_specs import KINDS, PriceSpec
+from routing.price_specs import COLUMNS, KINDS, PriceSpec
 from spendhub.errors import InvalidMoney
 from spendhub.money import parse_usd
 
@@ -40,6 +40,7 @@ PRICE_FIELDS = {
     "cache_read_cost_per_million": "cache_read",
     "cache_write_cost_per_million": "cache_write",
     "reasoning_cost_per_million": "reasoning",
+    "web_search_cost_per_thousand": "web_search",
 }
 KNOWN_FIELDS = {
     "id", "name", "provider", "max_tokens", "max_output_tokens", "capabilities", "api_key_env", "enabled", "config",
@@ -167,11 +168,11 @@ def _apply_price(entry: Mapping[str, Any], model: Model, where: str, now: dateti
         if row.valid_until is None or row.valid_until > now
     ]
     if len(current) == 1 and current[0].is_custom:
-        held = tuple(getattr(current[0], f"{kind}_nano_usd_per_mtok") for kind in KINDS)
+        held = tuple(getattr(current[0], COLUMNS[kind]) for kind in KINDS)
         if held == tuple(rates.get(kind) for kind in KINDS):
             return []
     for row in current:
-        # It names one price for every size and hour; tiers of the catalog do not live on beside it.
+        # It names one price for every size, hour and service tier; the catalog's others do not live on beside it.
         row.valid_until = now
         row.save(update_fields=["valid_until"])
     set_price(model, PriceSpec(**rates, valid_from=now, source=SOURCE), tenant=None, now=now)

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from routing.pricing import TokenUsage
+from routing.token_usage import TokenUsage
 from spendhub.errors import Invalid
 
 Role = Literal["user", "assistant"]

@@ -17,7 +17,7 @@ from spendhub.api.authentication import principal_of
 from spendhub.api.fields import StrictCharField, StrictIntegerField, StrictModelSerializer
 from spendhub.api.permissions import MayManage
 from spendhub.api.queries import text_in
-from spendhub.api.viewsets import TenantModelViewSet, conflicts_told
+from spendhub.api.viewsets import UUID_REGEX, TenantModelViewSet, conflicts_told
 from spendhub.tenants.changes import record_change
 from spendhub.tenants.snapshot import Principal
 
@@ -80,7 +80,7 @@ class CredentialViewSet(TenantModelViewSet):
     model = Credential
     serializer_class = CredentialSerializer
     permission_classes = [MayManage]
-    lookup_value_regex = "[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
+    lookup_value_regex = UUID_REGEX
     ordering = ("-created_at", "-pk")
 
     def visible_rows(self, principal: Principal) -> QuerySet[Any]:

@@ -114,6 +114,28 @@ class CredentialUnreadable(CredentialMissing):
         )
 
 
+class CredentialUnusable(CredentialMissing):
+    """The provider's key has no form that its dialect knows, or cannot be used at its address; `message` says why."""
+
+    code = "credential_unusable"
+
+    def __init__(self, provider: str, reason: str) -> None:
+        super().__init__(f"the key of provider {provider} cannot be used: {reason}", provider=provider)
+
+
+class SigningUnavailable(CredentialMissing):
+    """Calls with a key of this kind must be signed, and the package that signs them, `package`, is not installed."""
+
+    code = "signing_unavailable"
+
+    def __init__(self, package: str, requirements: str) -> None:
+        super().__init__(
+            f"calls with this key must be signed, and the package {package} is not installed: "
+            f"pip install -r {requirements}",
+            package=package,
+        )
+
+
 class CircuitOpen(Unavailable):
     """The vendor has kept failing with this model and is left alone; `retry_after_seconds` says for how long."""
 

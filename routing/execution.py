@@ -16,9 +16,11 @@ from msgspec.structs import replace
 
 from routing.conversation import Conversation
 from routing.errors import UpstreamError, UpstreamRefused
-from routing.key_choice import NONE_AVOIDED, choose_key, hide_key
+from routing.key_choice import NONE_AVOIDED, ChosenKey, choose_key, hide_key
 from routing.snapshot import ModelFacts
+from routing.upstreams.asked_to_wait import with_retry_after
 from routing.upstreams.base import UpstreamResponse, UsageReader, Wire
+from routing.upstreams.decoders import decoder_for
 from routing.upstreams.registry import dialect_of, passes_untouched
 from routing.upstreams.sse import BrokenStream, SseDecoder, SseEvent, UnreadEvents, events_in
 from routing.upstreams.transport import Transport
@@ -71,7 +73,7 @@ class Execution:
         Raises UpstreamError when the connection breaks or the stream is not one; whatever came
         before has been handed on. Closes the response at the end, also when the caller leaves.
         """
-        decoder = SseDecoder()
+        decoder = decoder_for(self.response.headers) or SseDecoder()
         try:
             async for chunk in self.response.aiter_bytes():
                 complete = decoder.take(chunk)
@@ -98,17 +100,15 @@ class Execution:
             await self.response.aclose()
 
 
-async def execute(
-    model: ModelFacts, asked: Asked, *, transport: Transport, avoid_keys: frozenset[UUID] = NONE_AVOIDED
-) -> Execution:
-    """Asks `model` for what the client's request says; returns once the answer begins. Another key than those of
-    `avoid_keys` is used where there is one; `keys_to_avoid` (key_choice.py) makes the next attempt's from a failure.
+async def execute(model: ModelFacts, asked: Asked, key: ChosenKey | None = None, *, transport: Transport) -> Execution:
+    """Asks `model` for what the client's request says; returns once the answer begins. `key` is what was chosen for
+    this attempt (key_choice.py), None for any.
 
     Raises DialectNotSpoken, CredentialMissing and NotTranslatable before anything is sent, UpstreamRefused with
     the vendor's own status, headers and body for an error, UpstreamTimeout and UpstreamError for none at all.
     """
     dialect = dialect_of(model)
-    key = choose_key(model, avoid_keys)
+    key = key or choose_key(model)
     credential = key.secret.reveal()
     is_native = passes_untouched(model, asked.wire)
     if is_native:
@@ -121,10 +121,11 @@ async def execute(
     if response.status >= 400 or 300 <= response.status < 400:
         body = hide_key(key.secret, await _refusal(response))
         wire = asked.wire if is_native else None
-        refused = UpstreamRefused(model.provider.name, response.status, response.headers, body, wire)
+        headers = with_retry_after(response.headers, body)
+        refused = UpstreamRefused(model.provider.name, response.status, headers, body, wire)
         refused.key_id = key.id
         raise refused
-    if asked.is_stream and "text/event-stream" not in response.headers.get("content-type", "text/event-stream"):
+    if asked.is_stream and decoder_for(response.headers) is None:
         await response.aclose()
         raise UpstreamError(f"{model.provider.name} answered {response.headers['content-type'][:60]}, not a stream")
     return Execution(model, response, dialect.reader(asked.wire if is_native else None), is_translated=not is_native)

@@ -11,6 +11,7 @@ import os
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from uuid import UUID
 
 from routing.credentials import KeyFacts, Secret, is_usable_secret
@@ -43,16 +44,17 @@ def choose_key(
     CredentialUnreadable where there are some, and none can be read.
     """
     keys = model.credentials
-    readable = [key for key in keys if key.secret is not None]
+    readable = [key for key in keys if key.secret is not None] if keys else []
     if readable:
         return _by_weight([key for key in readable if key.id not in avoid] or readable, dice)
-    if not model.api_key_env:
+    variable = model.api_key_env
+    if not variable:
         if keys:
             raise CredentialUnreadable(model.provider.name)
         if not model.base_url and model.provider.dialect != "sandbox":
             raise CredentialMissing(f"provider {model.provider.name} has no address", provider=model.provider.name)
         return _NO_KEY_NEEDED
-    return _from_environment(model, model.api_key_env, was_unreadable=bool(keys))
+    return _from_environment(model, variable, was_unreadable=bool(keys))
 
 
 def keys_to_avoid(model: ModelFacts, error: UpstreamError, avoided: frozenset[UUID]) -> frozenset[UUID] | None:
@@ -89,13 +91,21 @@ def _by_weight(keys: list[KeyFacts], dice: Callable[[], float]) -> ChosenKey:
 
 
 def _from_environment(model: ModelFacts, variable: str, *, was_unreadable: bool) -> ChosenKey:
-    value = os.environ.get(variable, "").strip()
-    if value and is_usable_secret(value):
-        return ChosenKey(Secret(value))
+    value = os.environ.get(variable, "")
+    found = _usable_key(value)
+    if found is not None:
+        return found
     if was_unreadable:
         raise CredentialUnreadable(model.provider.name)
-    problem = "holds characters that no key has" if value else "is empty"
+    problem = "holds characters that no key has" if value.strip() else "is empty"
     raise CredentialMissing(
         f"provider {model.provider.name} has no key: the environment variable {variable} {problem}",
         provider=model.provider.name,
     )
+
+
+@lru_cache(maxsize=256)
+def _usable_key(value: str) -> ChosenKey | None:
+    # Remembered, because every call asks anew and no variable changes while a process runs.
+    secret = value.strip()
+    return ChosenKey(Secret(secret)) if is_usable_secret(secret) else None

@@ -84,7 +84,7 @@ class ModelQuery:
 
 def price_of(row: Model, now: datetime) -> CompiledPrice | None:
     """What the model costs at `now` to whoever its `prices` were fetched for: an own price before the shared one."""
-    rows = list(row.prices.all()) if row.pk else []
+    rows = [each for each in row.prices.all() if not each.service_tier] if row.pk else []
     for owned in (True, False):
         price = compile_prices(each for each in rows if (each.tenant_id is not None) == owned).at(now)
         if price is not None:

@@ -3,154 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
 
-from routing.errors import ImpossibleUsage
+from routing.token_usage import TokenUsage
 from spendhub.money import TOKENS_PER_MTOK, round_nano_usd
 
-MAX_TOKENS = 1_000_000_000
 WHOLE_DAY_MINUTES = 1440
-
-
-@dataclass(frozen=True, slots=True)
-class TokenUsage:
-    """Tokens of one call, each counted in one place only.
-
-    `input_tokens` is plain input, without cache reads and writes; `output_tokens` is all output and
-    `reasoning_tokens` the part of it that was thinking. Build it with `from_totals`, `from_openai`,
-    `from_anthropic`, `from_gemini` or `checked`: they refuse impossible counts.
-    """
-
-    input_tokens: int = 0
-    output_tokens: int = 0
-    cache_read_tokens: int = 0
-    cache_write_tokens: int = 0
-    cache_write_1h_tokens: int = 0
-    reasoning_tokens: int = 0
-
-    @property
-    def total_input_tokens(self) -> int:
-        """Everything that was read: plain, from the cache and into it. Decides the context tier."""
-        return self.input_tokens + self.cache_read_tokens + self.cache_write_tokens + self.cache_write_1h_tokens
-
-    @property
-    def total_tokens(self) -> int:
-        """All input and all output."""
-        return self.total_input_tokens + self.output_tokens
-
-    @classmethod
-    def checked(cls, **counts: Any) -> TokenUsage:
-        """Usage from counts that are disjoint already. Raises ImpossibleUsage."""
-        usage = cls(**{name: _count(name, value) for name, value in counts.items()})
-        if usage.reasoning_tokens > usage.output_tokens:
-            raise _part_above_whole("reasoning_tokens", usage.reasoning_tokens, "output_tokens", usage.output_tokens)
-        return usage
-
-    @classmethod
-    def from_totals(
-        cls,
-        input_tokens: Any = 0,
-        output_tokens: Any = 0,
-        cache_read_tokens: Any = 0,
-        cache_write_tokens: Any = 0,
-        reasoning_tokens: Any = 0,
-        cache_write_1h_tokens: Any = 0,
-    ) -> TokenUsage:
-        """Usage in the convention of OpenTelemetry GenAI: `input_tokens` includes cached tokens.
-
-        The cache counts are parts of `input_tokens` and disjoint from each other; `reasoning_tokens`
-        is part of `output_tokens`. None counts as 0. Raises ImpossibleUsage.
-        """
-        total = _count("input_tokens", input_tokens)
-        read = _count("cache_read_tokens", cache_read_tokens)
-        write = _count("cache_write_tokens", cache_write_tokens)
-        write_1h = _count("cache_write_1h_tokens", cache_write_1h_tokens)
-        output = _count("output_tokens", output_tokens)
-        reasoning = _count("reasoning_tokens", reasoning_tokens)
-        cached = read + write + write_1h
-        if cached > total:
-            raise _part_above_whole("cached tokens", cached, "input_tokens", total)
-        if reasoning > output:
-            raise _part_above_whole("reasoning_tokens", reasoning, "output_tokens", output)
-        return cls(total - cached, output, read, write, write_1h, reasoning)
-
-    @classmethod
-    def from_openai(cls, usage: Mapping[str, Any]) -> TokenUsage:
-        """Usage from the `usage` object of a chat completion, response or embedding. Raises ImpossibleUsage.
-
-        `cached_tokens` and `cache_write_tokens` are inside the prompt count, `reasoning_tokens` inside the
-        completion count. Some compatible vendors (xAI, Gemini) leave thinking out of the completion count
-        and show it in the total alone: what the total has beyond prompt and completion was output.
-        """
-        prompt_details = _details(usage, "prompt_tokens_details", "input_tokens_details")
-        completion_details = _details(usage, "completion_tokens_details", "output_tokens_details")
-        prompt = _count("prompt_tokens", usage.get("prompt_tokens", usage.get("input_tokens")))
-        completion = _count("completion_tokens", usage.get("completion_tokens", usage.get("output_tokens")))
-        reasoning = _count("reasoning_tokens", completion_details.get("reasoning_tokens"))
-        total = usage.get("total_tokens")
-        if total is None and reasoning > completion:
-            total = prompt + completion + reasoning
-        beside = max(_count("total_tokens", total) - prompt - completion, 0)
-        return cls.from_totals(
-            input_tokens=prompt,
-            output_tokens=completion + beside,
-            # DeepSeek says the same in a word of its own.
-            cache_read_tokens=prompt_details.get("cached_tokens", usage.get("prompt_cache_hit_tokens")),
-            cache_write_tokens=prompt_details.get("cache_write_tokens"),
-            reasoning_tokens=max(reasoning, beside),
-        )
-
-    @classmethod
-    def from_anthropic(cls, usage: Mapping[str, Any]) -> TokenUsage:
-        """Usage from the `usage` object of a message. Raises ImpossibleUsage.
-
-        `input_tokens` is plain input alone; what went into the cache is one number, and (where the vendor says so)
-        how much of it for five minutes and for one hour. Thinking is inside `output_tokens`.
-        """
-        split = _details(usage, "cache_creation")
-        write_1h = _count("ephemeral_1h_input_tokens", split.get("ephemeral_1h_input_tokens"))
-        write = _count("ephemeral_5m_input_tokens", split.get("ephemeral_5m_input_tokens"))
-        written = usage.get("cache_creation_input_tokens")
-        if written is not None:
-            total = _count("cache_creation_input_tokens", written)
-            if write_1h > total:
-                raise _part_above_whole("ephemeral_1h_input_tokens", write_1h, "cache_creation_input_tokens", total)
-            write = total - write_1h
-        return cls.checked(
-            input_tokens=usage.get("input_tokens"),
-            output_tokens=usage.get("output_tokens"),
-            cache_read_tokens=usage.get("cache_read_input_tokens"),
-            cache_write_tokens=write,
-            cache_write_1h_tokens=write_1h,
-            reasoning_tokens=_details(usage, "output_tokens_details").get("thinking_tokens"),
-        )
-
-    @classmethod
-    def from_gemini(cls, usage: Mapping[str, Any]) -> TokenUsage:
-        """Usage from the `usageMetadata` of a generateContent answer. Raises ImpossibleUsage.
-
-        Cached tokens are inside the prompt count; thoughts and what Google's own tools read are beside it. What the
-        total has beyond all of them was output that no other count names: thoughts, as in `from_openai`.
-        """
-        prompt = _count("promptTokenCount", usage.get("promptTokenCount"))
-        prompt += _count("toolUsePromptTokenCount", usage.get("toolUsePromptTokenCount"))
-        said = _count("candidatesTokenCount", usage.get("candidatesTokenCount"))
-        thoughts = _count("thoughtsTokenCount", usage.get("thoughtsTokenCount"))
-        total = _count("totalTokenCount", usage.get("totalTokenCount"))
-        thoughts += max(total - prompt - said - thoughts, 0)
-        return cls.from_totals(
-            input_tokens=prompt,
-            output_tokens=said + thoughts,
-            cache_read_tokens=usage.get("cachedContentTokenCount"),
-            reasoning_tokens=thoughts,
-        )
+# Searches are priced by the thousand, tokens by the million: both are summed in the same fractions of a nano-dollar.
+THOUSANDS_PER_MTOK = 1_000
 
 
 @dataclass(frozen=True, slots=True)
 class Rates:
-    """nano_usd per million tokens of each kind, once input is larger than `above_tokens`.
+    """nano_usd per million tokens of each kind, once input is larger than `above_tokens`; of `web_search` per thousand.
 
     None means that the kind has no rate of its own: see `price_usage` for what it then costs.
     """
@@ -162,6 +28,7 @@ class Rates:
     cache_write_1h: int | None = None
     reasoning: int | None = None
     above_tokens: int = 0
+    web_search: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,16 +61,27 @@ class CompiledPrice:
 
 @dataclass(frozen=True, slots=True)
 class PriceTable:
-    """All prices of one model, in the order in which they are asked: the first that holds is the price."""
+    """All prices of one model, in the order in which they are asked: the first that holds is the price.
+
+    `by_tier` has those of the vendor's other service tiers, by the tier's name (routing.service_tiers).
+    """
 
     prices: tuple[CompiledPrice, ...] = ()
+    by_tier: Mapping[str, tuple[CompiledPrice, ...]] = field(default_factory=dict)
 
-    def at(self, moment: datetime) -> CompiledPrice | None:
-        """The price in force at `moment` (aware UTC), None when there is none."""
-        for price in self.prices:
+    def at(self, moment: datetime, tier: str = "") -> CompiledPrice | None:
+        """The price in force at `moment` (aware UTC) for that service tier, None when there is none."""
+        for price in self.by_tier.get(tier, ()) if tier else self.prices:
             if price.holds_at(moment):
                 return price
         return None
+
+    def before(self, other: PriceTable) -> PriceTable:
+        """Both tables as one, in which this one's prices are asked first, tier by tier."""
+        tiers = {
+            name: self.by_tier.get(name, ()) + other.by_tier.get(name, ()) for name in (*self.by_tier, *other.by_tier)
+        }
+        return PriceTable(self.prices + other.prices, tiers)
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,6 +94,7 @@ class CostBreakdown:
     cache_write_nano_usd: int
     output_nano_usd: int
     reasoning_nano_usd: int
+    web_search_nano_usd: int = 0
 
     def by_kind(self) -> dict[str, int]:
         """Parts that are not 0, for the span's `breakdown`."""
@@ -225,6 +104,7 @@ class CostBreakdown:
             "cache_write": self.cache_write_nano_usd,
             "output": self.output_nano_usd,
             "reasoning": self.reasoning_nano_usd,
+            "web_search": self.web_search_nano_usd,
         }
         return {kind: nano_usd for kind, nano_usd in parts.items() if nano_usd}
 
@@ -238,7 +118,8 @@ def price_usage(usage: TokenUsage, price: CompiledPrice) -> CostBreakdown:
     """Cost of one call in nano_usd.
 
     Each kind of token is priced apart (tokens x nano_usd per million); cached input is not plain
-    input as well, and reasoning not plain output. The exact sum is rounded once, by
+    input as well, and reasoning not plain output. Searches come on top (x nano_usd per thousand; 0 where the
+    price has no rate for them: see `is_whole`). The exact sum is rounded once, by
     `money.round_nano_usd`; a part is the difference of two rounded running sums, so parts add up.
     Source: docs/pricing.md, "From tokens to money".
     """
@@ -256,46 +137,46 @@ def price_usage(usage: TokenUsage, price: CompiledPrice) -> CostBreakdown:
     exact += (usage.output_tokens - usage.reasoning_tokens) * rates.output
     with_output = round_nano_usd(exact, TOKENS_PER_MTOK)
     exact += usage.reasoning_tokens * reasoning_rate
-    total = round_nano_usd(exact, TOKENS_PER_MTOK)
+    with_reasoning = total = round_nano_usd(exact, TOKENS_PER_MTOK)
+    if usage.web_searches and rates.web_search:
+        total = round_nano_usd(exact + usage.web_searches * rates.web_search * THOUSANDS_PER_MTOK, TOKENS_PER_MTOK)
     return CostBreakdown(
-        total, plain, with_reads - plain, with_writes - with_reads, with_output - with_writes, total - with_output
+        total,
+        plain,
+        with_reads - plain,
+        with_writes - with_reads,
+        with_output - with_writes,
+        with_reasoning - with_output,
+        total - with_reasoning,
     )
 
 
-def estimate_nano_usd(price: CompiledPrice, input_tokens: int, max_output_tokens: int) -> int:
+def is_whole(usage: TokenUsage, price: CompiledPrice) -> bool:
+    """Whether `price` has a rate for everything that was used: searches have none to fall back upon."""
+    return not usage.web_searches or price.rates_for(usage.total_input_tokens).web_search is not None
+
+
+def estimate_nano_usd(
+    price: CompiledPrice,
+    input_tokens: int,
+    max_output_tokens: int,
+    *,
+    web_searches: int = 0,
+    writes_long_cache: bool = False,
+) -> int:
     """The most that a call of this size can cost, in nano_usd: what has to be held for it.
 
-    Input counts at the dearer of plain input and cache write, output at the dearer of output and
-    reasoning. One-hour cache writes are dearer still; whoever lets a client ask for them adds that.
+    Input counts at the dearer of plain input and cache write (`writes_long_cache`: and of the write that lives
+    longer), output at the dearer of output and reasoning, searches at their own rate.
     Source: docs/pricing.md, "What is held before the call".
     """
     rates = price.rates_for(input_tokens)
     input_rate = max(rates.input, rates.cache_write or 0)
+    if writes_long_cache:
+        input_rate = max(input_rate, rates.cache_write_1h or 0)
     output_rate = max(rates.output, rates.reasoning or 0)
+    exact = input_tokens * input_rate + max_output_tokens * output_rate
+    if web_searches:
+        exact += web_searches * (rates.web_search or 0) * THOUSANDS_PER_MTOK
     # Rounded up: a hold may not be a fraction of a nano-dollar too small.
-    return -(-(input_tokens * input_rate + max_output_tokens * output_rate) // TOKENS_PER_MTOK)
-
-
-def _count(name: str, value: Any) -> int:
-    if value is None:
-        return 0
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise ImpossibleUsage(f"{name}: {str(value)[:40]!r} is not a whole number of tokens", field=name)
-    if not 0 <= value <= MAX_TOKENS:
-        raise ImpossibleUsage(f"{name}: {str(value)[:40]} is not between 0 and {MAX_TOKENS}", field=name)
-    return value
-
-
-def _details(usage: Mapping[str, Any], *names: str) -> Mapping[str, Any]:
-    for name in names:
-        found = usage.get(name)
-        if isinstance(found, Mapping):
-            return found
-    return {}
-
-
-def _part_above_whole(part: str, part_count: int, whole: str, whole_count: int) -> ImpossibleUsage:
-    return ImpossibleUsage(
-        f"{part} ({part_count}) cannot exceed {whole} ({whole_count}), which includes them",
-        field=part.replace(" ", "_"),
-    )
+    return -(-exact // TOKENS_PER_MTOK)

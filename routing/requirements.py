@@ -9,8 +9,9 @@ from typing import Any
 
 from django.conf import settings
 
+from routing.extras import NO_EXTRAS, Extras, estimate_asked, price_asked
 from routing.performance import UNMEASURED, Observed, expected_p95_ms, expected_quality, observed_of
-from routing.pricing import CompiledPrice, estimate_nano_usd
+from routing.pricing import CompiledPrice
 from routing.snapshot import ModelFacts, Quote, default_price
 from routing.upstreams.base import CHAT, EMBEDDINGS, Wire
 from routing.upstreams.registry import passes_untouched
@@ -19,6 +20,8 @@ from spendhub.tenants.attribution import NOBODY, Attribution
 
 NOTHING_NEEDED: frozenset[str] = frozenset()
 QUALITIES = ("economy", "standard", "premium")
+# No call can be allowed, or expected, to take longer: an hour.
+MOST_MS = 3_600_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +61,7 @@ class Wanted:
 
     `expected_output_of` says how much output a model is likely to give; without it the limit counts, or
     SPENDHUB_DEFAULT_OUTPUT_TOKENS per choice. `budget_share_left` is how much of the tightest budget is left, 0..1
-    (None: no budget applies)."""
+    (None: no budget applies). `extras` may be billed beside."""
 
     tenant_id: int
     name: str
@@ -75,6 +78,7 @@ class Wanted:
     choices: int = 1
     expected_output_of: Callable[[ModelFacts], int] | None = None
     budget_share_left: Callable[[], float | None] | float | None = None
+    extras: Extras = NO_EXTRAS
 
     def output_tokens_of(self, model: ModelFacts) -> int:
         """The output that is expected of `model`, over all choices."""
@@ -235,7 +239,8 @@ class Requirements:
             is_estimated = True
         if price is None:
             return "it has no price, so its cost could not be counted"
-        estimate = estimate_nano_usd(price, wanted.input_tokens, wanted.output_tokens_of(model))
+        asked = price_asked(wanted.extras, model, price, wanted.now)
+        estimate = estimate_asked(wanted.extras, asked, wanted.input_tokens, wanted.output_tokens_of(model))
         if self.max_cost_nano_usd is not None and estimate > self.max_cost_nano_usd:
             return f"it would cost {format_usd(estimate)} USD, above {format_usd(self.max_cost_nano_usd)}"
         observed = observed_of(model.name, wanted.tenant_id)

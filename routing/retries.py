@@ -15,8 +15,9 @@ from routing.errors import UpstreamError, UpstreamRefused, UpstreamTimeout
 
 FIRST_PAUSE_SECONDS = 0.25
 LONGEST_PAUSE_SECONDS = 8.0
-# OpenAI, Anthropic and Google: try again later. 408 and 409 are theirs for "could not finish in time" and "locked".
-REPEATABLE = frozenset((408, 409, 425, 429, 500, 502, 503, 504, 529))
+# OpenAI, Anthropic and Google: try again later. 408 and 409 are theirs for "could not finish in time" and "locked",
+# 424 is Amazon's for "the model has failed".
+REPEATABLE = frozenset((408, 409, 424, 425, 429, 500, 502, 503, 504, 529))
 # A vendor's refusal for reasons of content comes as 400 or 403.
 CONTENT_REFUSALS = frozenset((400, 403))
 _CONTENT_WORDS = (b"content_filter", b"content_policy", b"safety", b"ResponsibleAIPolicyViolation")

@@ -8,7 +8,7 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from routing.models.rows import CAPABILITIES
-from routing.requirements import QUALITIES, Declared
+from routing.requirements import MOST_MS, QUALITIES, Declared
 from routing.routes import RouteFacts
 from routing.strategies.base import Strategy
 from routing.strategies.registry import strategy_called
@@ -16,7 +16,6 @@ from routing.strategies.settings import OptionsReader
 from spendhub.errors import InvalidMoney
 from spendhub.money import parse_usd
 
-MOST_MS = 3_600_000
 MOST_RETRIES = 10
 COMMON = (
     "capabilities", "min_quality", "max_cost", "max_latency_ms", "region", "deny", "timeout_ms", "retries",

@@ -10,7 +10,7 @@ from rest_framework import serializers
 
 from routing.dry_run import DryRun, Line, needs_of_chat, text_of_chat
 from routing.models import CAPABILITIES, Model, Route
-from routing.requirements import Declared, Wanted
+from routing.requirements import MOST_MS, Declared, Wanted
 from routing.route_checks import check_route
 from routing.serializers import MAX_TOKENS, SharedFlag, WordsField
 from routing.snapshot import CATALOG
@@ -27,8 +27,6 @@ from spendhub.api.fields import (
 from spendhub.money import format_usd
 from spendhub.tenants.attribution import DIMENSIONS, Attribution, InvalidAttribution
 from spendhub.tenants.snapshot import Principal
-
-MOST_MS = 3_600_000
 
 
 @extend_schema_field({"type": "object", "additionalProperties": True})

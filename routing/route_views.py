@@ -18,6 +18,7 @@ from routing.snapshot import CATALOG
 from routing.views import SHARED, CatalogViewSet, exactly, flag
 from spendhub.api.authentication import principal_of
 from spendhub.api.permissions import MayRead
+from spendhub.api.viewsets import UUID_REGEX
 
 FILTERS = [
     OpenApiParameter("name", str, description="exactly this name"),
@@ -35,7 +36,7 @@ class RouteViewSet(CatalogViewSet):
     model = Route
     serializer_class = RouteSerializer
     ordering = ("-priority", "name", "pk")
-    lookup_value_regex = "[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
+    lookup_value_regex = UUID_REGEX
 
     def filtered(self, rows: QuerySet[Any], request: Request) -> QuerySet[Any]:
         rows = exactly(rows, request, name="name", strategy="strategy")

@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from django.core.exceptions import ValidationError as DjangoValidationError
+from django.core.validators import RegexValidator
 from django.db.models import Q
 from django.utils import timezone
 from drf_spectacular.utils import extend_schema_field
@@ -15,7 +16,8 @@ from routing.installation_keys import InstallationKeyFlag
 from routing.model_filters import price_of
 from routing.models import CAPABILITIES, Model, Price, Provider, validate_base_url
 from routing.own_upstreams import UpstreamNotAllowed, check_own_address, check_own_key
-from routing.price_specs import KINDS, PriceSpec
+from routing.price_specs import COLUMNS, KINDS, PriceSpec
+from routing.service_tiers import MAX_TIER_LENGTH, TIER_PATTERN
 from spendhub.api.authentication import principal_of
 from spendhub.api.fields import (
     MoneyField,
@@ -129,7 +131,7 @@ class ProviderSerializer(OwnUpstreamMixin, StrictModelSerializer):
 
 
 class RatesSerializer(StrictSerializer):
-    """USD per million tokens of each kind; null: this kind has no rate of its own."""
+    """USD per million tokens of each kind, of `web_search` per thousand; null: this kind has no rate of its own."""
 
     input = MoneyField()
     output = MoneyField()
@@ -137,6 +139,7 @@ class RatesSerializer(StrictSerializer):
     cache_write = MoneyField(allow_null=True)
     cache_write_1h = MoneyField(allow_null=True)
     reasoning = MoneyField(allow_null=True)
+    web_search = MoneyField(allow_null=True)
 
 
 class ModelSerializer(OwnUpstreamMixin, StrictModelSerializer):
@@ -171,7 +174,8 @@ class ModelSerializer(OwnUpstreamMixin, StrictModelSerializer):
 
 
 class PriceSerializer(StrictSerializer):
-    """What a million tokens of each kind cost, in USD, from a moment on. A change is a new price."""
+    """What a million tokens of each kind cost, and a thousand searches of the web, in USD, from a moment on. A change
+    is a new price."""
 
     id = serializers.IntegerField(read_only=True)
     model = NamedRowField(of=Model, help_text="The model's name.")
@@ -181,6 +185,20 @@ class PriceSerializer(StrictSerializer):
     cache_write = MoneyField(source="cache_write_nano_usd_per_mtok", required=False, allow_null=True)
     cache_write_1h = MoneyField(source="cache_write_1h_nano_usd_per_mtok", required=False, allow_null=True)
     reasoning = MoneyField(source="reasoning_nano_usd_per_mtok", required=False, allow_null=True)
+    web_search = MoneyField(
+        source="web_search_nano_usd_per_thousand",
+        required=False,
+        allow_null=True,
+        help_text="Per thousand; null: not counted, and the span is marked as estimated.",
+    )
+    service_tier = StrictCharField(
+        max_length=MAX_TIER_LENGTH,
+        required=False,
+        allow_blank=True,
+        validators=[RegexValidator(TIER_PATTERN, "a word such as priority; of several: fast+us")],
+        help_text="For calls that the vendor answers in this tier alone: flex, priority, fast, us, batch, fast+us ... "
+        "Empty is the standard tier.",
+    )
     valid_from = StrictDateTimeField(required=False, help_text="Now, when absent.")
     valid_until = StrictDateTimeField(required=False, allow_null=True)
     min_context_tokens = StrictIntegerField(
@@ -210,9 +228,16 @@ class PriceSerializer(StrictSerializer):
         row: Price | None = self.instance if isinstance(self.instance, Price) else None
         values: dict[str, Any] = {}
         for kind in KINDS:
-            column = f"{kind}_nano_usd_per_mtok"
+            column = COLUMNS[kind]
             values[kind] = attrs.get(column, getattr(row, column, None))
-        for name in ("valid_until", "min_context_tokens", "daily_from_minute", "daily_until_minute", "source"):
+        for name in (
+            "service_tier",
+            "valid_until",
+            "min_context_tokens",
+            "daily_from_minute",
+            "daily_until_minute",
+            "source",
+        ):
             if name in attrs or row is not None:
                 values[name] = attrs[name] if name in attrs else getattr(row, name)
         begins = attrs.get("valid_from") or (max(row.valid_from, now) if row is not None else now)

@@ -13,6 +13,7 @@ from routing.errors import UnpricedModel
 from routing.models import CAPABILITIES, CATALOG_SNAPSHOT, Model, Price, Provider
 from routing.pricing import CompiledPrice, PriceTable, Rates, flat_price
 from routing.routes import NO_ROUTES, RouteBook, read_routes
+from routing.service_tiers import STANDARD
 from spendhub.snapshots import Snapshot
 
 # For whoever may not import rows: the data plane.
@@ -109,6 +110,16 @@ class Quote:
     price: CompiledPrice
     is_estimated: bool
 
+    def in_tier(self, tier: str, moment: datetime) -> Quote:
+        """The quote for a call in that service tier at `moment` (aware UTC): at the tier's own price, else this one,
+        then marked as estimated."""
+        if not tier:
+            return self
+        price = self.model.prices.at(moment, tier) if self.model is not None else None
+        if price is None:
+            return replace(self, is_estimated=True)
+        return replace(self, price=price, is_estimated=False)
+
 
 class CatalogView:
     """What one tenant sees: the shared rows, and before them its own."""
@@ -193,8 +204,10 @@ class Catalog:
         """Every model this tenant sees, by name, wildcards included."""
         return sorted(self.view(tenant_id).models.values(), key=lambda model: model.name)
 
-    def quote(self, tenant_id: int | None, name: str, moment: datetime, *, unpriced_models: str) -> Quote:
-        """The price at which a call of `name` counts at `moment`.
+    def quote(
+        self, tenant_id: int | None, name: str, moment: datetime, *, unpriced_models: str, service_tier: str = ""
+    ) -> Quote:
+        """The price at which a call of `name` counts at `moment`, in that service tier.
 
         `unpriced_models` is the tenant's setting: with "default", a model without a price gets
         the installation's default price (where one is set), marked as estimated; else UnpricedModel is raised.
@@ -202,11 +215,11 @@ class Catalog:
         model = self.resolve(tenant_id, name)
         price = model.price_at(moment) if model is not None else None
         if price is not None:
-            return Quote(model, price, is_estimated=False)
+            return Quote(model, price, is_estimated=False).in_tier(service_tier, moment)
         default = default_price() if unpriced_models == "default" else None
         if default is None:
             raise UnpricedModel(name)
-        return Quote(model, default, is_estimated=True)
+        return Quote(model, default, is_estimated=True).in_tier(service_tier, moment)
 
     def _seen_by(self, tenant_id: int) -> list[ModelFacts]:
         own_providers = {provider.name: provider for provider in self.providers if provider.tenant_id == tenant_id}
@@ -217,7 +230,7 @@ class Catalog:
                 continue
             own = own_prices.get(model.id)
             if own is not None and model.tenant_id is None:
-                model = replace(model, prices=PriceTable(own.prices + model.prices.prices))
+                model = replace(model, prices=own.before(model.prices))
             provider = own_providers.get(model.provider.name)
             if provider is not None and model.tenant_id is None:
                 # Whole: an address or key that the installation gave this model is not the tenant's.
@@ -272,11 +285,21 @@ def build_catalog() -> Catalog:
 
 
 def compile_prices(rows: Iterable[Price]) -> PriceTable:
-    """A table of price rows of one model and owner.
+    """A table of price rows of one model and owner, each service tier apart.
 
     At any moment each context size has the row that began last; those rows are the tiers of one
     price. A price for part of the day is asked before one for the whole day.
     """
+    by_tier: dict[str, list[Price]] = {}
+    for row in rows:
+        by_tier.setdefault(row.service_tier, []).append(row)
+    standard = _compile_tier(by_tier.pop(STANDARD, ()))
+    if not by_tier:
+        return PriceTable(standard)
+    return PriceTable(standard, {tier: _compile_tier(tier_rows) for tier, tier_rows in by_tier.items()})
+
+
+def _compile_tier(rows: Iterable[Price]) -> tuple[CompiledPrice, ...]:
     by_hours: dict[tuple[int, int], list[Price]] = {}
     for row in rows:
         by_hours.setdefault((row.daily_from_minute, row.daily_until_minute), []).append(row)
@@ -293,7 +316,7 @@ def compile_prices(rows: Iterable[Price]) -> PriceTable:
                 tiers = tuple(_rates(by_size[size]) for size in sorted(by_size, reverse=True))
                 compiled.append(CompiledPrice(tiers, start, end, from_minute, until_minute))
     compiled.sort(key=_asked_first, reverse=True)
-    return PriceTable(tuple(compiled))
+    return tuple(compiled)
 
 
 def _asked_first(price: CompiledPrice) -> tuple[bool, datetime]:
@@ -310,6 +333,7 @@ def _rates(row: Price) -> Rates:
         cache_write_1h=row.cache_write_1h_nano_usd_per_mtok,
         reasoning=row.reasoning_nano_usd_per_mtok,
         above_tokens=row.min_context_tokens,
+        web_search=row.web_search_nano_usd_per_thousand,
     )
 
 

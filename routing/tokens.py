@@ -28,6 +28,7 @@ TOKENS_PER_IMAGE = 1_500
 TOKENS_OF_ANTHROPICS_TOOL_PROMPT = 530
 BYTES_PER_TOKEN_AT_LEAST = 3
 _IMAGES = ("image_url", "input_image", "image")
+_GOOGLES_SCHEMAS = ("responseSchema", "responseJsonSchema")
 # What holds the content of a part that has parts itself.
 _HOLDERS = {"tool_result": "content", "function_call_output": "output", "message": "content", None: "content"}
 
@@ -54,7 +55,7 @@ def count_chat_tokens(body: Mapping[str, Any]) -> int:
 
 
 def estimate_input_tokens(body: Mapping[str, Any]) -> int:
-    """An upper estimate of the input tokens of a chat, messages, responses or embeddings request.
+    """An upper estimate of the input tokens of a chat, messages, responses, embeddings or generateContent request.
 
     The larger of `count_tokens` and a token per three bytes of UTF-8, for every text in it, plus a
     fixed number per message and image. Raises Invalid for a body that is nested without end.
@@ -77,10 +78,34 @@ def _estimate(body: Mapping[str, Any]) -> int:
     for name in ("tools", "functions", "response_format", "text", "output_config", "output_format", "instructions"):
         if body.get(name):
             total += _written(body[name])
+    if "contents" in body:
+        total += _googles(body)
     tools = body.get("tools")
     if isinstance(tools, list) and tools and isinstance(tools[0], Mapping) and "input_schema" in tools[0]:
         total += TOKENS_OF_ANTHROPICS_TOOL_PROMPT
     return total
+
+
+def _googles(body: Mapping[str, Any]) -> int:
+    """What a generateContent request says beside its tools."""
+    total, contents, config = 0, body["contents"], body.get("generationConfig")
+    for content in (body.get("systemInstruction"), *(contents if isinstance(contents, list) else ())):
+        parts = content.get("parts") if isinstance(content, Mapping) else None
+        if isinstance(parts, list):
+            total += TOKENS_PER_MESSAGE + sum(_googles_part(part) for part in parts)
+    if isinstance(config, Mapping):
+        total += sum(_written(config[name]) for name in _GOOGLES_SCHEMAS if config.get(name))
+    return total
+
+
+def _googles_part(part: Any) -> int:
+    if not isinstance(part, Mapping):
+        return _content(part)
+    media = part.get("inlineData") or part.get("fileData")
+    if isinstance(media, Mapping) and str(media.get("mimeType")).startswith("image/"):
+        return TOKENS_PER_IMAGE
+    text = part.get("text")
+    return _upper(text) if isinstance(text, str) else _written(part)
 
 
 def _input(given: Any) -> int:

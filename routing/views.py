@@ -14,6 +14,7 @@ from routing.model_filters import CHEAPEST, ModelQuery
 from routing.models import CAPABILITIES, Model, Price, Provider
 from routing.price_changes import end_price, set_price
 from routing.serializers import ModelSerializer, PriceSerializer, ProviderSerializer
+from routing.service_tiers import STANDARD
 from spendhub.api.authentication import principal_of
 from spendhub.api.viewsets import TenantModelViewSet, conflicts_told
 from spendhub.errors import Forbidden, Invalid
@@ -82,6 +83,7 @@ MODEL_FILTERS = [
 PRICE_FILTERS = [
     OpenApiParameter("model", str, description="the model's name"),
     OpenApiParameter("provider", str, description="the provider's name"),
+    OpenApiParameter("service_tier", str, description="the tier's name; empty: the standard one"),
     OpenApiParameter("current", bool, description="true: only prices that have not ended"),
     SHARED,
 ]
@@ -107,7 +109,9 @@ class ModelViewSet(CatalogViewSet):
 
     def filtered(self, rows: QuerySet[Any], request: Request) -> QuerySet[Any]:
         principal = principal_of(request)
-        prices = Price.objects.across_tenants().filter(Q(tenant=None) | Q(tenant=principal.tenant_id))
+        # Of the standard tier: what a model costs unless something else is asked for.
+        shown = Q(tenant=None) | Q(tenant=principal.tenant_id)
+        prices = Price.objects.across_tenants().filter(shown, service_tier=STANDARD)
         rows = rows.select_related("provider").prefetch_related(Prefetch("prices", queryset=prices))
         rows = exactly(rows, request, name="name", provider="provider__name", kind="kind", quality="quality")
         search = _text(request, "search")
@@ -145,6 +149,8 @@ class PriceViewSet(CatalogViewSet):
     def filtered(self, rows: QuerySet[Any], request: Request) -> QuerySet[Any]:
         rows = rows.select_related("model", "model__provider")
         rows = exactly(rows, request, model="model__name", provider="model__provider__name")
+        if "service_tier" in request.query_params:
+            rows = rows.filter(service_tier=_text(request, "service_tier"))
         current = flag(request, "current")
         if current is not None:
             has_ended = Q(valid_until__lte=timezone.now())

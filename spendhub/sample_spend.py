@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
-from routing.pricing import CompiledPrice, TokenUsage, price_usage
+from routing.pricing import CompiledPrice, price_usage
+from routing.token_usage import TokenUsage
 from spendhub.tenants.attribution import Attribution
 from telemetry.drafts import SpanDraft
 

@@ -41,6 +41,7 @@ FAILED_AUTHENTICATIONS_PER_MINUTE = ENVIRONMENT.whole(
 # --- how the money is guarded ------------------------------------------------------------------
 CALL_HOLD_SECONDS = ENVIRONMENT.whole("SPENDHUB_CALL_HOLD_SECONDS", 60, at_least=5, at_most=3600)
 RESERVATION_TTL_SECONDS = ENVIRONMENT.whole("SPENDHUB_RESERVATION_TTL_SECONDS", 60, at_least=1, at_most=86_400)
+IDEMPOTENCY_HOURS = ENVIRONMENT.whole("SPENDHUB_IDEMPOTENCY_HOURS", 24, at_least=1, at_most=720)
 LEARN_OUTPUTS = ENVIRONMENT.flag("SPENDHUB_LEARN_OUTPUTS", default=True)
 UPSTREAM_RETRIES = ENVIRONMENT.whole("SPENDHUB_UPSTREAM_RETRIES", 1, at_least=0, at_most=10)
 # A vendor that asks for a longer pause than this is not waited for: another model is asked, or the client told.

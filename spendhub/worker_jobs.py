@@ -15,6 +15,7 @@ from budgets.counters.reconcile import publish_recent_totals, sweep_lapsed_reser
 from budgets.definitions import apply_settings_budgets
 from budgets.retention import prune_decisions, prune_reservations
 from telemetry.interrupted import book_interrupted
+from telemetry.keyed_calls import prune_keyed_calls
 from telemetry.spend_rates import watch_spend
 
 
@@ -35,4 +36,5 @@ JOBS: list[Job] = [
     Job("watch spend rates", 15, watch_spend),
     Job("prune decisions", 60, prune_decisions),
     Job("prune reservations", 60, prune_reservations),
+    Job("prune answers kept for idempotency keys", 30, prune_keyed_calls),
 ]

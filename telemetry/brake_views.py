@@ -18,12 +18,10 @@ from spendhub.api.authentication import principal_of
 from spendhub.api.fields import MoneyField, StrictModelSerializer
 from spendhub.api.permissions import ReadOrManage
 from spendhub.api.queries import choice_in, flag_in, id_in, refuse_unknown, text_in
-from spendhub.api.viewsets import TenantModelViewSet
+from spendhub.api.viewsets import UUID_REGEX, TenantModelViewSet
 from telemetry.brake_stops import in_force_at, is_in_force, resume
 from telemetry.brakes import BRAKES
 from telemetry.models import Brake, BrakeStop
-
-UUID_REGEX = "[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 
 
 class BrakeSerializer(StrictModelSerializer):

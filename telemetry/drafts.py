@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from routing.pricing import TokenUsage
+from routing.token_usage import TokenUsage
 from spendhub.ids import new_id
 from spendhub.tenants.attribution import NOBODY, Attribution
 

@@ -101,6 +101,11 @@ def experiment_report(period: Period, asked: str) -> dict[str, Any]:
     }
 
 
+def routes_of(tenant_id: int, experiment: str) -> list[str]:
+    """The names of the weighted routes that share their calls out under that name today."""
+    return sorted(route for route, (name, _) in _set_up(tenant_id).items() if name == experiment)
+
+
 def comparisons(arms: Sequence[ArmSeen]) -> list[dict[str, Any]]:
     """Each arm beside the first, which is the one meant to get most calls.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -11,14 +11,15 @@ import msgspec
 
 from budgets.bodies import UsageBody
 from budgets.intake import attribution_of
-from routing.pricing import TokenUsage, price_usage
 from routing.snapshot import CATALOG
+from routing.token_usage import TokenUsage
 from spendhub.api.fields import EARLIEST
 from spendhub.errors import Invalid, SpendHubError
 from spendhub.money import parse_usd
 from spendhub.tenants.snapshot import Principal
 from telemetry.bodies import SpanBody
 from telemetry.drafts import NO_USAGE, SpanDraft
+from telemetry.priced import facts_of, price_told, tier_of
 
 MAX_FUTURE = timedelta(minutes=5)
 MAX_METADATA_BYTES = 16_384
@@ -55,6 +56,7 @@ def usage_of(body: UsageBody | None) -> TokenUsage | None:
         cache_write_tokens=body.cache_write_tokens,
         reasoning_tokens=body.reasoning_tokens,
         cache_write_1h_tokens=body.cache_write_1h_tokens,
+        web_searches=body.web_searches,
     )
 
 
@@ -72,17 +74,22 @@ def draft_of(body: SpanBody, principal: Principal, now: datetime, source: str = 
     requested = body.requested_model or body.model or ""
     named = body.model or requested
     model = CATALOG.current().resolve(principal.tenant_id, named) if named else None
-    breakdown: dict[str, int] = {}
+    breakdown: Mapping[str, int] = {}
     is_estimated = False
+    tier = tier_of(body.usage)
+    facts = facts_of(usage, tier)
     if body.cost is not None:
         cost = parse_usd(body.cost)
     elif usage is None or not named:
         raise CostUnknown("a span needs its cost, or usage and a model to work it out from", field="cost")
     else:
         unpriced = principal.tenant.unpriced_models
-        quote = CATALOG.current().quote(principal.tenant_id, named, occurred_at, unpriced_models=unpriced)
-        priced = price_usage(usage, quote.price)
-        cost, breakdown, is_estimated = priced.total_nano_usd, dict(priced.by_kind()), quote.is_estimated
+        quote = CATALOG.current().quote(
+            principal.tenant_id, named, occurred_at, unpriced_models=unpriced, service_tier=tier
+        )
+        priced = price_told(usage, quote)
+        cost, breakdown, is_estimated = priced.cost_nano_usd, priced.breakdown, priced.is_estimated
+        facts |= priced.facts
     return SpanDraft(
         request_id=body.request_id or uuid.uuid4().hex,
         occurred_at=occurred_at,
@@ -102,7 +109,7 @@ def draft_of(body: SpanBody, principal: Principal, now: datetime, source: str = 
         first_token_ms=body.first_token_ms,
         trace_id=body.trace_id,
         parent_id=body.parent_id,
-        metadata=checked_metadata(body.metadata),
+        metadata={**checked_metadata(body.metadata), **facts},
     )
 
 

@@ -15,14 +15,15 @@ from budgets.counters.charge import counters
 from budgets.errors import ReservationMissing, ReservationSettled
 from budgets.models import Reservation
 from budgets.reservations import HeldCall, find_reservation, hold_id_for, hold_of
-from routing.pricing import TokenUsage, price_usage
 from routing.snapshot import CATALOG
+from routing.token_usage import TokenUsage
 from spendhub import group_commit
 from spendhub.errors import Invalid
 from spendhub.steps import AwaitFuture, CallInThread, Journey
 from spendhub.tenants.attribution import Attribution
 from telemetry.drafts import NO_USAGE, SpanDraft
 from telemetry.models import CostSpan
+from telemetry.priced import facts_of, price_told
 from telemetry.span_store import SpanBatch, StoredBatch, store_spans
 
 __all__ = ["Committed", "Settlement", "SpanDraft", "commit_by_key", "commit_reservation", "record", "settle_call"]
@@ -69,6 +70,7 @@ class Settlement:
     duration_ms: int | None = None
     status: str = "ok"
     metadata: Mapping[str, Any] = field(default_factory=dict)
+    service_tier: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,15 +161,20 @@ def _committed(known: Reservation, span_id: uuid.UUID, cost: int, now: datetime,
 def _draft_of(known: Reservation, settlement: Settlement, unpriced_models: str, source: str) -> SpanDraft:
     requested = settlement.model or known.model
     model = CATALOG.current().resolve(known.tenant_id, requested) if requested else None
-    cost, breakdown, is_estimated = settlement.actual_nano_usd, {}, False
+    breakdown: Mapping[str, int] = {}
+    tier, is_estimated = settlement.service_tier, False
+    cost, facts = settlement.actual_nano_usd, facts_of(settlement.usage, tier)
     if cost is None:
         if settlement.usage is None:
             raise NothingToCommit("A commit needs `usage` or `actual_cost`.")
         if not requested:
             raise NothingToCommit("To price `usage`, the reservation or the commit must name a model.")
-        quote = CATALOG.current().quote(known.tenant_id, requested, known.created_at, unpriced_models=unpriced_models)
-        priced = price_usage(settlement.usage, quote.price)
-        cost, breakdown, is_estimated = priced.total_nano_usd, priced.by_kind(), quote.is_estimated
+        quote = CATALOG.current().quote(
+            known.tenant_id, requested, known.created_at, unpriced_models=unpriced_models, service_tier=tier
+        )
+        priced = price_told(settlement.usage, quote)
+        cost, breakdown, is_estimated = priced.cost_nano_usd, priced.breakdown, priced.is_estimated
+        facts |= priced.facts
     return SpanDraft(
         id=known.id,
         request_id=settlement.request_id or str(known.id),
@@ -186,5 +193,5 @@ def _draft_of(known: Reservation, settlement: Settlement, unpriced_models: str, 
         duration_ms=settlement.duration_ms,
         reserved_nano_usd=known.amount_nano_usd,
         reservation_id=known.id,
-        metadata=settlement.metadata,
+        metadata={**settlement.metadata, **facts},
     )

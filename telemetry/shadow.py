@@ -15,10 +15,11 @@ from typing import Any
 
 from routing.errors import ModelNotAvailable, NoModelFits, UnknownModel, UnpricedModel
 from routing.plans import Declared, Wanted, choose
-from routing.pricing import CompiledPrice, TokenUsage, price_usage
+from routing.pricing import CompiledPrice, price_usage
 from routing.requirements import Requirements
 from routing.routes import AUTO
 from routing.snapshot import CATALOG, Catalog
+from routing.token_usage import MAX_TOKENS, TokenUsage
 from routing.upstreams.base import CHAT, EMBEDDINGS
 from spendhub.money import format_usd
 from spendhub.tenants.attribution import DIMENSIONS, Attribution
@@ -189,10 +190,17 @@ def _past_call(row: Mapping[str, Any]) -> PastCall:
         model=row["model"],
         occurred_at=row["occurred_at"],
         cost_nano_usd=row["cost_nano_usd"],
-        usage=TokenUsage(**{name: row[name] for name in _COLUMNS if name.endswith("_tokens")}),
+        usage=TokenUsage(
+            **{name: row[name] for name in _COLUMNS if name.endswith("_tokens")},
+            web_searches=_searches(row["metadata"].get("web_searches")),
+        ),
         attribution=Attribution(**{name: row[name] or None for name in DIMENSIONS}),
         needs=frozenset(map(str, needs)) if isinstance(needs, list) else frozenset(),
     )
+
+
+def _searches(value: Any) -> int:
+    return value if isinstance(value, int) and 0 < value <= MAX_TOKENS else 0
 
 
 def shadow_report(

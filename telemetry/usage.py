@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timezone
 from typing import Any
 from zoneinfo import ZoneInfo
 
 from django.db.models import Case, Count, F, IntegerField, QuerySet, Sum, When
 from django.db.models.functions import TruncDay, TruncHour, TruncMonth, TruncWeek
+from django.db.models.functions.datetime import TruncBase
 
+from budgets.periods import hour_stretches
 from spendhub.money import format_usd, round_nano_usd
 from spendhub.tenants.attribution import DIMENSIONS
 from telemetry.cache_savings import saved_nano_usd
@@ -56,9 +58,8 @@ def usage_report(question: Question) -> dict[str, Any]:
         rows = spans.values(key=F(question.group_by)).annotate(**_sums()).order_by(F("nano_usd").desc(), "key")
         groups = [{"key": row["key"], **_told(row)} for row in rows[:MAX_GROUPS]]
     if question.interval is not None:
-        cut = INTERVALS[question.interval]("occurred_at", tzinfo=question.zone)
-        by_time = spans.annotate(start=cut).values("start").annotate(**_sums()).order_by("start")
-        buckets = [{"start": row["start"], **_told(row)} for row in by_time[:MAX_BUCKETS]]
+        by_time = _by_hour(spans, question) if question.interval == "hour" else _by_time(spans, question)
+        buckets = [{"start": row["start"], **_told(row)} for row in by_time]
     return {
         "from": question.starts_at,
         "to": question.ends_at,
@@ -68,6 +69,30 @@ def usage_report(question: Question) -> dict[str, Any]:
         "interval": question.interval,
         "buckets": buckets,
     }
+
+
+def _by_time(spans: QuerySet[CostSpan], question: Question) -> Sequence[Mapping[str, Any]]:
+    assert question.interval is not None, "nobody asked for buckets"
+    cut = INTERVALS[question.interval]("occurred_at", tzinfo=question.zone)
+    return _summed(spans, cut)
+
+
+def _by_hour(spans: QuerySet[CostSpan], question: Question) -> Sequence[Mapping[str, Any]]:
+    """Hours as budgets have them. The database would cut them by what the zone's clocks show, and make one of the two
+    hours that an autumn night shows alike: so it is asked to cut in absolute time, from the zone's full hour on."""
+    rows: list[Mapping[str, Any]] = []
+    for starts_at, ends_at, ahead in hour_stretches(question.starts_at, question.ends_at, question.zone.key):
+        part = spans.filter(occurred_at__gte=starts_at, occurred_at__lt=ends_at)
+        for row in _summed(part, TruncHour("occurred_at", tzinfo=timezone(ahead))):
+            # Where the clocks move by less than an hour, that begins a new one.
+            start = max(row["start"], starts_at) if starts_at > question.starts_at else row["start"]
+            rows.append({**row, "start": start.astimezone(question.zone)})
+    return rows[:MAX_BUCKETS]
+
+
+def _summed(spans: QuerySet[CostSpan], cut: TruncBase) -> Sequence[Mapping[str, Any]]:
+    rows = spans.annotate(start=cut).values("start").annotate(**_sums()).order_by("start")
+    return list(rows[:MAX_BUCKETS])
 
 
 def _sums() -> dict[str, Any]:

@@ -26,6 +26,7 @@ from telemetry.bodies import CommitAnswer, CommitBody, SpanBody, SpansAnswer
 from telemetry.intake import checked_metadata, draft_of, drafts_of, usage_of
 from telemetry.models import CostSpan
 from telemetry.periods_asked import RANGE, range_in
+from telemetry.priced import tier_of
 from telemetry.recording import Settlement, commit_reservation, record
 from telemetry.serializers import SpanSerializer, UsageAnswerSerializer
 from telemetry.usage import FILTERS, INTERVALS, Question, usage_report
@@ -47,6 +48,7 @@ class CommitView(LeanView[CommitBody]):
     def answer(self, principal: Principal, body: CommitBody, now: datetime, **path: Any) -> LeanAnswer:
         settlement = Settlement(
             usage=usage_of(body.usage),
+            service_tier=tier_of(body.usage),
             actual_nano_usd=None if body.actual_cost is None else parse_usd(body.actual_cost),
             model=body.model,
             provider=body.provider,

@@ -72,6 +72,27 @@ def test_every_error_code_is_documented() -> None:
     assert {code for code in codes if f"`{code}`" not in documented} == set()
 
 
+def test_every_header_of_ours_is_documented_where_its_users_look() -> None:
+    from spendhub.gateway.declared import NAMES
+
+    pages = {name: (PROJECT / "docs" / name).read_text() for name in ("gateway.md", "api.md")}
+    missing = {f"{name} in gateway.md" for name in NAMES if f"`{name}`" not in pages["gateway.md"]}
+    for file in product_files():
+        page = "api.md" if name_of(file).startswith("spendhub/api/") else "gateway.md"
+        headers = set(re.findall(r"x-spendhub-[a-z-]*[a-z]", file.read_text()))
+        missing |= {f"{header} in {page}" for header in headers if not re.search(rf"{header}(?![a-z-])", pages[page])}
+    assert missing == set()
+
+
+def test_every_error_of_the_gateway_is_told_of_on_its_page() -> None:
+    import spendhub.asgi
+
+    assert spendhub.asgi  # everything that raises is imported
+    page = (PROJECT / "docs/gateway.md").read_text()
+    gateways = {error.code for error in error_classes() if error.__module__.startswith(HOT_PATH.replace("/", "."))}
+    assert {code for code in gateways | {"call_paused"} if f"`{code}`" not in page} == set()
+
+
 def test_every_setting_is_documented_and_every_documented_one_exists() -> None:
     from spendhub.settings import ENVIRONMENT
 

@@ -17,7 +17,7 @@ from routing.admin.breakers import VendorHealthPages
 from routing.models import CAPABILITIES, Model, Price, Provider
 from routing.own_upstreams import UpstreamNotAllowed, check_own_address, check_own_key
 from routing.price_changes import FORM_GRACE, end_price, rewrites_past, set_price
-from routing.price_specs import KINDS, PriceSpec
+from routing.price_specs import COLUMNS, KINDS, PriceSpec
 from routing.snapshot import CATALOG, ModelFacts
 from spendhub.money import TOKENS_PER_MTOK
 from spendhub.tenants.admin_fields import LinesField, WordsField, show_usd
@@ -36,8 +36,17 @@ class ProviderSeenFilter(SeenFilter):
     label_path = "provider__name"
 
 
+class ServiceTierFilter(SeenFilter):
+    title = "service tier"
+    parameter_name = "service_tier"
+    path = label_path = "service_tier"
+
+
 class OwnedRowAdmin(SharedRowsAdmin):
-    """Shared rows beside one's own."""
+    """Shared rows beside one's own. `own_copy_text` says what it means to have a copy of one's own, for pages that
+    list the action `make_own`."""
+
+    own_copy_text = ""
 
     @display(description="Whose", label=OWNERS)
     def shown_owner(self, row: Any) -> str:
@@ -52,6 +61,22 @@ class OwnedRowAdmin(SharedRowsAdmin):
         seat = seat_of(request)
         may_copy = row is not None and row.tenant_id is None and seat is not None and seat.tenant is not None
         return shown if may_copy else [each for each in shown if not each.action_name.endswith("_make_own")]
+
+    @action(description="Make it mine", icon="content_copy", permissions=["add"])
+    def make_own(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """Asks, then gives the account a copy of the shared row."""
+        self.require(request, self.edit_rank)
+        row, seat = self.get_row(request, object_id), seat_of(request)
+        if seat is None or seat.tenant is None or row.tenant_id is not None:
+            raise PermissionDenied
+        own = type(row).objects.for_tenant(seat.tenant).filter(name=row.name).first()
+        if own is not None:
+            return self.go_to(own, request, f"You already have your own {row.name}.")
+        if request.method != "POST":
+            return self.ask(request, title=f"Make {row.name} yours?", text=self.own_copy_text, button="Make it mine")
+        _give_copy(row, seat.tenant)
+        record_change(seat.tenant, actor_of(request), "create", row, {}, describe_row(row))
+        return self.go_to(row, request, f"{row.name} is yours now.")
 
 
 class OwnUpstreamForm(ScopedForm):
@@ -90,16 +115,10 @@ class ProviderAdmin(VendorHealthPages, OwnedRowAdmin):
         ("Limits", {"fields": (("timeout_seconds", "is_enabled"),)}),
     )
     actions_detail = ("make_own",)
-
-    @action(description="Make it mine", icon="content_copy", permissions=["add"])
-    def make_own(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        return make_row_own(
-            self,
-            request,
-            object_id,
-            "Your account gets its own copy, which stands before the shared one. It needs a key of your own: "
-            "enter one under Vendor keys.",
-        )
+    own_copy_text = (
+        "Your account gets its own copy, which stands before the shared one. It needs a key of your own: enter one "
+        "under Vendor keys."
+    )
 
 
 @admin.register(Model)
@@ -125,6 +144,10 @@ class ModelAdmin(OwnedRowAdmin):
         "aliases": lambda names: ", ".join(names) or "–",
         "capabilities": lambda words: ", ".join(words) or "–",
     }
+    own_copy_text = (
+        "Your account gets its own copy with today's prices, which stands before the shared one: switch it off, "
+        "rename it, or send it elsewhere."
+    )
     fieldsets = (
         (None, {"fields": (("provider", "name"), "aliases", ("kind", "quality", "is_enabled"), "shown_price")}),
         (
@@ -161,16 +184,6 @@ class ModelAdmin(OwnedRowAdmin):
     def shown_context(self, row: Model) -> str:
         return f"{row.context_tokens:,}" if row.context_tokens else "–"
 
-    @action(description="Make it mine", icon="content_copy", permissions=["add"])
-    def make_own(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        return make_row_own(
-            self,
-            request,
-            object_id,
-            "Your account gets its own copy with today's prices, which stands before the shared one: "
-            "switch it off, rename it, or send it elsewhere.",
-        )
-
 
 class PriceForm(ScopedForm):
     """A price for a model of the same owner, or for a shared one."""
@@ -192,6 +205,7 @@ class PriceForm(ScopedForm):
             spec = PriceSpec(
                 input=0,
                 output=0,
+                service_tier=cleaned.get("service_tier") or "",
                 valid_from=cleaned["valid_from"],
                 min_context_tokens=cleaned.get("min_context_tokens") or 0,
                 daily_from_minute=first or 0,
@@ -213,6 +227,7 @@ class PriceAdmin(OwnedRowAdmin):
     form = PriceForm
     list_display = (
         "model",
+        "service_tier",
         "shown_input",
         "shown_output",
         "min_context_tokens",
@@ -221,25 +236,29 @@ class PriceAdmin(OwnedRowAdmin):
         "shown_owner",
     )
     list_select_related = ("model",)
-    list_filter = ("is_custom",)
+    list_filter = (ServiceTierFilter, "is_custom")
     search_fields = ("model__name",)
     autocomplete_fields = ("model",)
-    ordering = ("model__name", "-valid_from", "min_context_tokens")
+    ordering = ("model__name", "service_tier", "-valid_from", "min_context_tokens")
     fieldsets = (
         (None, {"fields": ("model", "valid_from")}),
         (
-            "US dollars per million tokens (empty: no price of its own)",
+            "US dollars per million tokens, of searches per thousand (empty: no price of its own)",
             {
                 "fields": (
                     ("input_nano_usd_per_mtok", "output_nano_usd_per_mtok"),
                     ("cache_read_nano_usd_per_mtok", "cache_write_nano_usd_per_mtok"),
                     ("cache_write_1h_nano_usd_per_mtok", "reasoning_nano_usd_per_mtok"),
+                    "web_search_nano_usd_per_thousand",
                 )
             },
         ),
         (
             "Only for some calls",
-            {"fields": ("min_context_tokens", ("daily_from_minute", "daily_until_minute")), "classes": ("collapse",)},
+            {
+                "fields": ("service_tier", "min_context_tokens", ("daily_from_minute", "daily_until_minute")),
+                "classes": ("collapse",),
+            },
         ),
         ("Where it is from", {"fields": ("source",)}),
     )
@@ -270,7 +289,8 @@ class PriceAdmin(OwnedRowAdmin):
             raise PermissionDenied
         tenant: Tenant | None = seat.tenant if seat.tenant is not None else obj.tenant
         spec = PriceSpec(
-            **{kind: getattr(obj, f"{kind}_nano_usd_per_mtok") for kind in KINDS},
+            **{kind: getattr(obj, COLUMNS[kind]) for kind in KINDS},
+            service_tier=obj.service_tier,
             valid_from=obj.valid_from,
             min_context_tokens=obj.min_context_tokens,
             daily_from_minute=obj.daily_from_minute,
@@ -303,27 +323,16 @@ class PriceAdmin(OwnedRowAdmin):
         )
 
 
-def make_row_own(page: OwnedRowAdmin, request: HttpRequest, object_id: str, text: str) -> HttpResponse:
-    """Asks, then gives the account a copy of a shared row, with `text` saying what that means."""
-    page.require(request, page.edit_rank)
-    row, seat = page.get_row(request, object_id), seat_of(request)
-    if seat is None or seat.tenant is None or row.tenant_id is not None:
-        raise PermissionDenied
-    own = type(row).objects.for_tenant(seat.tenant).filter(name=row.name).first()
-    if own is not None:
-        return page.go_to(own, request, f"You already have your own {row.name}.")
-    if request.method != "POST":
-        return page.ask(request, title=f"Make {row.name} yours?", text=text, button="Make it mine")
+def _give_copy(row: Any, tenant: Tenant) -> None:
+    """Turns a shared row into the tenant's own copy of it, a model with the prices that hold for the tenant."""
     prices = list(Price.objects.across_tenants().filter(model=row, tenant=None)) if isinstance(row, Model) else []
-    own_prices = list(Price.objects.for_tenant(seat.tenant).filter(model=row)) if isinstance(row, Model) else []
+    own_prices = list(Price.objects.for_tenant(tenant).filter(model=row)) if isinstance(row, Model) else []
     now = timezone.now()
-    row.pk, row.tenant, row._state.adding, row.edited_fields = None, seat.tenant, True, []
+    row.pk, row.tenant, row._state.adding, row.edited_fields = None, tenant, True, []
     # The installation's keys stay the installation's: the copy may be pointed elsewhere.
     row.api_key_env = ""
     row.save()
     for price in own_prices or prices:
         if price.valid_until is None or price.valid_until > now:
-            price.pk, price.tenant, price.model, price._state.adding = None, seat.tenant, row, True
+            price.pk, price.tenant, price.model, price._state.adding = None, tenant, row, True
             price.save()
-    record_change(seat.tenant, actor_of(request), "create", row, {}, describe_row(row))
-    return page.go_to(row, request, f"{row.name} is yours now.")

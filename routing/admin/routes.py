@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import urlencode
 
 from django.contrib import admin
 from django.core.exceptions import PermissionDenied
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.urls import reverse
 from django.utils import timezone
 from unfold.decorators import action, display
 
-from routing.admin.catalog import OwnedRowAdmin, make_row_own
+from routing.admin.catalog import OwnedRowAdmin
 from routing.admin.route_forms import (
     DryRunForm,
     RouteForm,
@@ -26,6 +28,7 @@ from routing.models import Route
 from routing.route_serializers import wanted_of
 from routing.snapshot import CATALOG
 from routing.strategies.registry import STRATEGIES
+from routing.strategies.weighted import Weighted
 from spendhub.errors import SpendHubError
 from spendhub.tenants.admin_fields import show_usd
 from spendhub.tenants.models import Tenant
@@ -63,8 +66,18 @@ class RouteAdmin(OwnedRowAdmin):
         ("For which calls it is a rule", {"fields": ("match", "priority")}),
         ("Fine print", {"fields": ("options",)}),
     )
-    actions_detail = ("make_own",)
+    actions_detail = ("see_experiment", "make_own")
+    own_copy_text = (
+        "Your account gets its own copy, which stands before the shared one: choose other models, another strategy, "
+        "or switch it off."
+    )
     actions_list = ("try_request",)
+
+    def get_actions_detail(self, request: HttpRequest, object_id: Any) -> Any:
+        shown = super().get_actions_detail(request, object_id)
+        row = self.get_object(request, str(object_id))
+        is_experiment = row is not None and row.strategy == Weighted.name
+        return shown if is_experiment else [each for each in shown if not each.action_name.endswith("_see_experiment")]
 
     def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
         field = super().formfield_for_dbfield(db_field, request, **kwargs)
@@ -85,15 +98,11 @@ class RouteAdmin(OwnedRowAdmin):
     def shown_when(self, route: Route) -> str:
         return RuleField().lines(route.match).replace("\n", "; ") or "–"
 
-    @action(description="Make it mine", icon="content_copy", permissions=["add"])
-    def make_own(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        return make_row_own(
-            self,
-            request,
-            object_id,
-            "Your account gets its own copy, which stands before the shared one: choose other models, another "
-            "strategy, or switch it off.",
-        )
+    @action(description="See how it turns out", icon="query_stats", permissions=["view"])
+    def see_experiment(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        route = self.get_row(request, object_id)
+        name = route.options.get("experiment") or route.name
+        return HttpResponseRedirect(f"{reverse('admin:telemetry_experiments')}?{urlencode({'name': name})}")
 
     @action(description="Try a request", icon="science", permissions=["view"])
     def try_request(self, request: HttpRequest) -> HttpResponse:

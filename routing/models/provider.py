@@ -20,6 +20,7 @@ class Provider(CatalogRow):
         OPENAI = "openai", "OpenAI and compatible"
         ANTHROPIC = "anthropic", "Anthropic"
         GEMINI = "gemini", "Google Gemini"
+        BEDROCK = "bedrock", "Amazon Bedrock (Converse)"
         SANDBOX = "sandbox", "Sandbox (built in, no vendor needed)"
 
     tenant = models.ForeignKey(Tenant, null=True, blank=True, on_delete=models.CASCADE, related_name="providers")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from urllib.parse import urlsplit
 
 from django.core.exceptions import ValidationError
@@ -9,6 +10,8 @@ from django.core.exceptions import ValidationError
 from spendhub.snapshots import SnapshotRow
 
 CATALOG_SNAPSHOT = "catalog"
+
+_VERSION_ALONE = re.compile(r"(api-version=[A-Za-z0-9.-]+)?")
 
 CAPABILITIES = (
     # What a vendor's interface can do.
@@ -20,9 +23,10 @@ CAPABILITIES = (
 
 
 def validate_base_url(value: str) -> None:
-    """Raises ValidationError unless `value` is an http(s) address without user, query or fragment.
+    """Raises ValidationError unless `value` is an http(s) address without user, fragment, and query but `api-version`.
 
-    Not Django's URLField: that refuses plain host names, as in http://ollama:11434/v1.
+    Not Django's URLField: that refuses plain host names, as in http://ollama:11434/v1. Azure's older addresses name the
+    version of its API in a query; a key has no place there.
     """
     try:
         parts = urlsplit(value)
@@ -32,7 +36,7 @@ def validate_base_url(value: str) -> None:
     if (
         not is_usable
         or parts.username is not None
-        or parts.query
+        or not _VERSION_ALONE.fullmatch(parts.query)
         or parts.fragment
         or not value.isprintable()
         or " " in value

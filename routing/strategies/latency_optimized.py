@@ -7,11 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from routing.performance import expected_tries
-from routing.requirements import FellOut
+from routing.requirements import MOST_MS, FellOut
 from routing.strategies.base import Option, Ranking, Strategy, Task, cheapest_of_near, in_order
 from routing.strategies.settings import OptionsReader
-
-MOST_MS = 3_600_000
 
 
 @dataclass(frozen=True, slots=True)

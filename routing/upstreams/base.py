@@ -16,15 +16,16 @@ from typing import Any, Literal, Protocol
 import msgspec
 
 from routing.conversation import Conversation, Delta, Reply
-from routing.pricing import TokenUsage
 from routing.snapshot import ModelFacts
+from routing.token_usage import TokenUsage
 
-# OpenAI's chat completions, responses and embeddings; Anthropic's messages.
-Wire = Literal["chat", "responses", "embeddings", "messages"]
+# OpenAI's chat completions, responses and embeddings; Anthropic's messages; Google's generateContent.
+Wire = Literal["chat", "responses", "embeddings", "messages", "generate"]
 CHAT: Wire = "chat"
 RESPONSES: Wire = "responses"
 EMBEDDINGS: Wire = "embeddings"
 MESSAGES: Wire = "messages"
+GENERATE: Wire = "generate"
 
 
 class UpstreamRequest(msgspec.Struct, frozen=True):
@@ -68,6 +69,12 @@ class UsageReader(Protocol):
     finish_reason: str | None  # in the vendor's own word
     response_id: str | None
     is_complete: bool  # a stream has reached the end that its wire format has a sign for
+    service_tier: str | None  # as prices name it, "" the standard one; None: the vendor has not said
+    not_priced: tuple[str, ...]  # what was used and is billed by prices that we do not have
+
+    def searched(self) -> int:
+        """How many searches of the web were seen, for an answer that never reached its usage."""
+        ...
 
     def read_body(self, body: bytes) -> dict[str, Any]:
         """Takes a whole answer and returns it parsed. Raises UpstreamError unless it is a JSON object."""

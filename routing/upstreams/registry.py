@@ -6,6 +6,7 @@ from routing.errors import DialectNotSpoken
 from routing.snapshot import ModelFacts
 from routing.upstreams.anthropic.dialect import AnthropicDialect
 from routing.upstreams.base import RESPONSES, Dialect, Wire
+from routing.upstreams.bedrock.dialect import BedrockDialect
 from routing.upstreams.gemini.dialect import GeminiDialect
 from routing.upstreams.openai.dialect import OpenAIDialect
 from routing.upstreams.sandbox.dialect import SandboxDialect
@@ -14,6 +15,7 @@ DIALECTS: dict[str, Dialect] = {
     "openai": OpenAIDialect(),
     "anthropic": AnthropicDialect(),
     "gemini": GeminiDialect(),
+    "bedrock": BedrockDialect(),
     "sandbox": SandboxDialect(),
 }
 

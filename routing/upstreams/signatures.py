@@ -8,7 +8,7 @@ name; Anthropic's own stay as they are, since its clients also send them past us
 from __future__ import annotations
 
 _SEPARATOR = "."
-_MARKED = ("gemini",)
+_MARKED = ("gemini", "bedrock")
 
 
 def marked(dialect: str, signature: str) -> str:

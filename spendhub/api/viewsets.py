@@ -17,6 +17,9 @@ from spendhub.errors import Conflict
 from spendhub.tenants.changes import record_change
 from spendhub.tenants.snapshot import Principal
 
+# For `lookup_value_regex`: an id that is none is no address of ours, and so 404.
+UUID_REGEX = "[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
+
 
 class AlreadyExists(Conflict):
     """Another row has what must be unique."""

@@ -87,6 +87,7 @@ UNFOLD: dict[str, Any] = {
                     _item("Budget events", "notifications", "budgets_budgetevent_changelist"),
                     _item("Brake stops", "front_hand", "telemetry_brakestop_changelist"),
                     _item("Feedback", "thumbs_up_down", "telemetry_feedback_changelist"),
+                    _item("Idempotency keys", "repeat", "telemetry_keyedcall_changelist"),
                     _item("Experiments", "science", "telemetry_experiments"),
                     _item("Changes", "history", "tenants_change_changelist", "for_analysts"),
                 ],

@@ -39,16 +39,18 @@ from routing.errors import (
     UpstreamError,
     UpstreamTimeout,
 )
-from routing.execution import Asked, Execution, credential_of, execute
-from routing.key_choice import NONE_AVOIDED, keys_to_avoid
+from routing.execution import Asked, Execution, execute
+from routing.extras import estimate_asked, price_asked
+from routing.key_choice import NONE_AVOIDED, ChosenKey, choose_key, keys_to_avoid
 from routing.plans import Plan
-from routing.pricing import estimate_nano_usd
+from routing.probe_claims import PROBE_CLAIMS
 from routing.retries import is_failure, may_fall_back, may_repeat, pause_seconds
 from routing.snapshot import CATALOG, ModelFacts
 from routing.upstreams.registry import dialect_of
 from routing.upstreams.transport import Transport
-from spendhub.errors import SpendHubError
+from spendhub.errors import Invalid, SpendHubError
 from spendhub.gateway.dialect import CallRequest, ClientDialect
+from spendhub.gateway.extras_asked import extras_at, extras_of
 from spendhub.gateway.holding import Need, need_of
 from spendhub.gateway.open_call import OpenCall, Origin, open_call
 from spendhub.gateway.waiting import patience_for
@@ -92,6 +94,7 @@ class Attempts:
         self._origin, self._request, self._plan = origin, request, plan
         self._dialect, self._transport = dialect, transport
         self._input_tokens = input_tokens
+        self._extras = extras_of(request)
         self._count = 0
         # Where there is a choice, what fits is looked for first, and waited for only when nothing does.
         self._may_wait = not plan.may_choose_cheaper
@@ -143,7 +146,8 @@ class Attempts:
             return True
         need = self._need(candidate.model, self._request)
         # Where nothing is left even a free call is stopped.
-        return 0 < room >= estimate_nano_usd(candidate.quote.price, need.input_tokens, need.output_tokens)
+        price = price_asked(need.extras, candidate.model, candidate.quote.price, datetime.now(UTC))
+        return 0 < room >= estimate_asked(need.extras, price, need.input_tokens, need.output_tokens)
 
     def _may_go_on(self, failed: CallFailed) -> bool:
         error = failed.error
@@ -176,8 +180,8 @@ class Attempts:
 
     async def _attempt(self, candidate: Candidate, avoided: frozenset[UUID]) -> Begun:
         dialect_of(candidate.model)
-        credential_of(candidate.model)
-        _admit(candidate.model)
+        key = choose_key(candidate.model, avoided)
+        await _admit(candidate.model)
         try:
             call, request = await self._open(candidate)
         except BaseException:
@@ -187,13 +191,14 @@ class Attempts:
             # The policy has sent the call elsewhere: that model's breaker counts, and the first one's call is off.
             BREAKERS.note_nothing(breaker_key_of(candidate.model))
             try:
-                _admit(call.model)
-            except CircuitOpen:
+                key = choose_key(call.model, avoided)
+                await _admit(call.model)
+            except BaseException:
                 await call.give_back()
                 raise
-        return await self._ask(call, request, avoided)
+        return await self._ask(call, request, key)
 
-    async def _ask(self, call: OpenCall, request: CallRequest, avoided: frozenset[UUID]) -> Begun:
+    async def _ask(self, call: OpenCall, request: CallRequest, key: ChosenKey) -> Begun:
         breaker = breaker_key_of(call.model)
         dialect = self._dialect
         asked = Asked(
@@ -203,8 +208,8 @@ class Attempts:
         try:
             left = self._seconds_left()
             async with nullcontext() if left is None else asyncio.timeout(left):
-                execution = await execute(call.model, asked, transport=self._transport, avoid_keys=avoided)
-        except NotTranslatable:
+                execution = await execute(call.model, asked, key, transport=self._transport)
+        except (Invalid, CredentialMissing):
             BREAKERS.note_nothing(breaker)
             await call.give_back()
             raise
@@ -255,8 +260,8 @@ class Attempts:
         return await open_call(self._origin, request, candidate, need, facts, may_wait=self._may_wait)
 
     def _need(self, model: ModelFacts, request: CallRequest) -> Need:
-        who = self._origin
-        return need_of(request, model, self._input_tokens, who.principal.tenant_id, who.attribution.feature)
+        who, extras = self._origin, extras_at(self._extras, request, model)
+        return need_of(request, model, self._input_tokens, who.principal.tenant_id, who.attribution.feature, extras)
 
     def _downgraded(self, decision: Decision, tried: set[str]) -> Candidate | None:
         name = decision.suggested_model
@@ -268,7 +273,7 @@ class Attempts:
                 CATALOG.current(), tenant.id, name, datetime.now(UTC), unpriced_models=tenant.unpriced_models
             )[0]
             dialect_of(found.model)
-            credential_of(found.model)
+            choose_key(found.model)
         except (UnknownModel, ModelNotAvailable, UnpricedModel, DialectNotSpoken, CredentialMissing):
             return None  # the policy names a model that cannot be asked: the call is made as it is, and warned
         return found if found.model.kind == self._request.kind else None
@@ -282,6 +287,8 @@ class Attempts:
                 request = self._dialect.without_tools(request, disabled)
         if call.clamp_to is not None:
             request = self._dialect.with_max_output(request, call.clamp_to)
+        if call.pins:
+            request = replace(request, body={**request.body, **call.pins})
         return request
 
     def _seconds_left(self) -> float | None:
@@ -297,10 +304,11 @@ def _facts_of(plan: Plan, needs: frozenset[str]) -> dict[str, Any]:
     return facts
 
 
-def _admit(model: ModelFacts) -> None:
-    breaker = breaker_key_of(model)
-    if not BREAKERS.admit(breaker, time.time()):
-        raise CircuitOpen(model.name, BREAKERS.seconds_until_probe(breaker, time.time()))
+async def _admit(model: ModelFacts) -> None:
+    breaker, now = breaker_key_of(model), time.time()
+    is_anothers = BREAKERS.would_probe(breaker, now) and not await PROBE_CLAIMS.may_probe(breaker, now)
+    if is_anothers or not BREAKERS.admit(breaker, now):
+        raise CircuitOpen(model.name, BREAKERS.seconds_until_probe(breaker, now))
 
 
 def _note(breaker: str, error: SpendHubError) -> None:

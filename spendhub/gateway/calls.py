@@ -27,8 +27,10 @@ from spendhub.gateway.brake import apply_brakes
 from spendhub.gateway.declared import Demands, demands_of
 from spendhub.gateway.dialect import Burst, CallRequest, ClientDialect, StreamOut
 from spendhub.gateway.exchange import ClientLeft, Exchange, Headers
+from spendhub.gateway.extras_asked import extras_of
 from spendhub.gateway.growth import Growth, OutOfMoney
 from spendhub.gateway.holding import need_of
+from spendhub.gateway.idempotency import answer_once, idempotency_key
 from spendhub.gateway.open_call import OpenCall, Origin
 from spendhub.gateway.response_cache import Caching, answer_from_cache, caching_of
 from spendhub.gateway.reviews import Reviewed, Reviewer
@@ -50,6 +52,18 @@ CLOSING_SECONDS = 1.0
 async def answer_call(exchange: Exchange, principal: Principal, dialect: ClientDialect, transport: Transport) -> None:
     """Answers one call. What it raises before a vendor was asked is for the door to tell."""
     request = dialect.parse(await exchange.read_body())
+    key = idempotency_key(exchange)
+    if key is None:
+        await _answer(exchange, principal, dialect, transport, request)
+    else:
+        await answer_once(
+            exchange, principal, key, request.body, lambda kept: _answer(kept, principal, dialect, transport, request)
+        )
+
+
+async def _answer(
+    exchange: Exchange, principal: Principal, dialect: ClientDialect, transport: Transport, request: CallRequest
+) -> None:
     attribution = attribute(exchange, request.user, request.metadata, principal.attribution)
     demands = demands_of(exchange, request.body)
     caching = caching_of(exchange, principal, request, attribution, demands.of_model)
@@ -115,6 +129,7 @@ async def plan_call(
         text=lambda: dialect.text(request),
         choices=request.choices,
         expected_output_of=output_of,
+        extras=extras_of(request),
     )
     catalog = CATALOG.current()
     if weighs_budgets(catalog, wanted):
@@ -137,6 +152,7 @@ async def _answer_at_once(
     call, execution = begun.call, begun.execution
     if caching is not None and not (reviewed is not None and reviewed.is_doubtful):
         await caching.keep(call, body, execution.reader.finish_reason)
+    exchange.note_booked(call.request_id, call.cost_nano_usd + (reviewed.all_beside_nano_usd if reviewed else 0))
     await exchange.answer(200, body, [_JSON, *_headers(call, execution, reviewed=reviewed)])
 
 
@@ -153,7 +169,7 @@ async def _answer_as_it_comes(exchange: Exchange, dialect: ClientDialect, begun:
             raise UpstreamError(f"{call.model.provider.name} ended its stream in the middle")
     except (UpstreamError, OutOfMoney) as error:
         await call.settle(reader, status="error", error_code=error.code)
-        await exchange.end(dialect.error_event(error))
+        await exchange.fail(dialect.error_event(error))
     except ClientLeft:
         # What was produced until then is billed, delivered or not.
         await call.settle(reader, status="aborted")
@@ -166,6 +182,7 @@ async def _answer_as_it_comes(exchange: Exchange, dialect: ClientDialect, begun:
     else:
         await call.settle(reader)
         money = money_object(call.decision, call.model.name, call.cost_nano_usd, is_estimated=call.is_estimated)
+        exchange.note_booked(call.request_id, call.cost_nano_usd)
         await exchange.end(out.last_events(call.usage, money, call.model.name, reader.response_id))
 
 

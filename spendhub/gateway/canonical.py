@@ -31,8 +31,13 @@ def digest_of(parts: Iterable[str | bytes]) -> bytes:
 
 
 def canonical_body(body: Mapping[str, Any]) -> bytes:
-    """The whole request, the same for every order of its keys."""
+    """All of the request that its answer depends on, the same for every order of its keys."""
     return _encoder.encode({name: value for name, value in body.items() if name not in _BESIDE_THE_POINT})
+
+
+def whole_body(body: Mapping[str, Any]) -> bytes:
+    """The request with everything that it says, the same for every order of its keys."""
+    return _encoder.encode(body)
 
 
 def canonical_last_turn(body: Mapping[str, Any]) -> bytes:

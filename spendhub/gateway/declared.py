@@ -7,19 +7,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from routing.plans import Declared
+from routing.requirements import MOST_MS, Declared
 from spendhub.errors import Invalid
 from spendhub.gateway.exchange import Exchange
 from spendhub.money import parse_usd
 
 MAX_WAIT_SECONDS = 60.0
-MAX_TIMEOUT_MS = 3_600_000
 MAX_WORDS = 50
-_NAMES = (
+NAMES = (
     "strategy", "capabilities", "min_quality", "max_cost", "max_latency_ms", "timeout_ms", "region", "allow", "deny",
     "user_tier", "confidence_threshold", "wait_seconds",
 )  # fmt: skip
-_HEADERS = tuple((name, f"x-spendhub-{name.replace('_', '-')}".encode()) for name in _NAMES)
+_HEADERS = tuple((name, f"x-spendhub-{name.replace('_', '-')}".encode()) for name in NAMES)
 _WAIT = b"x-spendhub-wait"
 _QUALITIES = ("economy", "standard", "premium")
 
@@ -49,7 +48,7 @@ def demands_of(exchange: Exchange, body: Mapping[str, Any]) -> Demands:
     if inside is not None:
         if not isinstance(inside, Mapping):
             raise InvalidDemand("spendhub must be an object", field="spendhub")
-        unknown = [str(name) for name in inside if name not in _NAMES]
+        unknown = [str(name) for name in inside if name not in NAMES]
         if unknown:
             raise InvalidDemand(f"spendhub has no field {unknown[0][:40]!r}", field="spendhub")
         given.update({name: value for name, value in inside.items() if value is not None})
@@ -104,9 +103,9 @@ def _words(given: Mapping[str, Any], name: str) -> frozenset[str]:
 
 
 def _whole(given: Mapping[str, Any], name: str) -> int | None:
-    found = _number(given, name, MAX_TIMEOUT_MS)
+    found = _number(given, name, MOST_MS)
     if found is not None and (found != int(found) or found < 1):
-        raise InvalidDemand(f"{name} must be a whole number from 1 to {MAX_TIMEOUT_MS}", field=name)
+        raise InvalidDemand(f"{name} must be a whole number from 1 to {MOST_MS}", field=name)
     return None if found is None else int(found)
 
 

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import msgspec
 
 from routing.conversation import Conversation, Reply
-from routing.pricing import TokenUsage
+from routing.token_usage import TokenUsage
 from routing.upstreams.base import UsageReader, Wire
 from routing.upstreams.sse import SseEvent
 from spendhub.errors import SpendHubError

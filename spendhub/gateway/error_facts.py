@@ -12,6 +12,7 @@ from spendhub.api.errors import headers_of, status_of
 from spendhub.errors import SpendHubError
 from spendhub.gateway.answer_headers import refusal_headers
 from spendhub.gateway.exchange import Headers
+from spendhub.gateway.idempotency_errors import IdempotencyKeyReused, IdempotencyNotReplayable
 from telemetry.brakes import CallPaused
 
 MAX_VENDOR_MESSAGE = 2_000
@@ -27,6 +28,9 @@ def error_status(error: SpendHubError) -> int:
         return error.status if 400 <= error.status < 600 else 502
     if isinstance(error, UpstreamTimeout):
         return 504
+    if isinstance(error, IdempotencyKeyReused):
+        # Not 409: SDKs take that for a lock, and try again.
+        return 422
     return 502 if isinstance(error, UpstreamError) else status_of(error)
 
 
@@ -47,8 +51,8 @@ def error_headers(error: SpendHubError) -> Headers:
     headers.append(_JSON)
     if isinstance(error, BudgetExceeded):
         headers += refusal_headers(error.decision)
-    if isinstance(error, (BudgetExceeded, CallPaused)):
-        # Neither money nor a pause comes back within the seconds for which an SDK tries again.
+    if isinstance(error, (BudgetExceeded, CallPaused, IdempotencyKeyReused, IdempotencyNotReplayable)):
+        # None of them comes right within the seconds for which an SDK tries again.
         headers.append((b"x-should-retry", b"false"))
     return headers
 

@@ -94,6 +94,13 @@ class Exchange:
         """The last piece."""
         await self._tell({"type": "http.response.body", "body": last_piece})
 
+    async def fail(self, last_piece: bytes) -> None:
+        """The last piece of an answer that broke off: an error."""
+        await self.end(last_piece)
+
+    def note_booked(self, request_id: str, cost_nano_usd: int) -> None:
+        """What the answer was booked as, said before its end. For those who keep answers (KeptExchange)."""
+
     async def _tell(self, message: Message) -> None:
         try:
             await self._send(message)

@@ -29,12 +29,15 @@ from budgets.strictness import has_strict
 from routing import hooks
 from routing.candidates import Candidate
 from routing.errors import UpstreamRefused
-from routing.pricing import TokenUsage, estimate_nano_usd, price_usage
+from routing.extras import NO_EXTRAS, estimate_asked, price_asked
+from routing.pricing import CompiledPrice, estimate_nano_usd, is_whole, price_usage
+from routing.token_usage import TokenUsage
 from routing.tokens import count_chat_tokens, estimate_input_tokens
 from routing.upstreams.base import CHAT, UsageReader
 from spendhub.errors import SpendHubError, Unavailable
 from spendhub.gateway.dialect import CallRequest
 from spendhub.gateway.exchange import Headers
+from spendhub.gateway.extras_asked import with_untold
 from spendhub.gateway.holding import MoneyHeld, Need, Patience, hold_money
 from spendhub.ids import new_id
 from spendhub.tenants.attribution import Attribution
@@ -76,7 +79,8 @@ class OpenCall:
         money: MoneyHeld,
         facts: dict[str, Any],
         *,
-        has_own_limit: bool,
+        need: Need,
+        price: CompiledPrice,
     ) -> None:
         held = money.held
         assert held.hold is not None, "a call is always held"
@@ -90,11 +94,14 @@ class OpenCall:
         self.first_token_ms: int | None = None
         self.clamp_to = money.clamp_to
         # Whether the request as it is sent limits the output: all of it is held for then.
-        self.has_limit = has_own_limit or money.clamp_to is not None
+        self.has_limit = need.has_own_limit or money.clamp_to is not None
+        self.pins = money.pins
         self.notices = origin.notices
         self._origin = origin
         self._facts = facts
         self._quote = candidate.quote
+        self._price_asked = price
+        self._extras = need.extras
         self._held = held
         self._more_held: list[HeldCall] = []
         self._began = time.monotonic()
@@ -120,7 +127,7 @@ class OpenCall:
         more = msgspec.structs.replace(
             call,
             now=datetime.now(UTC),
-            estimated_nano_usd=estimate_nano_usd(self._quote.price, 0, output_tokens),
+            estimated_nano_usd=estimate_nano_usd(self._price_asked, 0, output_tokens),
             max_output_tokens=output_tokens,
         )
         # Should this process die, both holds are found; the first books the call, the other is its duplicate.
@@ -142,9 +149,33 @@ class OpenCall:
             # Counted as the sandbox counts: nearer to what vendors bill than the upper bound that was held.
             usage = _usage_so_far(self.request, reader)
             self.is_estimated = True
-        priced = price_usage(usage, self._quote.price)
+        if self._extras is not NO_EXTRAS:
+            completed = with_untold(usage, self._extras, self.request.wire)
+            if completed is not usage:
+                usage, self.is_estimated = completed, True
+        priced = price_usage(usage, self._price_of(reader, usage))
         self.usage, self.cost_nano_usd = usage, priced.total_nano_usd
         await self._book(status, error_code, priced.by_kind(), reader)
+
+    def _price_of(self, reader: UsageReader, usage: TokenUsage) -> CompiledPrice:
+        """The price at which the answer counts: that of the tier it was given in. Where something that was used has
+        no price, the span says so, and is marked as estimated."""
+        quote, tier = self._quote, reader.service_tier
+        if tier is None and self._extras.service_tier:
+            tier, self.is_estimated = self._extras.service_tier, True  # what was asked for, and not contradicted
+        if tier:
+            quote = quote.in_tier(tier, self._held.call.now)
+            self.is_estimated = self.is_estimated or quote.is_estimated
+            self._facts["service_tier"] = tier
+        not_priced = reader.not_priced
+        if usage.web_searches:
+            self._facts["web_searches"] = usage.web_searches
+            if not is_whole(usage, quote.price):
+                not_priced = (*not_priced, "web_search")
+        if not_priced:
+            self._facts["not_priced"] = list(not_priced)
+            self.is_estimated = True
+        return quote.price
 
     async def settle_unanswered(self, error: BaseException) -> None:
         """Books a call to which the vendor gave no answer: cost 0, so that error rates can be seen.
@@ -217,15 +248,17 @@ async def open_call(
 ) -> OpenCall:
     """Holds what the call may cost with this candidate in every budget it falls under.
 
-    Raises BudgetExceeded; then nothing is held.
+    Raises BudgetExceeded or UnboundedCall; then nothing is held.
     """
     model = candidate.model
     hold_id = new_id()
     principal = origin.principal
+    now = datetime.now(UTC)
+    price = price_asked(need.extras, model, candidate.quote.price, now)
     call = Call(
         tenant_id=principal.tenant_id,
-        now=datetime.now(UTC),
-        estimated_nano_usd=estimate_nano_usd(candidate.quote.price, need.input_tokens, need.output_tokens),
+        now=now,
+        estimated_nano_usd=estimate_asked(need.extras, price, need.input_tokens, need.output_tokens),
         attribution=origin.attribution,
         api_key=principal.key_prefix,
         provider=model.provider.name,
@@ -237,8 +270,8 @@ async def open_call(
     )
     payload = payload_for(call, str(hold_id), request.model[:120])
     patience = Patience(origin.wait_seconds, may_wait and origin.wait_seconds != NEVER_WAITS)
-    money = await hold_money(call, hold_id, payload, candidate, need, patience)
-    return OpenCall(origin, request, candidate, money, facts, has_own_limit=need.has_own_limit)
+    money = await hold_money(call, hold_id, payload, candidate, need, patience, request)
+    return OpenCall(origin, request, candidate, money, facts, need=need, price=price)
 
 
 def _told_to_hooks(draft: SpanDraft) -> dict[str, Any]:
@@ -262,10 +295,14 @@ def _input_tokens(request: CallRequest) -> int:
 
 
 def _usage_so_far(request: CallRequest, reader: UsageReader) -> TokenUsage:
-    known, output = reader.usage_so_far, _seen_output(reader)
+    known, output, searches = reader.usage_so_far, _seen_output(reader), reader.searched()
     if known is None:
-        return TokenUsage(input_tokens=_input_tokens(request), output_tokens=output)
-    return replace(known, output_tokens=max(output, known.output_tokens))
+        return TokenUsage(input_tokens=_input_tokens(request), output_tokens=output, web_searches=searches)
+    return replace(
+        known,
+        output_tokens=max(output, known.output_tokens),
+        web_searches=max(searches, known.web_searches),
+    )
 
 
 def _seen_output(reader: UsageReader) -> int:

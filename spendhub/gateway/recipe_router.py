@@ -20,6 +20,7 @@ from budgets.errors import BudgetExceeded
 from budgets.recipe import as_number, recipe_answer, recipe_error
 from routing.conversation import Reply
 from routing.conversation import Text as Words
+from routing.requirements import MOST_MS
 from routing.routes import AUTO
 from routing.snapshot import KNOWN_CAPABILITIES
 from routing.tokens import estimate_input_tokens
@@ -35,8 +36,11 @@ from spendhub.gateway.calls import new_origin, plan_call
 from spendhub.gateway.declared import NO_DEMANDS, Demands, demands_of
 from spendhub.gateway.dialect import CallRequest
 from spendhub.gateway.exchange import Exchange, Headers
+from spendhub.gateway.idempotency import answer_once, idempotency_key
+from spendhub.gateway.idempotency_errors import IdempotencyInProgress
 from spendhub.gateway.openai.chat import CHAT_DIALECT
 from spendhub.gateway.openai.models import models_to_show
+from spendhub.gateway.request_bodies import object_in
 from spendhub.gateway.reviews import Reviewer
 from spendhub.gateway.whole_answers import take_whole
 from spendhub.tenants.attribution import DIMENSIONS
@@ -55,7 +59,7 @@ class RouterBody(msgspec.Struct, forbid_unknown_fields=True, rename="camel"):
     budget_id: Text | None = None
     strategy: Text | None = None
     user_tier: Text | None = None
-    timeout_ms: Annotated[int, Meta(ge=1, le=3_600_000)] | None = None
+    timeout_ms: Annotated[int, Meta(ge=1, le=MOST_MS)] | None = None
     confidence_threshold: Annotated[float, Meta(ge=0, le=1)] | None = None
     metadata: dict[str, Any] | None = None
 
@@ -73,8 +77,18 @@ class Routed:
 
 async def route_prompt(exchange: Exchange, principal: Principal, transport: Transport) -> None:
     """Answers one routing request."""
+    raw = await exchange.read_body()
+    routed = read_routed(raw, demands_of(exchange, {}))
+    key = idempotency_key(exchange)
+    if key is None:
+        await _answer(exchange, principal, transport, routed)
+    else:
+        body = object_in(raw)
+        await answer_once(exchange, principal, key, body, lambda kept: _answer(kept, principal, transport, routed))
+
+
+async def _answer(exchange: Exchange, principal: Principal, transport: Transport, routed: Routed) -> None:
     began = time.monotonic()
-    routed = read_routed(await exchange.read_body(), demands_of(exchange, {}))
     request = routed.request
     attribution = attribute(exchange, None, request.metadata, principal.attribution)
     notices = await apply_brakes(principal, request, attribution)
@@ -93,11 +107,12 @@ async def route_prompt(exchange: Exchange, principal: Principal, transport: Tran
     if reviewed is not None:
         begun, reply = reviewed.begun, reviewed.answer
     call = begun.call
+    cost_nano_usd = call.cost_nano_usd + (reviewed.all_beside_nano_usd if reviewed is not None else 0)
     told: dict[str, Any] = {
         "model": call.model.name,
         "provider": call.model.provider.name,
         "strategy": plan.strategy,
-        "cost": as_number(call.cost_nano_usd + (reviewed.all_beside_nano_usd if reviewed is not None else 0)),
+        "cost": as_number(cost_nano_usd),
         "latencyMs": int((time.monotonic() - began) * 1000),
         "content": _words(reply),
         "finishReason": reply.finish,
@@ -109,6 +124,7 @@ async def route_prompt(exchange: Exchange, principal: Principal, transport: Tran
     if reviewed is not None:
         told |= {"confidence": reviewed.confidence, "isEscalated": reviewed.is_escalated}
     headers = reviewed.headers() if reviewed is not None else []
+    exchange.note_booked(call.request_id, cost_nano_usd)
     await exchange.answer(200, _encoder.encode(told), [_JSON, *headers])
 
 
@@ -166,6 +182,8 @@ def tell_recipe_error(error: SpendHubError) -> tuple[int, bytes, Headers]:
     told: Mapping[str, Any] = recipe_error(error)
     if isinstance(error, BudgetExceeded):
         status, told = 429, {**recipe_answer(error.decision, None), **told}
+    elif isinstance(error, IdempotencyInProgress):
+        status = 503
     elif status in (402, 404, 409):
         status = 400
     headers = [(name.lower().encode(), value.encode()) for name, value in headers_of(error).items()]

@@ -25,8 +25,8 @@ from redis.exceptions import RedisError
 from budgets.counters.drive import drive_async
 from budgets.decisions import ALLOW, WARN
 from routing.plans import Declared
-from routing.pricing import TokenUsage
 from routing.snapshot import CATALOG
+from routing.token_usage import TokenUsage
 from spendhub.gateway.canonical import canonical_body, digest_of
 from spendhub.gateway.declared import InvalidDemand
 from spendhub.gateway.dialect import CallRequest
@@ -53,6 +53,7 @@ _COMPLETE |= {"completed"}
 # With any of these an answer depends on more than the request, or has effects of its own.
 _MORE_THAN_THE_REQUEST = (
     "previous_response_id", "conversation", "background", "prompt", "web_search_options", "container", "mcp_servers",
+    "cachedContent",
 )  # fmt: skip
 # What a client says to the vendor beside the body, and the vendor heeds.
 _WEIGHED_HEADERS = (b"anthropic-beta", b"anthropic-version", b"openai-beta")
@@ -133,7 +134,14 @@ def is_repeatable(body: Mapping[str, Any]) -> bool:
     tools = body.get("tools")
     if not isinstance(tools, list):
         return True
-    return all(isinstance(tool, Mapping) and tool.get("type") in _CLIENTS_TOOLS for tool in tools)
+    return all(isinstance(tool, Mapping) and _is_clients(tool) for tool in tools)
+
+
+def _is_clients(tool: Mapping[str, Any]) -> bool:
+    """Google's own tools have no type: what is neither a function nor has a name is one of them."""
+    if "functionDeclarations" in tool:
+        return len(tool) == 1
+    return tool.get("type") in _CLIENTS_TOOLS and ("type" in tool or "name" in tool)
 
 
 async def answer_from_cache(
@@ -156,6 +164,7 @@ async def answer_from_cache(
         metadata={"cache": "hit", "saved_nano_usd": kept.cost_nano_usd},
     )
     await drive_async(record(principal.tenant_id, [draft], now))
+    exchange.note_booked(draft.request_id, 0)
     await exchange.answer(200, kept.body, [(b"content-type", b"application/json"), *_headers(kept, draft.request_id)])
 
 

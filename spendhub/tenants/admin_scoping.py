@@ -45,7 +45,7 @@ def describe_row(row: models.Model) -> dict[str, Any]:
     """A row's own fields, for the record of changes; money in USD."""
     described: dict[str, Any] = {}
     for field in row._meta.concrete_fields:
-        if field.name in _NEVER_RECORDED:
+        if field.name in _NEVER_RECORDED or isinstance(field, models.BinaryField):
             continue
         value = getattr(row, field.attname)
         if "_nano_usd" in field.name:

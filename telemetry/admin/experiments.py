@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse
-from django.urls import path
+from django.urls import path, reverse
 from django.utils import timezone
 
+from routing.snapshot import CATALOG
 from spendhub.tenants.admin_scoping import ReadOnlyAdmin
 from spendhub.tenants.seats import Rank, seat_of
 from telemetry.call_samples import Period
-from telemetry.experiments import ExperimentMissing, experiment_report, experiments_seen
+from telemetry.experiments import ExperimentMissing, experiment_report, experiments_seen, routes_of
 
 SHOWN_DAYS = (1, 7, 30, 90)
 USUAL_DAYS = 30
@@ -52,7 +54,21 @@ def _shown(period: Period, name: str) -> dict[str, Any]:
         found = experiment_report(period, chosen)
     except ExperimentMissing as error:
         raise Http404(error.message) from None
-    return {"names": names, "found": found, "arms": [_arm_in_words(arm) for arm in found["arms"]]}
+    return {
+        "names": names,
+        "found": found,
+        "arms": [_arm_in_words(arm) for arm in found["arms"]],
+        "routes": _routes(period.tenant_id, found["name"], found["routes"]),
+    }
+
+
+def _routes(tenant_id: int, experiment: str, seen: Sequence[str]) -> list[tuple[str, str]]:
+    """Each route that shares, or has shared, its calls out in this experiment, and its page ("" where it is gone)."""
+    known = CATALOG.current().routes.seen_by(tenant_id)
+    names = sorted({*seen, *routes_of(tenant_id, experiment)} - {""})
+    return [
+        (name, reverse("admin:routing_route_change", args=[known[name].id]) if name in known else "") for name in names
+    ]
 
 
 def _arm_in_words(arm: dict[str, Any]) -> dict[str, Any]:

@@ -92,3 +92,16 @@ def test_a_provider_made_ones_own_leaves_the_installations_key_behind(acme: Tena
     shared = ProviderFactory(name="openai", tenant=None, api_key_env="OPENAI_API_KEY")
     browser_of("adam").post(f"/admin/routing/provider/{shared.pk}/make_own/")
     assert Provider.objects.for_tenant(acme).get().api_key_env == ""
+
+
+def test_a_price_for_a_service_tier_leaves_the_standard_one_as_it_is(acme: Tenant, browser_of: BrowserOf) -> None:
+    model = ModelFactory(name="gpt-small", tenant=None)
+    browser = browser_of("adam")
+    for changed in ({}, {"service_tier": "priority", "web_search_nano_usd_per_thousand": "10"}):
+        answer = browser.post("/admin/routing/price/add/", typed_price(model, **changed))
+        assert answer.status_code == 302, answer.context["errors"]
+    standard, priority = Price.objects.for_tenant(acme).order_by("service_tier")
+    assert (standard.service_tier, standard.valid_until, standard.web_search_nano_usd_per_thousand) == ("", None, None)
+    assert (priority.service_tier, priority.web_search_nano_usd_per_thousand) == ("priority", 10_000_000_000)
+    listed = browser.get("/admin/routing/price/?service_tier=priority").content.decode()
+    assert listed.count("gpt-small") >= 1

@@ -8,6 +8,7 @@ import pytest
 from django.contrib.auth import get_user_model
 from django.test import Client
 
+from routing.models import Route
 from spendhub.tenants.models import Tenant
 from tests.factories import UserFactory
 from tests.telemetry.test_experiments import book, set_up
@@ -47,6 +48,34 @@ def test_one_of_several_is_chosen_and_the_days_too(acme: Tenant, browser_of: Bro
     assert "<h2>a&amp;b</h2>" in page and "<b>7 days</b>" in page
     assert "?name=tone%2F1&amp;days=7" in page
     assert "<b>30 days</b>" in see(browser_of("ben"), "?days=soon")
+
+
+def test_a_weighted_route_leads_to_its_experiment_and_the_experiment_back(acme: Tenant, browser_of: BrowserOf) -> None:
+    set_up(acme, experiment="tone & style")
+    route, browser = Route.objects.for_tenant(acme).get(), browser_of("ben")
+    page, link = f"/admin/routing/route/{route.pk}/change/", f"/admin/routing/route/{route.pk}/see_experiment/"
+    assert link in browser.get(page).content.decode()
+    assert browser.get(link)["Location"] == f"{PAGE}?name=tone+%26+style"
+    # Before its first call, and after it.
+    assert f'href="{page}">support</a>' in see(browser, "?name=tone+%26+style")
+    book(acme, "old", metadata={"experiment": "tone & style"})
+    book(acme, "old", metadata={"experiment": "tone & style", "route": "former"})
+    shown = see(browser, "?name=tone+%26+style")
+    assert f'href="{page}">support</a>' in shown and "former (gone)" in shown
+
+
+def test_a_route_without_an_experiment_leads_to_none(acme: Tenant, browser_of: BrowserOf) -> None:
+    route = Route.objects.create(tenant=acme, name="plain", strategy="cost-optimized")
+    shown = browser_of("ben").get(f"/admin/routing/route/{route.pk}/change/").content.decode()
+    assert "see_experiment" not in shown
+
+
+def test_nobody_reaches_an_experiment_through_anothers_route(
+    acme: Tenant, globex: Tenant, browser_of: BrowserOf
+) -> None:
+    set_up(acme)
+    route = Route.objects.for_tenant(acme).get()
+    assert browser_of("gil").get(f"/admin/routing/route/{route.pk}/see_experiment/").status_code == 404
 
 
 def test_a_stranger_sees_nothing_of_it(acme: Tenant, globex: Tenant, browser_of: BrowserOf) -> None:

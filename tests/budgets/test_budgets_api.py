@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from django.db import connection
+from django.db.models import F
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
@@ -431,6 +432,34 @@ def test_a_budget_that_was_put_away_stops_nothing_and_keeps_its_history(client: 
         assert getattr(client, method)(f"/api/v1/budgets/{made['id']}{path}").status_code == 404
     # Its scope is free again, and a new budget begins with what was spent.
     assert make(client, limit="20")["spent"] == "6.00"
+
+
+def test_a_budget_that_was_put_away_is_listed_with_what_its_last_window_has_spent(client: Any, acme: Tenant) -> None:
+    exact = make(client, limit="10", hard_cap="0.9", soft_cap="0.5", period="week")
+    allowance = make(client, "agent:*", limit="4", period="day")
+    unused = make(client, "user:ben")
+    spend(client, "6", user="ada", agent="coder")
+    spend(client, "1", user="ada", agent="writer")
+    post(client, f"v1/budgets/{exact['id']}/raises", {"by": "5", "ends_at": "2998-01-01T00:00:00Z"}, 201)
+    before = {row["id"]: row for row in get(client, "v1/budgets")["results"]}
+    for made in (exact, allowance, unused):
+        assert client.delete(f"/api/v1/budgets/{made['id']}").status_code == 204
+    # Years later, too.
+    a_week = timedelta(days=7)
+    Budget.objects.for_tenant(acme).update(archived_at=F("archived_at") - a_week)
+    BudgetWindow.objects.for_tenant(acme).update(starts_at=F("starts_at") - a_week)
+    BudgetRaise.objects.for_tenant(acme).update(starts_at=F("starts_at") - a_week)
+    after = {row["id"]: row for row in get(client, "v1/budgets", archived="true")["results"]}
+    figures = ("live_key", "limit_now", "spent", "reserved", "remaining", "utilisation", "state")
+    expected = {
+        exact["id"]: ("ada", "15.00", "7.00", "0.00", "6.50", 0.466667, "active"),
+        allowance["id"]: ("coder", "4.00", "6.00", "0.00", "0.00", 1.5, "stopped"),
+        unused["id"]: ("ben", "10.00", "0.00", "0.00", "10.00", 0.0, "active"),
+    }
+    assert {budget_id: picked(row, *figures) for budget_id, row in after.items()} == expected
+    assert {budget_id: picked(row, *figures) for budget_id, row in before.items()} == expected
+    (window,) = BudgetWindow.objects.for_tenant(acme).filter(budget_id=exact["id"])
+    assert datetime.fromisoformat(after[exact["id"]]["window"]["start"]) == window.starts_at
 
 
 def test_rules_show_the_step_and_the_chain_that_they_make_of_a_model(client: Any) -> None:

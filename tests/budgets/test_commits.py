@@ -119,3 +119,24 @@ def test_a_commit_that_cannot_be_understood_is_400_and_leaves_the_hold(client: A
     post(client, f"v1/reservations/{reservation_id}/commit", body, 400)
     assert standing(client) == ("0.00", "1.00")
     assert CostSpan.objects.for_tenant(acme).count() == 0
+
+
+def test_usage_of_another_tier_with_searches_is_priced_as_its_vendor_would(client: Any) -> None:
+    price = factories.PriceFactory(model__name="small")
+    factories.PriceFactory(
+        model=price.model, service_tier="priority", input_nano_usd_per_mtok=2_000_000_000,
+        web_search_nano_usd_per_thousand=10_000_000_000,
+    )  # fmt: skip
+    refresh_all()
+    # Held for 1,000 tokens at 2 USD per million, and 3 searches: 0.01 USD and 8,000 tokens each.
+    held = post(
+        client, "v1/reservations",
+        {"model": "small", "input_tokens": 1000, "max_output_tokens": 0, "service_tier": "priority", "web_searches": 3},
+        201,
+    )  # fmt: skip
+    assert held["estimated_cost"] == "0.08"
+    told = commit(client, held["id"], usage={"input_tokens": 1000, "service_tier": "priority", "web_searches": 1})
+    assert told["cost"] == "0.012"
+    span = get(client, f"v1/spans/{told['span_id']}")
+    assert (span["breakdown"], span["is_estimated"]) == ({"input": "0.002", "web_search": "0.01"}, False)
+    assert span["metadata"] == {"service_tier": "priority", "web_searches": 1}

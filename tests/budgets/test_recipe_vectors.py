@@ -14,8 +14,9 @@ from typing import Any
 import pytest
 
 from budgets.models import Budget, BudgetEvent, BudgetWindow
-from routing.pricing import CompiledPrice, Rates, TokenUsage, price_usage
+from routing.pricing import CompiledPrice, Rates, price_usage
 from routing.snapshot import CATALOG
+from routing.token_usage import TokenUsage
 from spendhub.money import parse_usd
 from spendhub.snapshots import refresh_all
 from spendhub.tenants.models import Tenant

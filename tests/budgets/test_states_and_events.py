@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from fractions import Fraction
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from budgets.errors import BudgetExceeded
 from budgets.models import Budget, BudgetEvent, BudgetWindow
 from budgets.reservations import check, reserve
 from budgets.resets import reset_budget, reset_scope
+from budgets.snapshot import Threshold, tenant_budgets
 from spendhub.ids import new_id
 from spendhub.money import parse_usd
 from spendhub.snapshots import refresh_all
@@ -120,6 +122,14 @@ def test_thresholds_may_lie_beyond_the_limit(acme: Tenant) -> None:
     define(acme, "user:ada", 10, mode="observe", thresholds=["1.5", "2"])
     spend(acme, "15")
     assert told(acme, kind="threshold-breach") == ["1.5"]
+
+
+def test_a_threshold_is_reached_exactly_at_its_share_and_is_made_a_number_once_with_the_snapshot(acme: Tenant) -> None:
+    budget = define(acme, "user:ada", 10, thresholds=["1", "0.1"])
+    tenth, whole = tenant_budgets(acme.pk).by_id[budget.id].thresholds
+    assert (tenth, whole) == (Threshold("0.1", Fraction(1, 10)), Threshold("1", Fraction(1)))
+    assert not tenth.is_reached(NANO - 1, 10 * NANO)
+    assert tenth.is_reached(NANO, 10 * NANO)
 
 
 def test_edited_thresholds_hold_from_the_next_spend_on_and_none_is_told_again(acme: Tenant) -> None:

@@ -156,6 +156,8 @@ def _usage(answer: Answer) -> dict[str, Any]:
         "output_tokens_details": {"thinking_tokens": answer.reasoning},
         "service_tier": "standard",
     }
+    if answer.searches:
+        usage["server_tool_use"] = {"web_search_requests": answer.searches, "web_fetch_requests": 0}
     if answer.fault == "impossible-usage":
         usage["cache_creation"]["ephemeral_1h_input_tokens"] = 999_999
     return usage

@@ -52,7 +52,7 @@ class FakeOpenAI(FakeVendor):
         results = [_result(item) for item in takewhile(_is_result, reversed(items))]
         tools = body.get("tools") or []
         is_asked = last.get("role") == "user" and body.get("tool_choice") != "none"
-        tool = (tools[0].get("function") or tools[0])["name"] if tools and is_asked else None
+        tool = (tools[0].get("function") or tools[0]).get("name") if tools and is_asked else None
         words = sum(4 + words_in(item.get("content")) for item in items) + 3
         asked, result = text_in(last.get("content")), " ".join(reversed(results))
         planned = plan(asked, model=str(body.get("model")), tool=tool, words=words, result=result)
@@ -164,9 +164,15 @@ def _head(body: Mapping[str, Any], kind: str) -> dict[str, Any]:
         "object": kind,
         "created": int(time.time()),
         "model": body.get("model"),
-        "service_tier": "default",
+        "service_tier": _tier(body),
         "system_fingerprint": "fp_fake",
     }
+
+
+def _tier(body: Mapping[str, Any]) -> str:
+    """The tier that the answer is given in: as asked for, in the vendor's own word for it."""
+    asked = body.get("service_tier")
+    return {"flex": "flex", "priority": "priority", "fast": "priority"}.get(str(asked), "default")
 
 
 def _items(body: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -175,7 +181,10 @@ def _items(body: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def _output(answer: Answer) -> list[dict[str, Any]]:
-    items: list[dict[str, Any]] = []
+    items: list[dict[str, Any]] = [
+        {"id": f"ws_{number}", "type": "web_search_call", "status": "completed", "action": {"type": "search"}}
+        for number in range(answer.searches)
+    ]
     if answer.thoughts:
         summary = [{"type": "summary_text", "text": answer.thoughts}]
         items.append({"id": "rs_fake", "type": "reasoning", "summary": summary})
@@ -220,6 +229,7 @@ def _response(body: Mapping[str, Any], answer: Answer, status: str, output: list
         "error": None,
         "incomplete_details": None,
         "model": body.get("model"),
+        "service_tier": _tier(body),
         "output": output,
         "parallel_tool_calls": True,
         "tool_choice": "auto",
@@ -261,7 +271,7 @@ def _response_events(body: Mapping[str, Any], answer: Answer) -> Iterator[bytes]
                 yield event("response.reasoning_summary_text.delta", **where, delta=piece)
             yield event("response.reasoning_summary_text.done", **where, text=item["summary"][0]["text"])
             yield event("response.reasoning_summary_part.done", **where, part=item["summary"][0])
-        else:
+        elif item["type"] == "function_call":
             for piece in bits_of(item["arguments"]):
                 yield event("response.function_call_arguments.delta", **place, delta=piece)
             yield event("response.function_call_arguments.done", **place, arguments=item["arguments"])

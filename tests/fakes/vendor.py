@@ -6,11 +6,13 @@ A fault is asked for by text in the last message, `[fault:NAME]`, or by a model 
 `malformed-sse`, `not-json`, `html`, `no-usage`, `impossible-usage`, `usage-every-chunk`, `cut` (ends without its end),
 `error` (the vendor's error event in mid-stream), `blocked` (the content is refused). `[say:words]` sets the answer's
 text, `[think:words]` its thoughts; `[in:N]`, `[cached:N]`, `[written:N]`, `[written1h:N]`, `[reasoning:N]` and
-`[out:N]` its counts. Where tools are offered and the last message is no tool's result, the first tool is called;
+`[out:N]` its counts, `[searches:N]` how often its vendor searched for it (responses and messages). Where tools are offered and the last message is no tool's result, the first tool is called;
 `[calls:N]` asks for it N times. After a tool's result, in which the same may be asked for, the answer quotes it.
 
 A model called `reviewer-0.2` gives that score to whatever it is shown, in 50 tokens of input and 10 of output;
 `reviewer-prose` gives none, and `reviewer-fault-NAME` has the fault. They heed no wishes: those are the reviewed call's.
+
+A key that says `fault-401`, or another status, is refused with it whatever is asked.
 
 `GET /_served` tells what was served, to be compared with the ledger (see Served); `POST /_reset` forgets it.
 """
@@ -32,6 +34,7 @@ WORDS_OF_ANSWER = "Grüße aus dem Süden: naïve café, 東京 and 🚀 costs c
 KEPT_REQUESTS = 200
 ARGUMENTS = {"city": "Köln"}
 _WISH = re.compile(r"\[(\w+):([^\]]*)\]")
+_KEY_FAULT = re.compile(r"fault-(\d{3})")
 
 
 @dataclass
@@ -68,6 +71,7 @@ class Answer:
     written_1h: int
     completion: int
     reasoning: int
+    searches: int = 0
 
     @property
     def all_input(self) -> int:
@@ -102,6 +106,7 @@ def plan(asked: str, *, model: str, tool: str | None, words: int, result: str = 
         written_1h=int(wanted.get("written1h", 0)),
         completion=int(wanted.get("out", len(text.split()) + 5 * len(calls))),
         reasoning=int(wanted.get("reasoning", len(thoughts.split()))),
+        searches=int(wanted.get("searches", 0)),
     )
 
 
@@ -116,6 +121,7 @@ class FakeVendor:
     """Runs the server in a thread with an event loop of its own. A vendor says how it is asked and how it answers."""
 
     base_path = ""
+    stream_type = "text/event-stream; charset=utf-8"
 
     def __init__(self, port: int = 0) -> None:
         self.port = port
@@ -154,6 +160,10 @@ class FakeVendor:
 
     def other(self, method: str, path: str) -> dict[str, Any] | None:
         """The answer of a route that serves no tokens, None where there is none."""
+        return None
+
+    def why_refused(self, path: str, headers: Mapping[str, str], raw: bytes) -> str | None:
+        """Why the key, or the signature, of a request does not hold (403); None where it does."""
         return None
 
     # The server.
@@ -225,9 +235,15 @@ class FakeVendor:
 
     async def _call(self, writer: asyncio.StreamWriter, path: str, headers: Mapping[str, str], raw: bytes) -> bool:
         self.served.calls += 1
+        if (why := self.why_refused(path, headers, raw)) is not None:
+            _send_json(writer, 403, self.error(403, why))
+            await writer.drain()
+            return True
         body = json.loads(raw)
         self.served.requests.append({"path": path, "headers": dict(headers), "body": body})
         answer = self.plan(path, body)
+        if refusal := _KEY_FAULT.search(headers.get("authorization", "")):
+            answer.fault = refusal[1]
         name, _, argument = answer.fault.partition("=")
         if self.delay_seconds:
             await asyncio.sleep(self.delay_seconds)
@@ -257,7 +273,7 @@ class FakeVendor:
         self, writer: asyncio.StreamWriter, path: str, body: Mapping[str, Any], answer: Answer, fault: str
     ) -> bool:
         writer.write(
-            b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream; charset=utf-8\r\nx-request-id: req_fake\r\n"
+            b"HTTP/1.1 200 OK\r\ncontent-type: " + self.stream_type.encode() + b"\r\nx-request-id: req_fake\r\n"
             b"request-id: req_fake\r\ntransfer-encoding: chunked\r\n\r\n"
         )
         events = list(self._faulty(self.events(path, body, answer), fault))

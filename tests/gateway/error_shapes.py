@@ -30,6 +30,17 @@ def anthropics(answered: httpx.Response) -> str | None:
     return field
 
 
+def googles(answered: httpx.Response) -> str | None:
+    """`{"error": {"code", "message", "status", "details": [ErrorInfo, our facts]}}`"""
+    error = _refused(answered)["error"]
+    assert set(error) == {"code", "message", "status", "details"}
+    info, facts = error["details"]
+    assert (error["code"], info["reason"]) == (answered.status_code, facts["code"].upper())
+    assert error["message"] and error["status"] and info["domain"] == "spendhub"
+    field: str | None = facts.get("field")
+    return field
+
+
 def recipes(answered: httpx.Response) -> str | None:
     """`{"error", "code", "issues": [{"path", "message"}]}`"""
     told = _refused(answered)

@@ -44,7 +44,7 @@ def configured_models(base_url: str) -> str:
             *(
                 {"id": f"reviewer-{wish}", "inputCostPerMillion": 1000, "outputCostPerMillion": 1000,
                  "capabilities": ["json"], **common}
-                for wish in ("0.2", "0.5", "0.8", "0.9", "plain-0.9", "prose", "fault-500", "fault-slow")
+                for wish in ("0.2", "0.5", "0.8", "0.9", "plain-0.9", "prose", "fault-500", "fault-slow", "fault-hang")
             ),
             {"id": "vendor-judge", "inputCostPerMillion": 1000, "outputCostPerMillion": 2000, **common},
             {"id": "fault-503", "inputCostPerMillion": 0, "outputCostPerMillion": 0, **common},
@@ -133,6 +133,11 @@ class Served:
         """What the ledger says one budget has spent, in nano_usd."""
         return sum(row["spend_nano_usd"] for row in self._of_budget("budgets_budgetwindow", budget_id))
 
+    def stored_vendor_keys(self, provider: str) -> list[bytes]:
+        """A provider's keys as they are on disk."""
+        sql = "SELECT sealed FROM routing_credential JOIN routing_provider p ON p.id = provider_id WHERE p.name = ?"
+        return [bytes(row["sealed"]) for row in self._rows(sql, provider)]
+
     def asked_of_vendor(self, user: str) -> dict[str, Any]:
         """The last request that the vendor was sent for one user: its path, headers and body."""
         # Calls of other users can still be arriving: the copy stands still.
@@ -209,10 +214,15 @@ def events_of(text: str) -> list[Any]:
     return [data if data == "[DONE]" else json.loads(data) for data in found]
 
 
+def json_of(column: Any) -> dict[str, Any]:
+    """A JSON column, however the database gives it."""
+    found: dict[str, Any] = json.loads(column) if isinstance(column, str) else column
+    return found
+
+
 def metadata_of(span: dict[str, Any]) -> dict[str, Any]:
-    """A span's metadata, however the database gives it."""
-    found = span["metadata"]
-    return json.loads(found) if isinstance(found, str) else found
+    """A span's metadata."""
+    return json_of(span["metadata"])
 
 
 def pause_for_snapshots() -> None:

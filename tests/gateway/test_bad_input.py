@@ -1,10 +1,10 @@
-"""Whatever is sent to /v1 or /api/router: a 4xx in the route's own shape, and nothing has been sent, booked or held."""
+"""Whatever is sent to /v1, /v1beta or /api/router: a 4xx in the route's own shape, and nothing has been sent, booked or held."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import httpx
@@ -12,14 +12,25 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.gateway.dialects.test_bad_input import ABSENT, BAD_FIELDS, FIELDS, NAMES, VALUES
-from tests.gateway.error_shapes import Shape, anthropics, openais, recipes
+from tests.gateway.dialects.test_bad_input import (
+    ABSENT,
+    BAD_FIELDS,
+    FIELDS,
+    GOOGLES_NAMES,
+    GOOGLES_VALUES,
+    NAMES,
+    VALUES,
+)
+from tests.gateway.error_shapes import Shape, anthropics, googles, openais, recipes
 from tests.gateway.served import Served
 
 pytestmark = [pytest.mark.slow, pytest.mark.once]
 
 HOLDER = "ada-of-bad-input"
 TURNS = [{"role": "user", "content": "hello"}]
+CONTENTS = [{"role": "user", "parts": [{"text": "hello"}]}]
+# Their model stands in the address.
+GOOGLES = ("generate", "embed", "count_googles")
 
 
 @dataclass(frozen=True)
@@ -94,10 +105,33 @@ ROUTES = {
         tuple(case for case in bad_fields("messages") if case[0] not in NOT_COUNTED),
         is_call=False,
     ),
+    "generate": Route(
+        "/v1beta/models/vendor-chat:generateContent",
+        {"contents": CONTENTS},
+        googles,
+        (
+            *BAD_FIELDS["generate"], ("generationConfig", {"temperature": "hot"}), ("generationConfig", {"topK": 0.5}),
+            ("labels", {"task": 7}), ("cachedContent", "cachedContents/x"),
+        ),
+    ),
+    "embed": Route(
+        "/v1beta/models/vendor-chat:embedContent",
+        {"content": CONTENTS[0]},
+        googles,
+        (*BAD_FIELDS["embed"], ("labels", {"task": 7})),
+    ),
+    "count_googles": Route(
+        "/v1beta/models/vendor-chat:countTokens",
+        {"contents": CONTENTS},
+        googles,
+        tuple(case for case in BAD_FIELDS["generate"] if case[0] not in ("tools", "labels")),
+        is_call=False,
+    ),
     "router": Route("/api/router", {"prompt": "hello"}, recipes, ROUTER_FIELDS),
 }  # fmt: skip
 LOOKS: dict[str, Shape] = {
     "/v1/models": openais, "/v1/models/vendor-chat": openais, "/v1/budget": openais, "/api/router": recipes,
+    "/v1beta/models": googles, "/v1beta/models/vendor-chat": googles,
 }  # fmt: skip
 
 
@@ -182,7 +216,7 @@ def post(served: Served, route: Route, content: bytes, **headers: str | bytes) -
     return httpx.post(served.server.url + route.path, headers=sent, content=content, timeout=30)
 
 
-@pytest.mark.parametrize("name", [name for name in ROUTES if name != "embeddings"])
+@pytest.mark.parametrize("name", [name for name in ROUTES if name not in ("embeddings", "embed")])
 def test_each_good_body_is_answered(served: Served, holder: str, name: str) -> None:
     """Negative control: it is the bad part that is refused. (The vendor here has no model for embeddings.)"""
     answered = post(served, ROUTES[name], ROUTES[name].body())
@@ -204,14 +238,14 @@ def test_what_is_no_request_at_all_is_refused(served: Served, name: str, what: s
 def test_a_bad_field_is_refused_by_its_name(served: Served, name: str, field: str, value: Any) -> None:
     route = ROUTES[name]
     # The user's own name counts only where no header says another.
-    headers = {"x-spendhub-user": ""} if field in ("user", "metadata") else {}
+    headers = {"x-spendhub-user": ""} if field in ("user", "metadata", "labels") else {}
     found = route.shape(post(served, route, route.body(**{field: value}), **headers))
     # What stands in `metadata` is told by the name of the dimension that it was read as.
-    named = {field} if field != "metadata" else {"metadata", "task", "user"}
+    named = {field} if field not in ("metadata", "labels") else {field, "task", "user"}
     assert found is not None and found.split(".")[0].split("[")[0] in named, found
 
 
-@pytest.mark.parametrize("name", [name for name in ROUTES if name != "router"])
+@pytest.mark.parametrize("name", [name for name in ROUTES if name not in ("router", *GOOGLES)])
 @pytest.mark.parametrize("model", ["no-such-model", "vendor-chat\x00", "../../etc", "\U0001f4b8"])
 @pytest.mark.usefixtures("untouched")
 def test_an_unknown_model_is_refused(served: Served, name: str, model: str) -> None:
@@ -220,6 +254,15 @@ def test_an_unknown_model_is_refused(served: Served, name: str, model: str) -> N
     if name == "count_tokens":
         return  # asks no model
     assert (route.shape(answered), answered.status_code) == ("model" if route.shape is openais else None, 404)
+
+
+@pytest.mark.parametrize("model", ["no-such-model", "vendor-chat%00", "..%2F..%2Fetc", "%F0%9F%92%B8", "%ff", "a%3Fb"])
+@pytest.mark.usefixtures("untouched")
+def test_an_unknown_model_in_the_address_is_refused(served: Served, model: str) -> None:
+    path = f"/v1beta/models/{model}:generateContent"
+    answered = post(served, replace(ROUTES["generate"], path=path), ROUTES["generate"].body())
+    googles(answered)
+    assert answered.status_code == 404
 
 
 @pytest.mark.parametrize("header", BAD_HEADERS)
@@ -270,6 +313,18 @@ def test_an_unknown_path_is_a_404(served: Served, path: str) -> None:
     assert answered.status_code == 404
 
 
+@pytest.mark.parametrize(
+    "path",
+    ["/v1beta/", "/v1beta/nothing", "/v1beta/models/", "/v1beta/models/no-such", "/v1beta/models/m:explode",
+     "/v1beta/models:generateContent", "/v1beta/tunedModels/m:generateContent", "/v1beta/models/%00"],
+)  # fmt: skip
+@pytest.mark.usefixtures("untouched")
+def test_an_unknown_path_of_googles_is_a_404_in_its_shape(served: Served, path: str) -> None:
+    answered = httpx.get(served.server.url + path, headers={"x-goog-api-key": served.key})
+    googles(answered)
+    assert answered.status_code == 404
+
+
 def test_an_unknown_path_below_messages_is_a_404_in_anthropics_shape(served: Served) -> None:
     answered = httpx.post(f"{served.url}/messages/batches", headers={"x-api-key": served.key}, json={})
     anthropics(answered)
@@ -307,14 +362,16 @@ def drawn_body(data: st.DataObject, name: str) -> dict[str, Any]:
     """A good body with generated parts."""
     body: dict[str, Any] = {**ROUTES[name].good}
     fields = ROUTER_NAMES if name == "router" else FIELDS.get(name, FIELDS["messages"])
-    body |= data.draw(st.dictionaries(st.sampled_from([*fields, "stream", "spendhub"]), VALUES, max_size=3))
+    names, values = (GOOGLES_NAMES, GOOGLES_VALUES) if name in GOOGLES else (NAMES, VALUES)
+    body |= data.draw(st.dictionaries(st.sampled_from([*fields, "stream", "spendhub"]), values, max_size=3))
     if name == "router":
         return body
     if data.draw(st.booleans()):
         body["model"] = data.draw(MODELS)
     if data.draw(st.booleans()):
-        turns = st.lists(st.dictionaries(NAMES, VALUES, max_size=6), min_size=1, max_size=4)
-        body["messages" if "messages" in body else "input"] = data.draw(turns)
+        turns = st.lists(st.dictionaries(names, values, max_size=6), min_size=1, max_size=4)
+        holder = next((each for each in ("messages", "contents", "content") if each in body), "input")
+        body[holder] = data.draw(turns)
     return body
 
 
@@ -328,6 +385,7 @@ def test_no_body_breaks_us(served: Served, keep_alive: httpx.Client, name: str, 
     if answered.status_code == 503:
         told = answered.json()
         code = told["code"] if name == "router" else told["error"]["code"]
+        code = told["error"]["details"][1]["code"] if name in GOOGLES else code
     is_ours = answered.status_code >= 500 and code not in ("no_model_fits", "credential_missing")
     assert not is_ours, (answered.status_code, answered.text[:500], json.dumps(body))
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -10,6 +12,7 @@ from tests.gateway.conftest import running_spendhub
 from tests.gateway.served import Served
 from tests.gateway.test_fallback import define_route
 from tests.servers import wait_until
+from tests.settings import TEST_DATABASE
 
 pytestmark = pytest.mark.slow
 
@@ -53,3 +56,25 @@ def test_what_the_client_does_wrong_opens_no_breaker(guarded: Served, user: str)
     for _ in range(4):
         assert guarded.ask("[fault:400]", model="vendor-alias", user=user).status_code == 400
     assert guarded.ask(model="vendor-alias", user=user).status_code == 200
+
+
+def test_several_processes_together_try_a_vendor_again_with_three_calls_at_a_time(
+    valkey_server_url: str, user: str
+) -> None:
+    redis = {} if TEST_DATABASE == "postgres" else {"REDIS_URL": valkey_server_url}
+    breaker = {"SPENDHUB_BREAKER_FAILURES": "2", "SPENDHUB_BREAKER_OPEN_SECONDS": "3"}
+    with (
+        running_spendhub("--workers", "3", valkey_number=1, **breaker, **redis) as served,
+        ThreadPoolExecutor(30) as pool,
+    ):
+
+        def is_open_everywhere() -> bool:
+            return all(served.ask("[fault:500]", user=user).status_code == 503 for _ in range(20))
+
+        wait_until(is_open_everywhere, 20, "all processes to leave the vendor alone")
+        calls = served.vendor.served.calls
+        time.sleep(3.5)  # its time is over
+        asked = [pool.submit(served.ask, "[fault:slow=6]", user=user) for _ in range(30)]
+        statuses = [each.result().status_code for each in asked]
+        assert served.vendor.served.calls - calls == statuses.count(200) == 3
+        assert statuses.count(503) == 27

@@ -234,3 +234,64 @@ def test_a_route_waits_for_held_money_only_when_nothing_cheaper_fits(served: Ser
         assert time.monotonic() - began < 1.5
         assert first.result().status_code == 200
     assert (second.status_code, second.headers["x-spendhub-model"]) == (200, "vendor-out")
+
+
+# --- several keys of one vendor ----------------------------------------------------------------------------------
+KEYED_CALL_NANO_USD = (100 + 20) * 1_000_000
+
+
+def keyed_model(served: Served) -> str:
+    """A model whose vendor has no key yet; its provider has the same name. It is dear, so that `auto` never takes it."""
+    name = f"keyed-{uuid.uuid4().hex[:12]}"
+    served.server.manage(
+        "provider", "set", name, "--dialect", "openai", "--base-url", served.vendor.base_url, "--api-key-env", "NO_KEY"
+    )
+    served.native("POST", "models", json={"provider": name, "name": name, "max_output_tokens": 2000})
+    served.native("POST", "prices", json={"model": name, "input": "1000", "output": "1000"})
+    return name
+
+
+def enter_key(served: Served, provider: str, secret: str, **facts: Any) -> None:
+    name = uuid.uuid4().hex
+    served.native("POST", "credentials", json={"provider": provider, "name": name, "secret": secret, **facts})
+
+
+def keys_used(served: Served, user: str) -> list[str]:
+    """The keys that the vendor was shown for one user, in order."""
+    requests = [each for each in list(served.vendor.served.requests) if each["body"].get("user") == user]
+    return [each["headers"]["authorization"].removeprefix("Bearer ") for each in requests]
+
+
+@pytest.mark.parametrize("status", [401, 429])
+def test_a_key_that_the_vendor_refuses_gives_way_to_another_one_and_a_disabled_one_is_never_used(
+    served: Served, user: str, status: int
+) -> None:
+    model = keyed_model(served)
+    refused, good = f"sk-stored-fault-{status}", "sk-stored-good"
+    enter_key(served, model, "sk-stored-disabled", weight=1000, is_enabled=False)
+    enter_key(served, model, refused, weight=1000)
+
+    def is_refused_by_the_vendor() -> bool:
+        return served.ask(model=model, user="nobody-in-particular").status_code == status
+
+    wait_until(is_refused_by_the_vendor, 5, "the keys to be in force")
+    assert served.ask(model=model, user=user).status_code == status
+    assert keys_used(served, user) == [refused]
+    enter_key(served, model, good, weight=1)
+    wait_until(lambda: served.ask(model=model, user="nobody-in-particular").status_code == 200, 5, "the second key")
+    other = f"other-{user}"
+    budget = served.define_budget(other, "10")
+    # All four calls begin with the second key once in 10**12 times.
+    for _ in range(4):
+        assert served.ask(CALL, model=model, user=other).status_code == 200
+    used = keys_used(served, other)
+    assert set(used) == {refused, good}
+    assert used.count(good) == 4
+    spans = served.spans(other)
+    assert [(span["status"], span["error_code"], span["cost_nano_usd"]) for span in spans] == [
+        ("error", f"upstream_{status}", 0) if key == refused else ("ok", "", KEYED_CALL_NANO_USD) for key in used
+    ]
+    assert (served.ledger(budget), served.held(other, model)) == (4 * KEYED_CALL_NANO_USD, "0.00")
+    stored = served.stored_vendor_keys(model)
+    assert len(stored) == 3
+    assert all(sealed.startswith(b"gAAAA") and b"sk-stored" not in sealed for sealed in stored)

@@ -7,7 +7,14 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tests.gateway.served import INPUT_NANO_USD, OUTPUT_NANO_USD, Served, events_of, metadata_of
+from tests.gateway.served import (
+    INPUT_NANO_USD,
+    OUTPUT_NANO_USD,
+    Served,
+    events_of,
+    metadata_of,
+    pause_for_snapshots,
+)
 from tests.servers import wait_until
 
 pytestmark = pytest.mark.slow
@@ -147,3 +154,71 @@ def test_what_is_left_for_the_holder_of_the_key_can_be_asked(served: Served, use
     assert (told["allowed"], told["remaining"]) == (True, "0.9996")
     assert [each["name"] for each in told["budgets"]] == [f"{user} per day"]
     assert told["until"] == told["budgets"][0]["window"]["end"]
+
+
+@pytest.fixture(scope="module")
+def priority_price(served: Served) -> None:
+    """For whoever asks for it: a priority tier at twice the price."""
+    price = {"model": "vendor-chat", "service_tier": "priority", "input": "4", "output": "20"}
+    assert served.native("POST", "prices", json=price)["service_tier"] == "priority"
+    pause_for_snapshots()
+
+
+@pytest.mark.usefixtures("priority_price")
+@pytest.mark.parametrize("is_stream", [False, True])
+def test_a_call_in_another_tier_is_held_and_billed_at_its_price(served: Served, user: str, is_stream: bool) -> None:
+    answered = served.ask(
+        CALL, user=user, service_tier="fast" if is_stream else "priority", max_tokens=50, stream=is_stream
+    )
+    assert answered.status_code == 200
+    span = served.the_span(user)
+    assert span["cost_nano_usd"] == 2 * CALL_NANO_USD
+    assert (metadata_of(span)["service_tier"], bool(span["is_estimated"])) == ("priority", False)
+    assert span["reserved_nano_usd"] >= 2 * 50 * OUTPUT_NANO_USD
+
+
+def test_a_tier_without_a_price_counts_as_the_standard_one_and_is_marked(served: Served, user: str) -> None:
+    assert served.ask(CALL, user=user, service_tier="flex").status_code == 200
+    span = served.the_span(user)
+    assert span["cost_nano_usd"] == CALL_NANO_USD
+    assert (metadata_of(span)["service_tier"], bool(span["is_estimated"])) == ("flex", True)
+
+
+@pytest.mark.usefixtures("priority_price")
+def test_a_strict_budget_is_not_exceeded_by_a_dearer_tier(served: Served, user: str) -> None:
+    budget = served.define_budget(user, "0.01", strict=True)
+    answered = served.ask("[in:1000] [out:290]", user=user, service_tier="priority")
+    # At most 3 x 14 + 1,024 tokens in at 4,000 nano_usd; the rest of 10,000,000 at 20,000 a token.
+    assert 280 <= int(answered.headers["x-spendhub-clamped"]) <= 300
+    assert served.ledger(budget) == 1_000 * 2 * INPUT_NANO_USD + 290 * 2 * OUTPUT_NANO_USD <= 10_000_000
+
+
+def test_a_strict_budget_refuses_what_lets_the_vendor_search_and_nobody_is_asked(served: Served, user: str) -> None:
+    budget = served.define_budget(user, "1", strict=True)
+    before = served.vendor.served.calls
+    answered = served.ask(user=user, web_search_options={})
+    assert answered.status_code == 402
+    error = answered.json()["error"]
+    assert (error["code"], error["field"]) == ("unbounded_call", "web_search_options")
+    assert (served.ledger(budget), served.held(user), served.spans(user)) == (0, "0.00", [])
+    assert served.vendor.served.calls == before
+
+
+def test_chats_search_that_is_not_told_of_counts_as_one(served: Served, user: str) -> None:
+    assert served.ask(CALL, user=user, web_search_options={}).status_code == 200
+    span = served.the_span(user)
+    told = metadata_of(span)
+    # The model has no price for it: nothing is added, and the span says so.
+    assert (span["cost_nano_usd"], bool(span["is_estimated"])) == (CALL_NANO_USD, True)
+    assert (told["web_searches"], told["not_priced"]) == (1, ["web_search"])
+
+
+def test_a_strict_budget_holds_for_the_usual_tier_when_a_cheaper_one_has_no_room(served: Served, user: str) -> None:
+    price = {"model": "vendor-out", "service_tier": "flex", "input": "0", "output": "5"}
+    served.native("POST", "prices", json=price)
+    pause_for_snapshots()
+    served.define_budget(user, "1", strict=True)
+    call = "[in:1] [out:20]"
+    assert served.ask(call, model="vendor-out", user=user, service_tier="flex", max_tokens=100).status_code == 200
+    span = served.the_span(user)
+    assert (span["reserved_nano_usd"], span["cost_nano_usd"]) == (100 * OUTPUT_NANO_USD, 20 * OUTPUT_NANO_USD // 2)

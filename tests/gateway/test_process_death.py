@@ -3,6 +3,7 @@ stop finishes what it has begun."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -14,8 +15,11 @@ from pathlib import Path
 
 import pytest
 
+from routing.reviewing import MAX_REVIEW_TOKENS
 from tests.gateway.conftest import running_spendhub
 from tests.gateway.served import OUTPUT_NANO_USD, Served
+from tests.gateway.test_reviews import CALL_NANO_USD as REVIEWED_CALL_NANO_USD
+from tests.gateway.test_reviews import REVIEW_NANO_USD, reviewed_route
 from tests.servers import wait_until
 
 pytestmark = pytest.mark.slow
@@ -65,6 +69,39 @@ def test_a_call_whose_process_is_killed_is_booked_as_interrupted_once(served: Se
     time.sleep(3)  # the worker looks again meanwhile
     assert len(served.spans(user)) == 1
     assert served.ledger(budget) == CALL_NANO_USD
+
+
+def test_a_process_that_is_killed_while_an_answer_is_reviewed_loses_no_call_and_counts_none_twice(
+    served: Served, user: str
+) -> None:
+    route = reviewed_route(served, "0.9", "fault-hang")
+    budget = served.define_budget(user, "10")
+    text = "[in:100] [out:20]"
+    connection = post_in_the_background(served, user, text, model=route, max_tokens=20)
+    # The answer and one review are booked; the other review is under way, and nobody has been answered.
+    served.wait_for_spans(user, 2)
+    wait_until(
+        lambda: any(each["body"]["model"] == "reviewer-fault-hang" for each in list(served.vendor.served.requests)),
+        10, "the second reviewer to be asked",
+    )  # fmt: skip
+    held_nano_usd = round(float(served.held(user)) * 10**9)
+    # At 1,000 USD per million tokens: the longest review, and its question.
+    assert held_nano_usd > MAX_REVIEW_TOKENS * 1_000_000
+    os.kill(serving_process(served), signal.SIGKILL)
+    with contextlib.suppress(ConnectionResetError):
+        assert connection.recv(100) == b""
+    connection.close()
+    served.wait_for_spans(user, 3, seconds=40)
+    wait_until(lambda: served.held(user) == "0.00", 20, "the hold to end")
+    time.sleep(3)  # the worker looks again meanwhile
+    spans = served.spans(user)
+    assert [(span["model"], span["status"], span["cost_nano_usd"]) for span in spans] == [
+        ("vendor-chat", "ok", REVIEWED_CALL_NANO_USD),
+        ("reviewer-0.9", "ok", REVIEW_NANO_USD),
+        ("reviewer-fault-hang", "interrupted", held_nano_usd),
+    ]
+    assert bool(spans[2]["is_estimated"])
+    assert served.ledger(budget) == REVIEWED_CALL_NANO_USD + REVIEW_NANO_USD + held_nano_usd
 
 
 def test_a_server_that_is_told_to_stop_finishes_the_stream_it_has_begun(served: Served, user: str) -> None:

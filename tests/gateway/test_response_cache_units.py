@@ -16,7 +16,7 @@ from django.test import Client
 from msgspec.structs import replace
 
 from routing.plans import Declared
-from routing.pricing import TokenUsage
+from routing.token_usage import TokenUsage
 from spendhub.gateway.declared import InvalidDemand
 from spendhub.gateway.dialect import CallRequest
 from spendhub.gateway.exchange import Exchange
@@ -146,6 +146,10 @@ def test_tenants_features_routes_and_demands_have_answers_of_their_own() -> None
         ({"tools": [{"name": "find", "input_schema": {}}]}, True),
         ({"tools": [{"type": "web_search_20250305", "name": "web_search"}]}, False),
         ({"tools": [{"type": "file_search"}]}, False),
+        ({"tools": [{"functionDeclarations": [{"name": "find"}]}]}, True),
+        ({"tools": [{"functionDeclarations": [{"name": "find"}], "googleSearch": {}}]}, False),
+        ({"tools": [{"googleSearch": {}}]}, False),
+        ({"cachedContent": "cachedContents/x"}, False),
         ({"tools": ["find"]}, False),
         ({"web_search_options": {}}, False),
         ({"previous_response_id": "resp_1"}, False),

@@ -303,11 +303,14 @@ def test_many_reviewed_calls_at_once_never_spend_more_than_the_budget_has(served
     budget = served.define_budget(user, "2")
     with ThreadPoolExecutor(12) as pool:
         answered = list(pool.map(lambda _: ask(served, route, user), range(24)))
-    assert {each.status_code for each in answered} == {200}
+    told = [each for each in answered if each.status_code == 200]
+    # Others' reviews may hold all that is left at the moment at which a call comes; it is not spent.
+    assert {each.json()["error"]["is_merely_held"] for each in answered if each not in told} <= {True}
+    assert told
     spent = served.ledger(budget)
     assert spent == sum(span["cost_nano_usd"] for span in served.spans(user)) <= 2 * 10**9
     # What the clients were told they spent is what was booked.
-    assert sum(round(float(each.headers["x-spendhub-cost"]) * 10**9) for each in answered) == spent
+    assert sum(round(float(each.headers["x-spendhub-cost"]) * 10**9) for each in told) == spent
     assert served.held(user) == "0.00"
 
 

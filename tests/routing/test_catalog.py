@@ -378,3 +378,31 @@ def test_provider_set_refuses_what_no_provider_can_have(arguments: list[str], pr
     with pytest.raises(CommandError, match=problem):
         run("provider", "set", *arguments)
     assert not Provider.objects.across_tenants().exists()
+
+
+def test_a_configured_model_may_have_a_price_for_searches() -> None:
+    apply_configured_models([{**GLM, "webSearchCostPerThousand": 10}], NOW)
+    price = Price.objects.across_tenants().get(model__name=GLM["id"])
+    assert (price.service_tier, price.web_search_nano_usd_per_thousand) == ("", 10 * 10**9)
+
+
+def test_a_tier_that_a_catalog_prices_anew_is_closed_and_opened_alone(tmp_path: Path) -> None:
+    def catalog(priority: str) -> Path:
+        prices = [{"input": "1", "output": "2"}, {"input": priority, "output": "4", "service_tier": "priority"}]
+        provider = {"name": "vendor", "dialect": "openai", "base_url": "https://vendor.example/v1"}
+        model = {"name": "tiered", "provider": "vendor", "prices": prices}
+        path = tmp_path / "tiers.json"
+        path.write_text(json.dumps({"providers": [provider], "models": [model]}), encoding="utf-8")
+        return path
+
+    refresh_catalog([catalog("2")], NOW)
+    assert refresh_catalog([catalog("2")], LATER).lines == []
+    changed = refresh_catalog([catalog("3")], LATER).lines
+    assert changed == [
+        "~ price tiered: priority: 2.00/4.00 USD per million in/out -> priority: 3.00/4.00 USD per million in/out from "
+        f"{LATER:%Y-%m-%d %H:%M}"
+    ]
+    rows = Price.objects.across_tenants().filter(model__name="tiered")
+    assert [(row.service_tier, row.valid_until) for row in rows.order_by("service_tier", "valid_from")] == [
+        ("", None), ("priority", LATER), ("priority", None),
+    ]  # fmt: skip

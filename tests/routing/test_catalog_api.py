@@ -74,7 +74,7 @@ def test_shared_rows_are_seen_by_all_with_their_price(acme: Caller, globex: Call
         (row,) = page["results"]
         assert row["price"] == {
             "input": "2.00", "output": "10.00", "cache_read": None, "cache_write": None, "cache_write_1h": None,
-            "reasoning": None,
+            "reasoning": None, "web_search": None,
         }  # fmt: skip
         assert (row["name"], row["provider"], row["aliases"], row["is_shared"]) == ("m", "vendor", ["em"], True)
         assert caller.names("providers") == ["vendor"]
@@ -341,3 +341,30 @@ def test_reading_needs_read_and_writing_manage(acme: Caller, shared: Model) -> N
     assert reader.call("get", "models")[0] == 200
     assert reader.call("post", "models", {"name": "own", "provider": "vendor"})[0] == 403
     assert spender.call("get", "models")[0] == 403
+
+
+def test_a_price_for_a_service_tier_stands_beside_the_standard_one(acme: Caller, shared: Model) -> None:
+    for tier, input_usd in (("", "1"), ("priority", "2"), ("fast+us", "3")):
+        wanted = {"model": "m", "input": input_usd, "output": "1", "service_tier": tier, "web_search": "10"}
+        status, price = acme.call("post", "prices", wanted)
+        assert (status, price["service_tier"], price["web_search"]) == (201, tier, "10.00")
+    assert acme.call("get", f"models/{shared.pk}")[1]["price"]["input"] == "1.00"
+    _, found = acme.call("get", "prices?service_tier=priority")
+    assert [price["input"] for price in found["results"]] == ["2.00"]
+    _, standard = acme.call("get", "prices?service_tier=&shared=false")
+    assert [price["input"] for price in standard["results"]] == ["1.00"]
+    _, edited = acme.call("patch", f"prices/{found['results'][0]['id']}", {"input": "5"})
+    assert (edited["service_tier"], edited["input"], edited["web_search"]) == ("priority", "5.00", "10.00")
+    table = CATALOG.refresh().resolve(acme.tenant.pk, "m")
+    assert table is not None
+    rates = {tier: table.prices.at(timezone.now(), tier) for tier in ("", "priority", "fast+us", "flex")}
+    assert [price and price.rates_for(1).input for price in rates.values()] == [
+        10**9, 5 * 10**9, 3 * 10**9, None,
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("tier", ["Fast", "a b", "us+", "x" * 41, 7, None])
+def test_a_service_tier_is_a_word(acme: Caller, shared: Model, tier: Any) -> None:
+    wanted = {"model": "m", "input": "1", "output": "1", "service_tier": tier}
+    assert acme.call("post", "prices", wanted)[0] == 400
+    assert acme.names("prices?shared=false") == []

@@ -15,9 +15,9 @@ from routing.catalog import BUILT_IN_FILES, refresh_catalog
 from routing.catalog_export import export_catalog
 from routing.configured_models import apply_configured_models
 from routing.errors import InvalidCatalog
-from routing.models import CATALOG_SNAPSHOT, Model, Price, Provider
+from routing.models import CATALOG_SNAPSHOT, Model, Price, Provider, Route
 from routing.price_changes import end_price, set_price
-from routing.price_specs import PriceSpec
+from routing.price_specs import COLUMNS, PriceSpec
 from spendhub.snapshots import read_version
 from tests import factories
 
@@ -55,6 +55,12 @@ def lived_in_catalog() -> None:
         is_enabled=False, timeout_seconds=7, auth_header="api-key", has_responses=True
     )
     end_price(Price.objects.across_tenants().filter(model__name="gpt-4o").latest("valid_from"), NOW)
+    Route.objects.create(
+        tenant=None, name="support", candidate_models=["gpt-4o", "gpt-4o-mini"], strategy="weighted",
+        fallback=["edge"], match={"feature": ["support", "help"], "model": ["*"]}, priority=7, is_enabled=False,
+        options={"split": {"gpt-4o": 0.9, "gpt-4o-mini": 0.1}, "timeout_ms": 30_000},
+    )  # fmt: skip
+    Route.objects.across_tenants().filter(name="fast").update(priority=50, edited_fields=["priority"])
 
 
 def everything() -> list[Any]:
@@ -67,17 +73,16 @@ def everything() -> list[Any]:
         "name", "dialect", "base_url", "api_key_env", "auth_header", "has_responses", "timeout_seconds", "is_enabled"
     )  # fmt: skip
     prices = Price.objects.across_tenants().order_by(
-        "model__name", "valid_from", "min_context_tokens", "daily_from_minute"
+        "model__name", "service_tier", "valid_from", "min_context_tokens", "daily_from_minute"
     )
-    rates = [
-        f"{kind}_nano_usd_per_mtok"
-        for kind in ("input", "output", "cache_read", "cache_write", "cache_write_1h", "reasoning")
-    ]
     dated = prices.values_list(
-        "model__name", "valid_from", "valid_until", "min_context_tokens", "daily_from_minute", "daily_until_minute",
-        "source", *rates,
+        "model__name", "service_tier", "valid_from", "valid_until", "min_context_tokens", "daily_from_minute",
+        "daily_until_minute", "source", *COLUMNS.values(),
     )  # fmt: skip
-    return [*models, *providers, *dated]
+    routes = Route.objects.across_tenants().order_by("name").values_list(
+        "name", "candidate_models", "strategy", "fallback", "match", "options", "priority", "is_enabled"
+    )  # fmt: skip
+    return [*models, *providers, *dated, *routes]
 
 
 def run(*arguments: str) -> str:
@@ -90,7 +95,8 @@ def test_reading_back_what_was_written_changes_nothing(tmp_path: Path) -> None:
     lived_in_catalog()
     path = tmp_path / "catalog.json"
     count = Model.objects.across_tenants().count()
-    assert f"{count} models and {Price.objects.across_tenants().count()} prices in {path}" in run("export", str(path))
+    prices, routes = Price.objects.across_tenants().count(), Route.objects.across_tenants().count()
+    assert f"{count} models, {prices} prices and {routes} routes in {path}" in run("export", str(path))
     before, version = everything(), read_version(CATALOG_SNAPSHOT)
     assert run("update", str(path)) == "no changes\n"
     assert not refresh_catalog([path], NOW + timedelta(days=30))
@@ -102,7 +108,7 @@ def test_an_empty_installation_becomes_the_same(tmp_path: Path) -> None:
     path = tmp_path / "catalog.json"
     path.write_text(json.dumps(export_catalog(NOW)))
     before = everything()
-    for kind in (Price, Model, Provider):
+    for kind in (Price, Model, Provider, Route):
         kind.objects.across_tenants().all().delete()
     refresh_catalog([path], NOW + timedelta(days=30))
     assert everything() == before
@@ -117,7 +123,9 @@ def test_a_tenants_own_rows_are_not_written() -> None:
     Price.objects.create(
         tenant=acme, model=shared, valid_from=NOW, input_nano_usd_per_mtok=1, output_nano_usd_per_mtok=1
     )
+    Route.objects.create(tenant=acme, name="own")
     found = export_catalog(NOW)
+    assert found["routes"] == []
     assert [each["name"] for each in found["providers"]] == ["vendor"]
     assert [(each["name"], each["prices"]) for each in found["models"]] == [("m", [])]
 
@@ -173,3 +181,60 @@ def test_what_a_file_cannot_say_of_a_model_is_named(tmp_path: Path, change: dict
     with pytest.raises(InvalidCatalog, match=problem):
         refresh_catalog([path], NOW)
     assert not Model.objects.across_tenants().exists()
+
+
+def read_route(path: Path, **facts: Any) -> list[str]:
+    models = [{"name": "large", "provider": "v", "aliases": ["big"]}, {"name": "small", "provider": "v"}]
+    content = {"providers": [{"name": "v"}], "models": models, "routes": [{"name": "support", **facts}]}
+    path.write_text(json.dumps(content))
+    return refresh_catalog([path], NOW).lines
+
+
+def test_a_file_may_name_a_routes_models_by_alias_and_its_keys_alone(tmp_path: Path) -> None:
+    path = tmp_path / "catalog.json"
+    wish = {"models": ["big", "small"], "fallback": ["v/small"], "match": {"feature": "support"}}
+    assert "+ route support" in read_route(path, **wish)
+    row = Route.objects.across_tenants().get()
+    assert (row.candidate_models, row.fallback, row.match) == (["large", "small"], ["small"], {"feature": ["support"]})
+    assert read_route(path, **wish) == []
+    assert read_route(path, **wish | {"models": ["small"], "is_enabled": False}) == [
+        "~ route support: candidate_models ['large', 'small'] -> ['small']",
+        "~ route support: is_enabled True -> False",
+    ]
+
+
+def test_a_route_whose_model_has_left_the_catalog_is_read_back_all_the_same(tmp_path: Path) -> None:
+    Route.objects.create(tenant=None, name="old", candidate_models=["left"])
+    run("export", str(tmp_path / "catalog.json"))
+    assert run("update", str(tmp_path / "catalog.json")) == "no changes\n"
+
+
+def test_what_an_admin_has_set_of_a_route_stays(tmp_path: Path) -> None:
+    path = tmp_path / "catalog.json"
+    read_route(path, models=["large"])
+    Route.objects.across_tenants().update(candidate_models=["small"], edited_fields=["candidate_models"])
+    assert read_route(path, models=["large"], priority=5) == ["~ route support: priority 100 -> 5"]
+    assert Route.objects.across_tenants().get().candidate_models == ["small"]
+
+
+@pytest.mark.parametrize(
+    ("facts", "problem"),
+    [
+        ({"models": "large"}, "models: 'large' must be a list"),
+        ({"models": [5]}, "models and fallback must be lists of models' names"),
+        ({"models": ["huge"]}, "models: no model is called 'huge'"),
+        ({"fallback": ["huge"]}, "fallback: no model is called 'huge'"),
+        ({"strategy": "dice"}, "strategy: .*'dice'"),
+        ({"options": {"timeout_ms": 0}}, "options: route: timeout_ms must be"),
+        ({"match": {"planet": "mars"}}, "match: 'planet' is none of"),
+        ({"priority": 1001}, "priority: Ensure this value is less than or equal to 1000"),
+        ({"is_enabled": "yes"}, "is_enabled: 'yes' must be a bool"),
+    ],
+)
+def test_what_a_file_cannot_say_of_a_route_is_named_and_nothing_is_written(
+    tmp_path: Path, facts: dict[str, Any], problem: str
+) -> None:
+    with pytest.raises(InvalidCatalog, match=f"route 'support': {problem}"):
+        read_route(tmp_path / "catalog.json", **facts)
+    assert not Model.objects.across_tenants().exists()
+    assert not Route.objects.across_tenants().exists()

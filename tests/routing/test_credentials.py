@@ -268,6 +268,20 @@ def test_another_key_does_not_help_where_the_key_was_not_at_fault(error: Upstrea
 
 
 # --- whose key goes where ----------------------------------------------------------------------------------------
+def test_an_attempt_is_made_with_the_key_that_was_chosen_for_it_and_a_variables_key_is_checked_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    model, vendor = with_keys(key("a"), key("b")), TalkativeVendor()
+    for name in ("a", "b"):
+        chosen = next(each for each in iter(lambda: choose_key(model), None) if each.secret.reveal() == f"sk-{name}")
+        with pytest.raises(UpstreamRefused):
+            asyncio.run(execute(model, chat({}), chosen, transport=vendor))
+        assert vendor.sent["authorization"] == f"Bearer sk-{name}"
+    monkeypatch.setenv("VENDOR_KEY", "sk-env")
+    model = with_keys(api_key_env="VENDOR_KEY")
+    assert choose_key(model) is choose_key(model)
+
+
 @pytest.mark.django_db
 def test_a_tenants_own_key_stands_in_place_of_the_installations_for_it_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     acme, globex = factories.acme(), factories.globex()
@@ -403,7 +417,8 @@ def test_a_vendor_that_repeats_the_key_does_not_hand_it_to_the_client() -> None:
 def test_the_next_attempt_can_avoid_the_key_that_was_refused() -> None:
     first, second, vendor = key("a", 1000), key("b"), TalkativeVendor()
     with pytest.raises(UpstreamRefused) as refused:
-        asyncio.run(execute(with_keys(first, second), chat({}), transport=vendor, avoid_keys=frozenset({first.id})))
+        model = with_keys(first, second)
+        asyncio.run(execute(model, chat({}), choose_key(model, frozenset({first.id})), transport=vendor))
     assert (refused.value.key_id, vendor.sent["authorization"]) == (second.id, "Bearer sk-b")
 
 

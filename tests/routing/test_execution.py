@@ -17,7 +17,7 @@ from routing.errors import (
     UpstreamTimeout,
 )
 from routing.execution import Execution, execute
-from routing.pricing import TokenUsage
+from routing.token_usage import TokenUsage
 from routing.upstreams import sse, transport
 from routing.upstreams.transport import HttpTransport
 from tests.fakes.openai_upstream import WORDS_OF_ANSWER, FakeOpenAI

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from routing import hooks
 from routing.errors import InvalidRoute, ModelNotAvailable, NoModelFits, UnknownModel
+from routing.extras import Extras
 from routing.performance import forget_observed, set_observed
 from routing.plans import Plan, choose, find_route, make_plan
 from routing.pricing import PriceTable
@@ -446,3 +447,16 @@ def test_a_named_model_costs_microseconds_and_a_choice_among_100_a_millisecond()
     # Five times what they take on a slow machine: a quadratic step or a lost cache would show.
     assert best_of(named, 50) < 100e-6
     assert best_of(auto, 3) < 5e-3
+
+
+def test_models_are_compared_by_what_the_tier_that_is_asked_for_costs() -> None:
+    def tiered(name: str, standard: float, priority: float) -> ModelFacts:
+        model, dearer = priced(name, standard, standard), priced(name, priority, priority)
+        return replace(model, prices=PriceTable(model.prices.prices, {"priority": dearer.prices.prices}))
+
+    models = (tiered("cheap", 1, 9), tiered("even", 2, 4))
+    assert names(plan_for(*models)) == ["cheap", "even"]
+    assert names(plan_for(*models, extras=Extras(service_tier="priority"))) == ["even", "cheap"]
+    # 1,500 tokens at 4 USD per million, then at 9.
+    bound = {"max_cost_nano_usd": 6_000_000}
+    assert names(plan_for(*models, extras=Extras(service_tier="priority"), declared=bound)) == ["even"]

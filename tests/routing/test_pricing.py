@@ -11,15 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from routing.errors import ImpossibleUsage
-from routing.pricing import (
-    CompiledPrice,
-    PriceTable,
-    Rates,
-    TokenUsage,
-    estimate_nano_usd,
-    flat_price,
-    price_usage,
-)
+from routing.pricing import CompiledPrice, PriceTable, Rates, estimate_nano_usd, flat_price, is_whole, price_usage
+from routing.token_usage import TokenUsage
 from spendhub.money import parse_usd
 
 NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
@@ -32,11 +25,11 @@ maybe_rates = st.none() | rates
 @st.composite
 def usages(draw: st.DrawFn) -> TokenUsage:
     read, write, write_1h, plain, output = (draw(counts) for _ in range(5))
-    reasoning = draw(st.integers(0, output))
-    return TokenUsage.from_totals(plain + read + write + write_1h, output, read, write, reasoning, write_1h)
+    reasoning, searches = draw(st.integers(0, output)), draw(st.integers(0, 50))
+    return TokenUsage.from_totals(plain + read + write + write_1h, output, read, write, reasoning, write_1h, searches)
 
 
-all_rates = st.builds(Rates, rates, rates, maybe_rates, maybe_rates, maybe_rates, maybe_rates)
+all_rates = st.builds(Rates, rates, rates, maybe_rates, maybe_rates, maybe_rates, maybe_rates, web_search=maybe_rates)
 
 
 @given(usages(), all_rates)
@@ -50,7 +43,7 @@ def test_the_cost_is_the_exact_sum_rounded_once_half_up(usage: TokenUsage, rate:
         + (usage.output_tokens - usage.reasoning_tokens) * rate.output
         + usage.reasoning_tokens * (rate.output if rate.reasoning is None else rate.reasoning),
         1_000_000,
-    )
+    ) + Fraction(usage.web_searches * (rate.web_search or 0), 1_000)
     cost = price_usage(usage, CompiledPrice((rate,)))
     assert cost.total_nano_usd == int(exact + Fraction(1, 2))
 
@@ -166,6 +159,19 @@ def test_output_is_never_less_than_the_total_says(usage: dict[str, Any], output:
     assert (found.output_tokens, found.reasoning_tokens) == (output, reasoning)
 
 
+def test_contexts_that_anthropic_sums_up_first_are_paid_beside_the_answer() -> None:
+    parts = [
+        {"type": "compaction", "input_tokens": 500, "output_tokens": 60, "cache_read_input_tokens": 7},
+        {"type": "compaction", "input_tokens": 40, "output_tokens": 3, "iterations": [{"type": "compaction"}]},
+        {"type": "message", "input_tokens": 10, "output_tokens": 5},
+        {"type": "advisor_message", "model": "another", "input_tokens": 9_000, "output_tokens": 900},
+        "no part",
+    ]
+    usage = {"input_tokens": 10, "output_tokens": 5, "iterations": parts}
+    assert TokenUsage.from_anthropic(usage) == TokenUsage(550, 68, 7)
+    assert TokenUsage.from_anthropic({**usage, "iterations": 3}) == TokenUsage(10, 5)
+
+
 def test_the_first_price_that_holds_is_the_price() -> None:
     def price(rate: int, **when: Any) -> CompiledPrice:
         return CompiledPrice((Rates(rate, 0),), **when)
@@ -261,3 +267,54 @@ def test_the_recipes_worked_cases(
 def test_the_recipes_estimate_holds_the_worst_case_not_seventy_percent() -> None:
     # The recipe holds 0.072 for 1000 in and max 1000 out at 30/60, and its cap can then be overshot.
     assert estimate_nano_usd(flat_price(parse_usd("30"), parse_usd("60")), 1000, 1000) == parse_usd("0.09")
+
+
+def test_searches_are_a_part_of_their_own_and_no_fraction_of_them_is_lost() -> None:
+    # 3 tokens at 0.1 nano_usd and 2 searches at 10.0004 nano_usd: 20.3008, of which the first 0.3 round to nothing.
+    price = CompiledPrice((Rates(100_000, 0, web_search=10_000),))
+    cost = price_usage(TokenUsage.from_totals(3, web_searches=2), price)
+    assert (cost.total_nano_usd, cost.by_kind()) == (20, {"web_search": 20})
+
+
+def test_searches_without_a_price_cost_nothing_and_are_told_apart() -> None:
+    priced, unpriced = CompiledPrice((Rates(0, 0, web_search=0),)), CompiledPrice((Rates(0, 0),))
+    searched = TokenUsage.from_totals(1, web_searches=1)
+    assert price_usage(searched, unpriced).total_nano_usd == 0
+    assert (is_whole(searched, unpriced), is_whole(searched, priced), is_whole(TokenUsage(), unpriced)) == (
+        False, True, True,
+    )  # fmt: skip
+
+
+def test_writes_for_twelve_hours_are_told_apart_from_shorter_ones() -> None:
+    details = {"cached_tokens": 10, "cache_write_tokens": 50, "cache_write_tokens_details": {"ttl_12h_tokens": 20}}
+    usage = {"input_tokens": 100, "output_tokens": 1, "input_tokens_details": details}
+    assert TokenUsage.from_openai(usage) == TokenUsage(40, 1, 10, 30, 20)
+    details["cache_write_tokens"] = 19
+    with pytest.raises(ImpossibleUsage, match="ttl_12h_tokens"):
+        TokenUsage.from_openai(usage)
+
+
+def test_a_table_keeps_the_prices_of_each_tier_apart() -> None:
+    standard, flex = flat_price(2, 10), flat_price(1, 5)
+    table = PriceTable((standard,), {"flex": (flex,)})
+    assert [table.at(NOON, tier) for tier in ("", "flex", "priority")] == [standard, flex, None]
+
+
+def test_an_own_table_comes_first_tier_by_tier() -> None:
+    own = PriceTable((flat_price(1, 1),), {"flex": (flat_price(2, 2),)})
+    shared = PriceTable((flat_price(3, 3),), {"flex": (flat_price(4, 4),), "priority": (flat_price(5, 5),)})
+    both = own.before(shared)
+    assert [both.at(NOON, tier) for tier in ("", "flex", "priority")] == [
+        flat_price(1, 1), flat_price(2, 2), flat_price(5, 5),
+    ]  # fmt: skip
+
+
+@given(counts, counts, rates, rates, maybe_rates, st.integers(0, 20), maybe_rates)
+def test_the_estimate_covers_searches_and_the_writes_that_live_longer(
+    given_input: int, output: int, input_rate: int, output_rate: int, long_rate: int | None, searches: int,
+    search_rate: int | None,
+) -> None:  # fmt: skip
+    price = CompiledPrice((Rates(input_rate, output_rate, cache_write_1h=long_rate, web_search=search_rate),))
+    held = estimate_nano_usd(price, given_input, output, web_searches=searches, writes_long_cache=True)
+    usage = TokenUsage.from_totals(given_input, output, 0, 0, 0, given_input, searches)
+    assert price_usage(usage, price).total_nano_usd <= held

@@ -36,6 +36,7 @@ CASES: list[tuple[UpstreamError, bool, bool, bool]] = [
     (refused(409), True, True, False),
     (refused(413), False, False, False),
     (refused(422), False, False, False),
+    (refused(424), True, True, False),
     (refused(425), True, True, False),
     (refused(429), True, True, False),
     (refused(500), True, True, True),

@@ -16,11 +16,12 @@ import pytest
 from routing.errors import InvalidRoute, NoModelFits, UnknownStrategy
 from routing.performance import forget_observed, percentile, set_observed
 from routing.plans import Choice, Plan, choose, make_plan
-from routing.pricing import TokenUsage, price_usage
+from routing.pricing import price_usage
 from routing.snapshot import Catalog, ModelFacts
 from routing.standing import standing_of
 from routing.strategies.judgment_based import is_judge
 from routing.strategies.weighted import check_split
+from routing.token_usage import TokenUsage
 from spendhub.money import parse_usd
 from tests.routing.strategies.facts import TENANT, catalog_of, measured, priced, route, wanted
 

@@ -12,8 +12,9 @@ from pytest_django import DjangoAssertNumQueries, Settings
 from routing.candidates import find_candidates
 from routing.errors import ModelNotAvailable, UnknownModel, UnpricedModel
 from routing.models import Model, Price, Provider
-from routing.pricing import TokenUsage, price_usage
+from routing.pricing import price_usage
 from routing.snapshot import CATALOG, ModelFacts
+from routing.token_usage import TokenUsage
 from spendhub.money import parse_usd
 from spendhub.tenants.models import Tenant
 from tests.factories import TenantFactory

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from budgets.counters.drive import drive
 from routing.performance import forget_observed, observed_of
-from routing.pricing import TokenUsage
+from routing.token_usage import TokenUsage
 from spendhub.tenants.attribution import Attribution
 from spendhub.tenants.models import Tenant
 from telemetry.drafts import SpanDraft

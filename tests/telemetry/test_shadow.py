@@ -11,7 +11,7 @@ from django.test import Client
 from django.utils import timezone
 
 from routing.models import Model
-from routing.pricing import TokenUsage
+from routing.token_usage import TokenUsage
 from spendhub.snapshots import refresh_all
 from spendhub.tenants.attribution import NOBODY
 from spendhub.tenants.models import Tenant
@@ -200,3 +200,10 @@ def test_another_tenants_calls_and_models_are_not_there(acme: Tenant) -> None:
     told = stranger.shadow()[1]
     assert (told["calls"], told["actual_cost"], told["by_model"]) == (0, "0.00", [])
     assert Caller(acme, permissions=("spend",)).shadow()[0] == 403
+
+
+def test_searches_that_a_call_made_are_priced_with_its_stand_in_too(acme: Tenant) -> None:
+    row = model("small", 1, 4)
+    row.prices.update(web_search_nano_usd_per_thousand=500 * NANO)
+    span(acme, "small", 30, metadata={"needs": [], "web_searches": 2})
+    assert Caller(acme).shadow("model=small")[1]["shadow_cost"] == "6.00"  # 1 + 4 + 2 x 0.50

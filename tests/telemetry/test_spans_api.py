@@ -379,3 +379,26 @@ def test_a_strangers_span_cannot_be_corrected(client: Any, acme: Tenant) -> None
     with pytest.raises(SpanMissing):
         correct(factories.globex(), span_id, NANO)
     assert stored(acme).cost_nano_usd == 5 * NANO
+
+
+def test_a_span_of_another_tier_with_searches_is_priced_as_its_vendor_would(client: Any) -> None:
+    model = factories.ModelFactory(name="small")
+    factories.PriceFactory(
+        model=model, service_tier="fast+us", input_nano_usd_per_mtok=3 * NANO,
+        web_search_nano_usd_per_thousand=10 * NANO,
+    )  # fmt: skip
+    refresh_all()
+    usage = {"input_tokens": 1000, "web_searches": 2, "service_tier": "us+fast"}
+    told = get(client, f"v1/spans/{send(client, {'model': 'small', 'usage': usage})['ids'][0]}")
+    assert (told["cost"], told["breakdown"]) == ("0.023", {"input": "0.003", "web_search": "0.02"})
+    assert (told["is_estimated"], told["metadata"]) == (False, {"service_tier": "fast+us", "web_searches": 2})
+
+
+def test_a_tier_or_a_search_without_a_price_is_counted_as_far_as_it_can_be_and_marked(client: Any) -> None:
+    for usage, fact in (
+        ({"service_tier": "flex"}, {"service_tier": "flex"}),
+        ({"web_searches": 1}, {"web_searches": 1, "not_priced": ["web_search"]}),
+    ):
+        body = {"model": "small", "usage": {"input_tokens": 1000, **usage}, "metadata": {"run": 7}}
+        told = get(client, f"v1/spans/{send(client, body)['ids'][0]}")
+        assert (told["cost"], told["is_estimated"], told["metadata"]) == ("0.001", True, {"run": 7, **fact})

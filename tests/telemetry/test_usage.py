@@ -171,6 +171,44 @@ def test_an_hour_of_a_zone_with_half_hours_begins_at_its_own_full_hour(acme: Ten
     assert by_time(usage(client, interval="hour")) == [(utc(10, 9, 30), "1.00"), (utc(10, 10, 30), "2.00")]
 
 
+def test_the_hour_that_autumn_repeats_is_two_hours_and_the_one_that_spring_skips_is_none(acme: Tenant) -> None:
+    acme.timezone = "Europe/Berlin"
+    acme.save()
+    client = client_of(acme)
+    # 2 o'clock in summer time, 2 o'clock in winter time, 3 o'clock.
+    moments = ("24T23:59:59", "25T00:00:00", "25T00:59:59", "25T01:00:00", "25T01:59:59", "25T02:00:00")
+    record(client, *({"occurred_at": f"2026-10-{moment}Z"} for moment in moments))
+    told = usage(client, interval="hour", **{"from": "2026-10-20"})
+    assert [bucket["start"] for bucket in told["buckets"]] == [
+        "2026-10-25T01:00:00+02:00", "2026-10-25T02:00:00+02:00", "2026-10-25T02:00:00+01:00",
+        "2026-10-25T03:00:00+01:00",
+    ]  # fmt: skip
+    assert [bucket["cost"] for bucket in told["buckets"]] == ["1.00", "2.00", "2.00", "1.00"]
+    assert told["totals"]["cost"] == "6.00"
+    record(client, *({"occurred_at": f"2026-03-29T{moment}Z"} for moment in ("00:59:59", "01:00:00")))
+    told = usage(client, interval="hour", **{"from": "2026-03-01", "to": "2026-04-01"})
+    assert by_time(told) == [(utc(29, 0, month=3), "1.00"), (utc(29, 1, month=3), "1.00")]
+
+
+def test_clocks_that_move_by_half_an_hour_end_one_hour_and_begin_the_next(acme: Tenant) -> None:
+    acme.timezone = "Australia/Lord_Howe"  # from +11:00 to +10:30 on 4 April 2026, 15:00 UTC
+    acme.save()
+    client = client_of(acme)
+    moments = ("04T14:59:59", "04T15:00:00", "04T15:29:59", "04T15:30:00", "04T16:29:59", "04T16:30:00")
+    record(client, *({"occurred_at": f"2026-04-{moment}Z"} for moment in moments))
+    told = usage(client, interval="hour", **{"from": "2026-04-01", "to": "2026-05-01"})
+    assert by_time(told) == [
+        (utc(4, 14, month=4), "1.00"), (utc(4, 15, month=4), "2.00"), (utc(4, 15, 30, month=4), "2.00"),
+        (utc(4, 16, 30, month=4), "1.00"),
+    ]  # fmt: skip
+
+
+def test_the_longest_range_that_can_be_asked_for_is_cut_into_hours_too(client: Any) -> None:
+    record(client, {})
+    told = usage(client, interval="hour", **{"from": "1970-01-01", "to": "2999-12-31"})
+    assert by_time(told) == [(utc(10, 12), "1.00")]
+
+
 def test_days_on_which_clocks_change_are_whole_days(acme: Tenant) -> None:
     acme.timezone = "Europe/Berlin"
     acme.save()

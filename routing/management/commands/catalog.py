@@ -20,10 +20,10 @@ SHOWN_LINES = 40
 
 
 class Command(BaseCommand):
-    """Loads or refreshes models, capabilities and prices, and prints what changed; or writes them to a file."""
+    """Loads or refreshes models, capabilities, prices and routes, and prints what changed; or writes them to a file."""
 
     help = (
-        "catalog update [FILE]: load or refresh models, capabilities and prices; prints what changed. "
+        "catalog update [FILE]: load or refresh models, capabilities, prices and routes; prints what changed. "
         "catalog export [FILE]: write the shared catalog to a file (or print it) that update reads."
     )
 
@@ -49,9 +49,8 @@ class Command(BaseCommand):
         except OSError as error:
             raise CommandError(f"{given}: {error.strerror}") from None
         prices = sum(len(model["prices"]) for model in content["models"])
-        self.stdout.write(
-            f"{len(content['providers'])} providers, {len(content['models'])} models and {prices} prices in {given}"
-        )
+        providers, models, routes = (len(content[each]) for each in ("providers", "models", "routes"))
+        self.stdout.write(f"{providers} providers, {models} models, {prices} prices and {routes} routes in {given}")
 
     def _update(self, given: Path | None, verbosity: int) -> None:
         now = timezone.now()

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from routing.pricing import TokenUsage
+from routing.token_usage import TokenUsage
 from routing.upstreams.sse import SseEvent, UnreadEvents
 from spendhub.gateway.dialect import Burst
 from spendhub.gateway.openai.chat_writing import DONE, data_event, usage_chunk

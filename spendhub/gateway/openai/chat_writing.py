@@ -30,7 +30,7 @@ from routing.conversation import (
     ToolCallBegan,
     ToolCallDelta,
 )
-from routing.pricing import TokenUsage
+from routing.token_usage import TokenUsage
 from routing.upstreams.base import UsageReader
 from spendhub.gateway.dialect import Burst
 

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from routing.conversation import Block, Finish, Refusal, Reply, Text, Thinking, ToolCall
-from routing.pricing import TokenUsage
+from routing.token_usage import TokenUsage
 from spendhub.gateway.openai.sealed_thoughts import sealed
 
 NO_ID = "resp_spendhub"

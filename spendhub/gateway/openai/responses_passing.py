@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from routing.pricing import TokenUsage
+from routing.token_usage import TokenUsage
 from routing.upstreams.sse import SseEvent, UnreadEvents
 from spendhub.gateway.dialect import Burst
 

@@ -21,7 +21,7 @@ from routing.conversation import (
     ToolCallBegan,
     ToolCallDelta,
 )
-from routing.pricing import TokenUsage
+from routing.token_usage import TokenUsage
 from routing.upstreams.sse import SseDecoder, SseEvent
 from spendhub.gateway.dialect import StreamOut
 

@@ -76,7 +76,7 @@ SAID_AGAIN: dict[str, dict[str, Any]] = {
     },
     "sampling": {
         "temperature": 0.5, "top_p": 0.9, "frequency_penalty": 0.1, "presence_penalty": -0.1, "seed": -7,
-        "stop": ["a", "b"], "n": 2, "logprobs": True, "top_logprobs": 3, "user": "ada", "max_completion_tokens": 9,
+        "stop": ["a", "b"], "user": "ada", "max_completion_tokens": 9,
     },
     "an object": {"response_format": {"type": "json_object"}},
     "a schema": {

@@ -13,6 +13,8 @@ from routing.errors import UnknownModel, UpstreamError, UpstreamRefused, Upstrea
 from spendhub.api.errors import BodyTooLarge, Broken
 from spendhub.errors import Forbidden, Invalid, Refused, Throttled, Unavailable, Unidentified
 from spendhub.gateway.anthropic.messages import MESSAGES_DIALECT
+from spendhub.gateway.gemini.embed import EmbedDialect
+from spendhub.gateway.gemini.generate import GENERATE_DIALECT
 from spendhub.gateway.openai.chat import CHAT_DIALECT
 from spendhub.gateway.openai.embeddings import EMBEDDINGS_DIALECT
 from spendhub.gateway.openai.responses import RESPONSES_DIALECT
@@ -20,6 +22,11 @@ from tests.gateway.dialects.said import events_in
 
 OPENAIS = (CHAT_DIALECT, RESPONSES_DIALECT, EMBEDDINGS_DIALECT)
 ALL = (*OPENAIS, MESSAGES_DIALECT)
+GOOGLES_STATUSES = {
+    400: "INVALID_ARGUMENT", 401: "UNAUTHENTICATED", 402: "RESOURCE_EXHAUSTED", 403: "PERMISSION_DENIED",
+    404: "NOT_FOUND", 413: "INVALID_ARGUMENT", 429: "RESOURCE_EXHAUSTED", 500: "INTERNAL", 502: "UNAVAILABLE",
+    503: "UNAVAILABLE", 504: "DEADLINE_EXCEEDED", 529: "UNAVAILABLE",
+}  # fmt: skip
 CASES = [
     (Invalid("x", field="n"), 400, "invalid_request_error", "invalid_request_error"),
     (Unidentified("x"), 401, "invalid_request_error", "authentication_error"),
@@ -53,6 +60,25 @@ def test_every_kind_has_the_dialects_own_word(error: Any, status: int, openais: 
         assert ErrorResponse.model_validate(told).request_id is None
 
 
+@pytest.mark.parametrize(("error", "status"), [case[:2] for case in CASES])
+def test_every_kind_has_googles_own_word(error: Any, status: int) -> None:
+    found, body, headers = GENERATE_DIALECT.error_answer(error)
+    told = json.loads(body)["error"]
+    assert (found, told["code"], told["status"]) == (status, status, GOOGLES_STATUSES[status])
+    assert (b"content-type", b"application/json") in headers
+
+
+def test_googles_clients_are_told_the_facts_as_texts_and_as_they_are() -> None:
+    error = Refused("no room", remaining="0.01", attempts=3, budgets=[{"name": "small"}])
+    told = json.loads(GENERATE_DIALECT.error_answer(error)[1])["error"]
+    assert told["details"] == [
+        {"@type": "type.googleapis.com/google.rpc.ErrorInfo", "reason": "REFUSED", "domain": "spendhub",
+         "metadata": {"remaining": "0.01"}},
+        {"@type": "type.googleapis.com/spendhub.Error", "code": "refused", "remaining": "0.01", "attempts": 3,
+         "budgets": [{"name": "small"}]},
+    ]  # fmt: skip
+
+
 def test_facts_stand_beside_the_words() -> None:
     error = Refused("no room", remaining="0.01", suggested_model="small", type="never")
     assert json.loads(CHAT_DIALECT.error_answer(error)[1])["error"]["suggested_model"] == "small"
@@ -67,7 +93,7 @@ ANTHROPICS_BODY = b'{"type":"error","error":{"type":"rate_limit_error","message"
 HEADERS = {"retry-after": "7", "request-id": "req_1", "content-type": "application/json", "set-cookie": "a=b"}
 
 
-@pytest.mark.parametrize("dialect", ALL)
+@pytest.mark.parametrize("dialect", [*ALL, GENERATE_DIALECT])
 def test_a_vendors_error_of_the_same_wire_passes(dialect: Any) -> None:
     error = UpstreamRefused("vendor", 429, HEADERS, b'{"as": "it came"}', wire=dialect.wire)
     status, body, headers = dialect.error_answer(error)
@@ -88,6 +114,17 @@ def test_a_translated_vendors_error_is_told_in_the_clients_shape(dialect: Any, b
     assert dict(headers)[b"retry-after"] == b"7" and b"set-cookie" not in dict(headers)
 
 
+@pytest.mark.parametrize(
+    ("dialect", "wire"), [(GENERATE_DIALECT, None), (EmbedDialect("m", is_batch=True), "embeddings")]
+)
+@pytest.mark.parametrize("body", [OPENAIS_BODY, GOOGLES_BODY, OLLAMAS_BODY, ANTHROPICS_BODY])
+def test_a_vendors_error_in_other_words_is_told_in_googles(dialect: Any, wire: Any, body: bytes) -> None:
+    status, told, headers = dialect.error_answer(UpstreamRefused("vendor", 429, HEADERS, body, wire))
+    assert (status, dict(headers)[b"retry-after"]) == (429, b"7")
+    assert json.loads(told)["error"]["message"] == "vendor answered 429: too fast"
+    assert json.loads(told)["error"]["status"] == "RESOURCE_EXHAUSTED"
+
+
 @pytest.mark.parametrize("body", [b"", b"<html>", b"[]", b"null", b'{"error":{"message":7}}'])
 def test_a_vendors_error_without_words_is_told_in_ours(body: bytes) -> None:
     told = json.loads(MESSAGES_DIALECT.error_answer(UpstreamRefused("vendor", 500, {}, body))[1])
@@ -100,6 +137,9 @@ def test_in_a_stream_an_error_is_its_last_event() -> None:
     assert json.loads(event.data)["error"]["message"] == "broken off"
     (event,) = events_in(MESSAGES_DIALECT.error_event(error))
     assert event.event == "error" and json.loads(event.data)["error"]["type"] == "api_error"
+    (event,) = events_in(GENERATE_DIALECT.error_event(error))
+    # What makes the SDK raise is where the event begins, and that the code is a number.
+    assert event.data.startswith(b'{"error":{"code":502,')
     (event,) = events_in(RESPONSES_DIALECT.error_event(error))
     told = json.loads(event.data)
     assert ResponseErrorEvent.model_validate(told).message == "broken off"

@@ -11,6 +11,7 @@ import httpx
 import pytest
 
 from tests.gateway.sdks.vendors import CALL, CALL_NANO_USD, CALL_USD, Vendors, asked_of
+from tests.gateway.served import json_of, metadata_of
 
 pytestmark = [pytest.mark.slow, pytest.mark.once]
 
@@ -240,3 +241,20 @@ def test_bad_requests_are_told_in_anthropics_shape(vendors: Vendors) -> None:
     assert (unknown.status_code, unknown.json()["error"]["type"]) == (404, "not_found_error")
     wrong_key = post(vendors, "/v1/messages", ask("hi", "ada"), **{"x-api-key": "sh_wrong"})
     assert (wrong_key.status_code, wrong_key.json()["error"]["type"]) == (401, "authentication_error")
+
+
+@pytest.mark.parametrize("is_stream", [False, True])
+def test_searches_that_anthropic_made_are_on_the_bill(vendors: Vendors, user: str, is_stream: bool) -> None:
+    search = {"type": "web_search_20250305", "name": "web_search", "max_uses": 3}
+    wanted = ask(f"{CALL} [searches:2]", user, tools=[search])
+    if is_stream:
+        with vendors.anthropic_sdk().messages.stream(**wanted) as stream:
+            stream.until_done()
+    else:
+        vendors.anthropic_sdk().messages.create(**wanted)
+    span = vendors.served.the_span(user)
+    # At 10 USD per thousand; held were 3 of them, each with 8,000 tokens to read.
+    assert span["cost_nano_usd"] == CALL_NANO_USD + 2 * 10_000_000
+    assert json_of(span["breakdown"])["web_search"] == 2 * 10_000_000
+    assert span["reserved_nano_usd"] > 3 * 10_000_000 + 3 * 8_000 * 2_000
+    assert (metadata_of(span)["web_searches"], bool(span["is_estimated"])) == (2, False)

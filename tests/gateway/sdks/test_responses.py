@@ -12,6 +12,7 @@ import pytest
 from pydantic import BaseModel
 
 from tests.gateway.sdks.vendors import CALL, CALL_NANO_USD, CALL_USD, Vendors, asked_of
+from tests.gateway.served import metadata_of, pause_for_snapshots
 
 pytestmark = [pytest.mark.slow, pytest.mark.once]
 
@@ -169,3 +170,25 @@ def test_bad_requests_are_told_in_openais_shape(vendors: Vendors) -> None:
         answered = httpx.post(f"{vendors.served.url}/responses", headers=headers, json=body, timeout=30)
         assert answered.status_code == 400, answered.text
         assert answered.json()["error"]["type"] == "invalid_request_error"
+
+
+@pytest.mark.parametrize("is_stream", [False, True])
+def test_searches_that_openai_made_are_on_the_bill(vendors: Vendors, user: str, is_stream: bool) -> None:
+    answered = vendors.openai_sdk().responses.create(
+        model="gpt", input=f"{CALL} [searches:2]", user=user, tools=[{"type": "web_search"}], stream=is_stream
+    )
+    if is_stream:
+        assert list(answered)[-1].type == "response.completed"
+    span = vendors.served.the_span(user)
+    assert span["cost_nano_usd"] == CALL_NANO_USD + 2 * 10_000_000
+    assert (metadata_of(span)["web_searches"], bool(span["is_estimated"])) == (2, False)
+
+
+def test_under_a_strict_budget_openais_project_does_not_choose_a_dearer_tier(vendors: Vendors, user: str) -> None:
+    price = {"model": "gpt", "service_tier": "priority", "input": "4", "output": "20"}
+    vendors.served.native("POST", "prices", json=price)
+    pause_for_snapshots()
+    vendors.served.define_budget(user, "1", strict=True)
+    vendors.openai_sdk().responses.create(model="gpt", input=CALL, user=user, max_output_tokens=50)
+    assert asked_of(vendors.openai)["service_tier"] == "default"
+    assert vendors.served.the_span(user)["cost_nano_usd"] == CALL_NANO_USD

@@ -1,13 +1,16 @@
-"""A running SpendHub with two vendors, and the official SDKs pointed at it."""
+"""A running SpendHub with its vendors, and the official SDKs pointed at it."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import anthropic
 import openai
+from google import genai
 
+from tests.fakes.bedrock_upstream import FakeBedrock
+from tests.fakes.gemini_upstream import FakeGemini
 from tests.fakes.vendor import FakeVendor
 from tests.gateway.served import Served
 
@@ -24,6 +27,8 @@ class Vendors:
     served: Served
     openai: FakeVendor
     anthropic: FakeVendor
+    gemini: FakeVendor = field(default_factory=FakeGemini)
+    bedrock: FakeVendor = field(default_factory=FakeBedrock)
 
     def openai_sdk(self) -> openai.OpenAI:
         """The official client of OpenAI, which asks once."""
@@ -46,6 +51,14 @@ class Vendors:
         client = anthropic.AsyncAnthropic(
             base_url=self.served.server.url, api_key=self.served.key, max_retries=0, timeout=30
         )
+        _clients.append(client)
+        return client
+
+    def googles_sdk(self, user: str, **options: Any) -> genai.Client:
+        """The official client of Google, for calls of `user`."""
+        headers = {"x-spendhub-user": user}
+        http_options: Any = {"base_url": self.served.server.url, "headers": headers, "timeout": 30_000, **options}
+        client = genai.Client(api_key=self.served.key, http_options=http_options)
         _clients.append(client)
         return client
 

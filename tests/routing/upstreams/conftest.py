@@ -41,6 +41,12 @@ def gemini() -> Iterator[Spoken]:
 
 
 @pytest.fixture(scope="module")
+def bedrock() -> Iterator[Spoken]:
+    with spoken("bedrock") as fake:
+        yield Spoken("bedrock", fake)
+
+
+@pytest.fixture(scope="module")
 def openai() -> Iterator[Spoken]:
     with spoken("openai") as fake:
         yield Spoken("openai", fake)

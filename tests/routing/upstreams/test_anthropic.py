@@ -34,7 +34,7 @@ from routing.conversation import (
 )
 from routing.errors import UpstreamError
 from routing.execution import execute
-from routing.pricing import TokenUsage
+from routing.token_usage import TokenUsage
 from routing.upstreams.anthropic.dialect import AnthropicDialect
 from routing.upstreams.anthropic.messages import MessagesReader
 from routing.upstreams.anthropic.schemas import closed_schema

@@ -32,7 +32,7 @@ from routing.conversation import (
     ToolResult,
 )
 from routing.errors import UpstreamError, UpstreamRefused, UpstreamTimeout
-from routing.pricing import TokenUsage
+from routing.token_usage import TokenUsage
 from routing.upstreams.base import UpstreamRequest
 from routing.upstreams.registry import DIALECTS
 from routing.upstreams.sse import SseDecoder
@@ -42,6 +42,8 @@ from tests.routing.upstreams.vendors import FAKES, Spoken, ask, ask_text, joined
 WEATHER = Tool("weather", "The weather in a city.", {"type": "object", "properties": {"city": {"type": "string"}}})
 CITY = OutputFormat(schema={"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]})
 COUNTS = "[in:10] [cached:30] [out:7] [reasoning:20]"
+# What a vendor does not say: which model has answered, how much of the output was thinking.
+NAMES_NO_MODEL = TELLS_NO_THINKING_APART = ("bedrock",)
 
 
 def user(*blocks: Any) -> Message:
@@ -75,7 +77,8 @@ def test_words_are_the_same_whole_and_streamed(vendor: Spoken) -> None:
     whole, streamed = both(vendor, Conversation((user(Text("hello")),), system=(Text("Be brief."),)))
     assert comparable(whole) == comparable(streamed)
     assert whole.finish == "stop"
-    assert whole.id and streamed.id and whole.model == vendor.model().upstream_name
+    assert whole.id and streamed.id
+    assert whole.model == (vendor.model().upstream_name if vendor.dialect not in NAMES_NO_MODEL else "")
     if vendor.fake:
         assert whole.blocks == (Text(WORDS_OF_ANSWER),)
         assert whole.usage and streamed.usage
@@ -130,7 +133,7 @@ def test_a_picture_a_schema_stops_and_limits_can_be_said(vendor: Spoken) -> None
     assert comparable(whole) == comparable(streamed)
     if vendor.fake:
         sent = json.dumps(vendor.sent()["body"])
-        for said in ("Look closely.", "iVBORw0KGgo=", "image/png", "city", "END", "100", "0.5"):
+        for said in ("Look closely.", "iVBORw0KGgo=", "png", "city", "END", "100", "0.5"):
             assert said in sent
 
 
@@ -147,7 +150,8 @@ def test_thoughts_are_heard_and_said_again(remote: Spoken, reasoning: Reasoning)
 
 
 def test_every_kind_of_token_is_counted_in_one_place(remote: Spoken) -> None:
-    expected = TokenUsage(input_tokens=10, cache_read_tokens=30, output_tokens=27, reasoning_tokens=20)
+    thought = 0 if remote.dialect in TELLS_NO_THINKING_APART else 20
+    expected = TokenUsage(input_tokens=10, cache_read_tokens=30, output_tokens=27, reasoning_tokens=thought)
     assert ask_text(remote, COUNTS).usage == expected
     assert ask_text(remote, COUNTS, is_stream=True).usage == expected
 
@@ -231,8 +235,8 @@ def test_content_that_the_vendor_blocks_ends_so(remote: Spoken, is_stream: bool)
 
 
 UNSAYABLE: dict[str, dict[str, dict[str, Any]]] = {
-    "openai": {"top_k": {"top_k": 5}},
-    "sandbox": {"top_k": {"top_k": 5}},
+    "openai": {"top_k": {"top_k": 5}, "logprobs": {"logprobs": 0}, "choices": {"choices": 2}},
+    "sandbox": {"top_k": {"top_k": 5}, "logprobs": {"logprobs": 0}, "choices": {"choices": 2}},
     "anthropic": {
         "seed": {"seed": 1},
         "logprobs": {"logprobs": 0},
@@ -243,12 +247,17 @@ UNSAYABLE: dict[str, dict[str, dict[str, Any]]] = {
         "temperature": {"temperature": 1.5},
         "top_p": {"temperature": 0.5, "top_p": 0.5},
     },
+    "bedrock": {},
     "gemini": {
         "logprobs": {"logprobs": 2},
         "choices": {"choices": 2},
         "is_parallel": {"tools": (WEATHER,), "is_parallel": False},
     },
 }
+
+
+# Claude, whoever serves it.
+UNSAYABLE["bedrock"] = UNSAYABLE["anthropic"]
 
 
 def request_of(vendor: Spoken, **fields: Any) -> UpstreamRequest:
@@ -320,7 +329,7 @@ def test_a_stream_means_the_same_wherever_it_is_cut(dialect: str, question: str,
         for event in burst:
             found += reader.deltas(event.data)
     decoder.end()
-    assert found == deltas
+    assert found[1:] == deltas[1:]  # the first has an id, which may be each reader's own
     assert reader.usage == usage and reader.is_complete
     assert isinstance(found[0], Began) and isinstance(found[-1], Ended)
     assert sum(isinstance(delta, Began | Ended) for delta in found) == 2

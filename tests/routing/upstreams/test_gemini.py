@@ -33,8 +33,8 @@ from routing.conversation import (
     ToolResult,
 )
 from routing.errors import UpstreamError
-from routing.pricing import TokenUsage
-from routing.upstreams.base import EMBEDDINGS
+from routing.token_usage import TokenUsage
+from routing.upstreams.base import EMBEDDINGS, GENERATE
 from routing.upstreams.gemini.contents import ContentsReader
 from routing.upstreams.gemini.dialect import GeminiDialect
 from routing.upstreams.openai.embeddings import EmbeddingsReader
@@ -79,6 +79,27 @@ def test_embeddings_pass_to_its_openai_address() -> None:
     assert request.headers["authorization"] == "Bearer AIza"
     assert json.loads(request.body) == {"model": "gemini-embedding-001", "input": ["a"], "dimensions": 4}
     assert isinstance(GeminiDialect().reader(EMBEDDINGS), EmbeddingsReader)
+
+
+def test_a_clients_own_body_passes_untouched() -> None:
+    model = model_facts("gem", dialect="gemini", base_url=BASE, upstream_name="gemini-3.5-flash")
+    body = {"contents": [{"parts": [{"text": "hi"}]}], "brandNewField": {"deep": [1]}}
+    asked = {**body, "model": "models/smart", "spendhub": {"max_cost": 1}}
+    whole = GeminiDialect().native_request(model, "AIza", GENERATE, asked, is_stream=False)
+    assert whole.url == f"{BASE}/models/gemini-3.5-flash:generateContent"
+    assert whole.headers["x-goog-api-key"] == "AIza"
+    assert json.loads(whole.body) == body
+    streamed = GeminiDialect().native_request(model, "", GENERATE, asked, is_stream=True)
+    assert streamed.url == f"{BASE}/models/gemini-3.5-flash:streamGenerateContent?alt=sse"
+    assert streamed.body == whole.body
+    assert isinstance(GeminiDialect().reader(GENERATE), ContentsReader)
+
+
+def test_what_all_candidates_say_counts_where_the_vendor_does_not() -> None:
+    both = [{"index": n, "content": {"parts": [{"text": "one two"}]}} for n in range(2)]
+    reader = ContentsReader()
+    reader.read_event(json.dumps({"candidates": both}).encode())
+    assert reader.produced_tokens() == 4
 
 
 def test_every_kind_of_block_has_its_part() -> None:

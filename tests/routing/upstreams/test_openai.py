@@ -27,7 +27,7 @@ from routing.conversation import (
 )
 from routing.errors import UpstreamError
 from routing.execution import execute
-from routing.pricing import TokenUsage
+from routing.token_usage import TokenUsage
 from routing.upstreams.base import CHAT, EMBEDDINGS, RESPONSES, UsageReader, Wire
 from routing.upstreams.openai.chat import ChatReader
 from routing.upstreams.openai.dialect import OpenAIDialect
@@ -302,6 +302,15 @@ def test_every_kind_of_block_has_its_part() -> None:
         content_of(Thinking("hm"))
 
 
+def test_a_document_of_text_is_said_as_text_since_chats_take_no_other_files_than_pdf() -> None:
+    assert content_of(File("text/csv", "YSxi", name="a.csv")) == [
+        {"role": "user", "content": [{"type": "text", "text": "a.csv\na,b"}]}
+    ]
+    for media_type, data in (("application/zip", "AAAA"), ("", "AAAA"), ("text/plain", "/w=="), ("text/plain", "!")):
+        with pytest.raises(NotTranslatable, match="a file of type"):
+            content_of(File(media_type, data))
+
+
 def test_everything_else_has_its_place() -> None:
     schema = {"type": "object", "properties": {}}
     body = translated(
@@ -314,8 +323,6 @@ def test_everything_else_has_its_place() -> None:
         output=OutputFormat(schema, "city", "A city.", is_strict=True),
         stop=("END",),
         seed=3,
-        logprobs=2,
-        choices=2,
         user="ada",
     )
     assert body["messages"][0] == {"role": "system", "content": "Be brief.\n\nBe kind."}
@@ -339,9 +346,6 @@ def test_everything_else_has_its_place() -> None:
         },
         "stop": ["END"],
         "seed": 3,
-        "logprobs": True,
-        "top_logprobs": 2,
-        "n": 2,
         "user": "ada",
     }
     assert translated("https://v.test/v1", "m", output=OutputFormat())["response_format"] == {"type": "json_object"}

@@ -28,11 +28,12 @@ from routing.conversation import (
 )
 from routing.errors import UpstreamError
 from routing.execution import execute
-from routing.pricing import TokenUsage
 from routing.snapshot import ModelFacts
+from routing.token_usage import TokenUsage
 from routing.upstreams.base import UsageReader
 from routing.upstreams.transport import HttpTransport
 from tests.fakes.anthropic_upstream import FakeAnthropic
+from tests.fakes.bedrock_upstream import FakeBedrock
 from tests.fakes.gemini_upstream import FakeGemini
 from tests.fakes.openai_upstream import FakeOpenAI
 from tests.fakes.vendor import FakeVendor
@@ -42,12 +43,14 @@ FAKES: dict[str, type[FakeVendor] | None] = {
     "openai": FakeOpenAI,
     "anthropic": FakeAnthropic,
     "gemini": FakeGemini,
+    "bedrock": FakeBedrock,
     "sandbox": None,
 }
 MODELS = {
     "openai": "gpt-4o",
     "anthropic": "claude-sonnet-4-6",
     "gemini": "gemini-3.5-flash",
+    "bedrock": "us.anthropic.claude-sonnet-4-6",
     "sandbox": "sandbox-small",
 }
 

@@ -1,0 +1,172 @@
+"""What a request may be billed beside plain tokens, read before it is sent; and what a strict budget makes of it."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from routing.extras import NO_EXTRAS, Extras, estimate_asked, price_asked
+from routing.pricing import CompiledPrice, PriceTable, Rates
+from routing.snapshot import ModelFacts
+from routing.token_usage import TokenUsage
+from routing.upstreams.base import CHAT, MESSAGES, RESPONSES, Wire
+from spendhub.gateway.dialect import CallRequest
+from spendhub.gateway.extras_asked import extras_at, extras_of, with_untold, worst_case
+from tests.routing.facts import model_facts
+
+NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
+NANO = 10**9
+
+
+def asked(wire: Wire = RESPONSES, **body: Any) -> CallRequest:
+    return CallRequest(wire=wire, body={"model": "m", **body}, model="m")
+
+
+def price(input_usd: int, output_usd: int, **rates: int) -> CompiledPrice:
+    return CompiledPrice((Rates(input_usd * NANO, output_usd * NANO, **rates),))
+
+
+STANDARD = price(2, 10, cache_write_1h=5 * NANO, web_search=10 * NANO)
+
+
+def model(**tiers: CompiledPrice) -> ModelFacts:
+    prices = PriceTable((STANDARD,), {name.replace("_", "+"): (each,) for name, each in tiers.items()})
+    return model_facts("m", prices=prices, has_responses=True)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"input": "hello", "max_output_tokens": 5},
+        {"tools": [{"type": "function", "function": {"name": "f"}}, {"name": "g", "input_schema": {}}]},
+        {"service_tier": "auto"},
+        {"service_tier": "standard_only", "speed": "standard", "inference_geo": "global"},
+        {"tools": [{"type": "bash_20250124"}, {"type": "memory_20250818"}]},
+        {"prompt_cache_options": {"ttl": "30m"}},
+        {"tools": "no list", "service_tier": 7},
+    ],
+)
+def test_a_request_without_extras_has_none(body: dict[str, Any]) -> None:
+    assert extras_of(asked(**body)) is NO_EXTRAS
+
+
+@pytest.mark.parametrize(
+    ("body", "tier"),
+    [
+        ({"service_tier": "priority"}, "priority"),
+        ({"service_tier": "fast"}, "priority"),
+        ({"service_tier": "auto", "speed": "fast", "inference_geo": "us"}, "fast+us"),
+        ({"serviceTier": "FLEX"}, "flex"),
+    ],
+)
+def test_the_tier_is_what_the_request_asks_for(body: dict[str, str], tier: str) -> None:
+    assert extras_of(asked(**body)) == Extras(service_tier=tier)
+
+
+@pytest.mark.parametrize(
+    ("body", "held_for"),
+    [
+        ({"tools": [{"type": "web_search_20250305", "name": "web_search", "max_uses": 2}]}, 2),
+        ({"tools": [{"type": "web_search"}]}, 5),
+        ({"tools": [{"type": "web_search"}], "max_tool_calls": 3}, 3),
+        ({"tools": [{"type": "web_search", "max_uses": 400}]}, 5),
+        ({"tools": [{"type": "web_search", "max_uses": "many"}]}, 5),
+        ({"tools": [{"googleSearch": {}}]}, 5),
+    ],
+)
+def test_searches_are_held_for_up_to_what_is_usual(body: dict[str, Any], held_for: int) -> None:
+    assert extras_of(asked(**body)) == Extras(web_searches=held_for, vendor_tools="tools[0]")
+
+
+def test_chats_search_costs_one_that_the_vendor_does_not_tell_of() -> None:
+    told = Extras(web_searches=1, untold_searches=1, vendor_tools="web_search_options")
+    assert extras_of(asked(CHAT, web_search_options={})) == told
+    searching = model_facts("gpt-5-search-api")
+    assert extras_at(NO_EXTRAS, asked(CHAT), searching) == Extras(
+        web_searches=1, untold_searches=1, vendor_tools="model"
+    )
+    assert extras_at(NO_EXTRAS, asked(CHAT), model_facts("gpt-5")) is NO_EXTRAS
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        ({"tools": [{"type": "function"}, {"type": "code_interpreter"}]}, "tools[1]"),
+        ({"tools": [{"type": "web_fetch_20250910"}]}, "tools[0]"),
+        ({"tools": [{"urlContext": {}}]}, "tools[0]"),
+        ({"mcp_servers": [{"url": "https://x"}]}, "mcp_servers"),
+    ],
+)
+def test_the_field_that_lets_the_vendor_run_tools_is_named(body: dict[str, Any], field: str) -> None:
+    assert extras_of(asked(**body)).vendor_tools == field
+
+
+@pytest.mark.parametrize("body", [{"prompt_cache_options": {"ttl": "12h"}}, {"cache_control": {"ttl": "1h"}}])
+def test_a_cache_that_lives_longer_is_held_at_its_own_rate(body: dict[str, Any]) -> None:
+    extras = extras_of(asked(**body))
+    assert extras == Extras(writes_long_cache=True)
+    # 1,000 tokens at 5 USD per million in place of 2.
+    assert estimate_asked(extras, STANDARD, 1_000, 0) == 5_000_000
+
+
+def test_a_hold_has_the_price_of_the_tier_that_was_asked_for() -> None:
+    priority = price(4, 20)
+    extras = Extras(service_tier="priority")
+    asked_at = price_asked(extras, model(priority=priority), STANDARD, NOW)
+    assert asked_at is priority
+    assert estimate_asked(extras, asked_at, 1_000, 100) == 4_000_000 + 2_000_000
+    assert price_asked(Extras(service_tier="flex"), model(priority=priority), STANDARD, NOW) is STANDARD
+
+
+def test_a_hold_for_searches_has_their_fee_and_a_block_of_input_for_each() -> None:
+    # 2 searches at 0.01 USD, and 2 x 8,000 tokens beside the 1,000 at 2 USD per million.
+    held = estimate_asked(Extras(web_searches=2), STANDARD, 1_000, 0)
+    assert held == 20_000_000 + 17_000 * 2_000
+
+
+def test_a_hold_without_extras_is_what_it_always_was() -> None:
+    assert estimate_asked(NO_EXTRAS, STANDARD, 1_000, 100) == 2_000_000 + 1_000_000
+
+
+def test_under_a_strict_budget_openais_project_may_not_choose_another_tier() -> None:
+    tiered = model(priority=price(4, 20))
+    assert worst_case(NO_EXTRAS, asked(service_tier="auto"), tiered) == (NO_EXTRAS, {"service_tier": "default"})
+    assert worst_case(NO_EXTRAS, asked(), tiered) == (NO_EXTRAS, {"service_tier": "default"})
+    wanted = Extras(service_tier="flex")
+    assert worst_case(wanted, asked(service_tier="flex"), tiered) == (wanted, {})
+    assert worst_case(NO_EXTRAS, asked(), model()) == (NO_EXTRAS, {})
+
+
+def test_where_the_tier_cannot_be_written_the_dearer_one_is_held() -> None:
+    # A message is translated for OpenAI, and its own `service_tier` means something else.
+    held, pins = worst_case(NO_EXTRAS, asked(MESSAGES), model(priority=price(4, 20)))
+    assert (held, pins) == (Extras(service_tier="priority"), {})
+
+
+@pytest.mark.parametrize(
+    ("body", "tier"), [({}, "us"), ({"speed": "fast"}, "fast+us"), ({"inference_geo": "global"}, "")]
+)
+def test_under_a_strict_budget_anthropics_workspace_may_have_a_place_of_its_own(
+    body: dict[str, str], tier: str
+) -> None:
+    placed = model(us=price(3, 11), fast_us=price(6, 22))
+    request = asked(MESSAGES, **body)
+    assert worst_case(extras_of(request), request, placed)[0].service_tier == tier
+
+
+def test_under_a_strict_budget_every_block_is_looked_at_for_a_long_lived_cache() -> None:
+    block = {"type": "text", "text": "x", "cache_control": {"type": "ephemeral", "ttl": "1h"}}
+    request = asked(MESSAGES, messages=[{"role": "user", "content": [block]}])
+    assert extras_of(request) is NO_EXTRAS
+    assert worst_case(NO_EXTRAS, request, model())[0] == Extras(writes_long_cache=True)
+
+
+def test_what_chat_completions_do_not_tell_of_is_taken_from_the_request() -> None:
+    told = TokenUsage.from_totals(100, 5, cache_write_tokens=40)
+    long_lived, searching = Extras(writes_long_cache=True), Extras(untold_searches=1)
+    assert with_untold(told, long_lived, CHAT) == TokenUsage.from_totals(100, 5, cache_write_1h_tokens=40)
+    assert with_untold(told, long_lived, RESPONSES) is told
+    assert with_untold(told, searching, CHAT) == TokenUsage.from_totals(100, 5, cache_write_tokens=40, web_searches=1)
+    assert with_untold(told, Extras(service_tier="flex"), CHAT) is told
