@@ -11,6 +11,7 @@ import os
 import tempfile
 from pathlib import Path
 
+from tests.few_certificates import trust_one_authority
 from tests.servers import free_port
 
 TEST_DATABASE = os.environ.setdefault("SPENDHUB_TEST_DATABASE", "sqlite")
@@ -35,6 +36,7 @@ if "SPENDHUB_TEST_DIR" not in os.environ:
     else:
         os.environ["SPENDHUB_TEST_VALKEY_URL"] = f"redis://127.0.0.1:{free_port()}/0"
 TEST_DIR = Path(os.environ["SPENDHUB_TEST_DIR"])
+trust_one_authority(TEST_DIR)
 
 
 def valkey_address(room: int) -> str:

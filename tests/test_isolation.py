@@ -192,6 +192,7 @@ def admin_routes() -> list[Route]:
     return [route for route in every_route("/admin/") if route.template not in NOT_WALKED]
 
 
+@pytest.mark.once
 def test_no_admin_page_shows_or_changes_anything_of_another_tenant(world: dict[Any, Any]) -> None:
     tenant = Tenant.objects.get(slug="acme")
     globex()

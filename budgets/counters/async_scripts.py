@@ -13,10 +13,11 @@ from collections import deque
 from typing import Any, cast
 
 import hiredis
+from django.conf import settings
 from redis.connection import parse_url
 
 from budgets.counters.base import CounterStoreDown
-from budgets.counters.scripts import ANSWER_TIMEOUT_SECONDS, CONNECT_TIMEOUT_SECONDS, run_id_of, script
+from budgets.counters.scripts import run_id_of, script
 from spendhub.steps import RunScript
 
 logger = logging.getLogger(__name__)
@@ -30,6 +31,7 @@ class _Connection(asyncio.Protocol):
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
+        self._patience_seconds: float = settings.REDIS_TIMEOUT_SECONDS
         self._reader = hiredis.Reader(notEnoughData=_NOTHING)
         self._waiting: deque[tuple[asyncio.Future[Any], float]] = deque()
         self._outgoing: list[bytes] = []
@@ -58,12 +60,12 @@ class _Connection(asyncio.Protocol):
         self._outgoing.clear()
         self._transport.write(data)
         if self._timer is None:
-            self._timer = self._loop.call_later(ANSWER_TIMEOUT_SECONDS, self._check_patience)
+            self._timer = self._loop.call_later(self._patience_seconds, self._check_patience)
 
     def _check_patience(self, is_second_look: bool = False) -> None:
         self._timer = None
         if self._waiting:
-            rest = self._waiting[0][1] + ANSWER_TIMEOUT_SECONDS - self._loop.time()
+            rest = self._waiting[0][1] + self._patience_seconds - self._loop.time()
             if rest > 0.005:
                 self._timer = self._loop.call_later(rest, self._check_patience)
             elif not is_second_look:
@@ -134,7 +136,7 @@ class AsyncRedisScripts:
             if self._connection is not None and self._connection.is_open:
                 return self._connection
             try:
-                self._connection = await asyncio.wait_for(self._open(), CONNECT_TIMEOUT_SECONDS)
+                self._connection = await asyncio.wait_for(self._open(), settings.REDIS_TIMEOUT_SECONDS)
             except TimeoutError:
                 raise ConnectionError("no connection in time") from None
             return self._connection

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import redis
+from django.conf import settings
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
@@ -22,8 +23,6 @@ from spendhub.steps import RunScript
 
 logger = logging.getLogger(__name__)
 
-CONNECT_TIMEOUT_SECONDS = 1.0
-ANSWER_TIMEOUT_SECONDS = 1.0
 MAX_CONNECTIONS = 64
 
 _FOLDER = Path(__file__).parent / "lua"
@@ -60,9 +59,9 @@ class RedisScripts:
         self._pool = redis.BlockingConnectionPool.from_url(
             url,
             max_connections=MAX_CONNECTIONS,
-            timeout=ANSWER_TIMEOUT_SECONDS,
-            socket_connect_timeout=CONNECT_TIMEOUT_SECONDS,
-            socket_timeout=ANSWER_TIMEOUT_SECONDS,
+            timeout=settings.REDIS_TIMEOUT_SECONDS,
+            socket_connect_timeout=settings.REDIS_TIMEOUT_SECONDS,
+            socket_timeout=settings.REDIS_TIMEOUT_SECONDS,
             socket_keepalive=True,
             retry=Retry(NoBackoff(), 0),
             protocol=2,

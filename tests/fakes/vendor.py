@@ -241,7 +241,13 @@ class FakeVendor:
             return True
         body = json.loads(raw)
         self.served.requests.append({"path": path, "headers": dict(headers), "body": body})
-        answer = self.plan(path, body)
+        try:
+            answer = self.plan(path, body)
+        except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+            # A vendor says what it cannot read; a connection that just closes would look like an outage.
+            _send_json(writer, 400, self.error(400, f"this body cannot be read: {type(error).__name__}"))
+            await writer.drain()
+            return True
         if refusal := _KEY_FAULT.search(headers.get("authorization", "")):
             answer.fault = refusal[1]
         name, _, argument = answer.fault.partition("=")

@@ -35,6 +35,8 @@ def running_spendhub(*arguments: str, valkey_number: int, **env: str) -> Iterato
     with psycopg.connect(address, autocommit=True) as admin:
         try:
             stores = {"DATABASE_URL": f"{address.rsplit('/', 1)[0]}/{name}", "REDIS_URL": valkey}
+            # On a machine that is busy with all of these tests an answer may take its time; nobody took Redis away.
+            stores["SPENDHUB_REDIS_TIMEOUT_SECONDS"] = "5"
             with serve(directory, *arguments, is_prepared=True, **stores, **env) as served:
                 yield served
         finally:
