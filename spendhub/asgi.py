@@ -7,7 +7,9 @@ plane streams (docs/decisions/0001-one-door-two-planes.md).
 from __future__ import annotations
 
 import asyncio
+import multiprocessing
 import os
+import signal
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
@@ -15,6 +17,12 @@ import django
 from a2wsgi import WSGIMiddleware
 from django.conf import settings
 from django.core.wsgi import get_wsgi_application
+
+if multiprocessing.parent_process() is not None:
+    # A fork has the handlers of the server that made it, which wake that server alone. Until this process has its own,
+    # it would not hear that it is to stop, and whoever stops it would wait until it is killed.
+    for _stop in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(_stop, signal.SIG_DFL)
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "spendhub.settings")
 django.setup(set_prefix=False)

@@ -26,8 +26,10 @@ logger = logging.getLogger(__name__)
 
 # Larger batches no longer save anything, and hold row locks longer.
 MAX_BATCH = 1_000
-# Where the last batch had company, the next one waits this long for more: a commit costs the same for one and for ten.
-LINGER_SECONDS = 0.001
+# A commit costs the same for one and for ten: where company is likely to come within this time, it is waited for.
+LINGER_SECONDS = 0.002
+# As many arrivals within that time, as the last batches have come, are worth the wait.
+LIKELY_COMPANY = 0.5
 # How long a batch is retried against a database that does not answer before its callers are told.
 RETRY_SECONDS = 10.0
 
@@ -62,7 +64,8 @@ class GroupCommit:
         self._thread: threading.Thread | None = None
         self._lock = threading.Lock()
         self._pid = os.getpid()
-        self._has_company = False
+        self._per_second = 0.0
+        self._began = time.monotonic()
 
     def submit(self, applier: Applier, payload: Any, weight: int = 1) -> concurrent.futures.Future[Any]:
         """Queues one payload; the future has the applier's result for it once it is committed.
@@ -103,7 +106,7 @@ class GroupCommit:
     def _next_batch(self) -> tuple[list[_Job], bool]:
         batch: list[_Job] = []
         weight = 0
-        may_linger = self._has_company
+        may_linger = self._per_second * LINGER_SECONDS >= LIKELY_COMPANY
         job = self._jobs.get()
         while job is not None:
             batch.append(job)
@@ -121,8 +124,14 @@ class GroupCommit:
                     job = self._jobs.get_nowait()
                 except queue.Empty:
                     break
-        self._has_company = len(batch) > 1
+        self._note_arrivals(len(batch))
         return batch, job is None
+
+    def _note_arrivals(self, count: int) -> None:
+        """Keeps a running mean of how many jobs come in a second; the last ten batches or so decide it."""
+        now = time.monotonic()
+        seconds, self._began = max(now - self._began, 1e-6), now
+        self._per_second += 0.1 * (count / seconds - self._per_second)
 
     def _write(self, batch: list[_Job]) -> None:
         deadline = time.monotonic() + self._retry_seconds

@@ -108,10 +108,14 @@ def test_one_plane_can_be_served_alone(live_server_process: StartServer, plane: 
 @pytest.mark.servers
 def test_a_killed_process_is_started_again(live_server_process: StartServer) -> None:
     server = live_server_process("--workers", "2")
+    # A process that ends before that has failed to start, and then nothing is served at all.
+    wait_until(lambda: "SpendHub is ready on" in server.log, 20, "the supervisor to see that all have started")
     size = len(_family(server))
-    for _ in range(2):
-        # The youngest is first a worker of the server, then whatever has just been started instead.
-        max(_family(server), key=lambda process: process.create_time()).kill()
+    # One of the server's own, which are the youngest, and the worker beside it, which is the oldest.
+    for chosen in (max, min):
+        victim = chosen(_family(server), key=lambda process: process.create_time())
+        victim.kill()
+        wait_until(lambda victim=victim: not _lives(victim), 5, "the process to die")
         wait_until(lambda: len(_family(server)) == size and _answers(server), 20, "all processes are back")
 
 
@@ -170,8 +174,11 @@ def _answers(server: SpendHub) -> bool:
 
 
 def _family(server: SpendHub) -> list[psutil.Process]:
-    return [
-        process
-        for process in psutil.Process(server.pid).children(recursive=True)
-        if process.status() != psutil.STATUS_ZOMBIE
-    ]
+    return [process for process in psutil.Process(server.pid).children(recursive=True) if _lives(process)]
+
+
+def _lives(process: psutil.Process) -> bool:
+    try:
+        return process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False

@@ -64,7 +64,7 @@ def test_several_processes_together_try_a_vendor_again_with_three_calls_at_a_tim
     redis = {} if TEST_DATABASE == "postgres" else {"REDIS_URL": valkey_server_url}
     breaker = {"SPENDHUB_BREAKER_FAILURES": "2", "SPENDHUB_BREAKER_OPEN_SECONDS": "3"}
     with (
-        running_spendhub("--workers", "3", valkey_number=1, **breaker, **redis) as served,
+        running_spendhub("--workers", "3", valkey_number=4, **breaker, **redis) as served,
         ThreadPoolExecutor(30) as pool,
     ):
 
