@@ -10,6 +10,7 @@ from contextlib import contextmanager
 
 import psycopg
 import pytest
+import redis
 
 from tests.gateway.served import Served, serve
 from tests.prepared import copy_prepared_postgres
@@ -32,6 +33,9 @@ def running_spendhub(*arguments: str, valkey_number: int, **env: str) -> Iterato
     address = os.environ["SPENDHUB_TEST_POSTGRES_URL"]
     valkey = valkey_address(2 + valkey_number)
     copy_prepared_postgres(address, name)
+    with redis.Redis.from_url(valkey) as room:
+        # A server that was here before may have left the vendor alone, and this one would heed it.
+        room.flushdb()
     with psycopg.connect(address, autocommit=True) as admin:
         try:
             stores = {"DATABASE_URL": f"{address.rsplit('/', 1)[0]}/{name}", "REDIS_URL": valkey}
