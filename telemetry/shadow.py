@@ -27,6 +27,7 @@ from spendhub.tenants.snapshot import TenantFacts
 from telemetry.models import CostSpan
 
 MAX_CALLS = 2_000
+USUAL_STRATEGY = "cost-optimized"
 # Calls that were routed, or stand for such; spans that were recorded over the API were routed by somebody else.
 _SOURCES = ("gateway", "demo")
 CHAT_KIND = "chat"
@@ -83,17 +84,30 @@ class Compared:
             self.shadow_nano_usd += stand_in.cost_nano_usd
             self.answered_by[stand_in.model] += 1
 
+    @property
+    def saved_nano_usd(self) -> int:
+        """Below 0: what it would have cost more."""
+        return self.actual_nano_usd - self.shadow_nano_usd
+
+    @property
+    def saved_share(self) -> float | None:
+        """Of what was paid; None where nothing was."""
+        return round(self.saved_nano_usd / self.actual_nano_usd, 4) if self.actual_nano_usd else None
+
+    def most_first(self) -> dict[str, int]:
+        """How many answers would have come from each model."""
+        return dict(sorted(self.answered_by.items(), key=lambda each: (-each[1], each[0])))
+
     def told(self) -> dict[str, Any]:
-        """As the API tells it; savings below 0 are what it would have cost more."""
-        saved = self.actual_nano_usd - self.shadow_nano_usd
+        """As the API tells it."""
         return {
             "calls": self.calls,
             "actual_cost": format_usd(self.actual_nano_usd),
             "shadow_cost": format_usd(self.shadow_nano_usd),
-            "savings": format_usd(saved),
-            "savings_share": round(saved / self.actual_nano_usd, 4) if self.actual_nano_usd else None,
+            "savings": format_usd(self.saved_nano_usd),
+            "savings_share": self.saved_share,
             "no_model_fits": {"calls": self.unfit_calls, "cost": format_usd(self.unfit_nano_usd)},
-            "answered_by": dict(sorted(self.answered_by.items(), key=lambda each: (-each[1], each[0]))),
+            "answered_by": self.most_first(),
         }
 
 
@@ -203,21 +217,39 @@ def _searches(value: Any) -> int:
     return value if isinstance(value, int) and 0 < value <= MAX_TOKENS else 0
 
 
-def shadow_report(
+@dataclass(frozen=True, slots=True)
+class Shadow:
+    """The calls that were looked at, compared; `by_model`: those of each model that answered, what cost most first."""
+
+    total: Compared
+    by_model: tuple[tuple[str, Compared], ...]
+    recorded: int
+
+
+def find_shadow(
     tenant: TenantFacts, starts_at: datetime, ends_at: datetime, *, strategy: str | None, model: str | None
-) -> dict[str, Any]:
-    """The report for one strategy or one model. Raises what `by_strategy` and `by_model` raise."""
+) -> Shadow:
+    """What the period's calls would have cost with one strategy or one model. Raises what `by_strategy` and `by_model`
+    raise."""
     catalog = CATALOG.current()
     finder = by_strategy(catalog, tenant, strategy or "") if model is None else by_model(catalog, tenant, model)
     calls, recorded = past_calls(tenant.id, starts_at, ends_at)
     total, groups = compare(calls, finder)
     dearest = sorted(groups.items(), key=lambda each: (-each[1].actual_nano_usd, each[0]))
+    return Shadow(total, tuple(dearest), recorded)
+
+
+def shadow_report(
+    tenant: TenantFacts, starts_at: datetime, ends_at: datetime, *, strategy: str | None, model: str | None
+) -> dict[str, Any]:
+    """`find_shadow` as the API tells it."""
+    found = find_shadow(tenant, starts_at, ends_at, strategy=strategy, model=model)
     return {
         "from": starts_at,
         "to": ends_at,
         "strategy": strategy if model is None else None,
         "model": model,
-        "sample": {"calls": len(calls), "recorded": recorded, "at_most": MAX_CALLS},
-        **total.told(),
-        "by_model": [{"model": name, **found.told()} for name, found in dearest],
+        "sample": {"calls": found.total.calls, "recorded": found.recorded, "at_most": MAX_CALLS},
+        **found.total.told(),
+        "by_model": [{"model": name, **compared.told()} for name, compared in found.by_model],
     }

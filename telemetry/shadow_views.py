@@ -16,9 +16,7 @@ from spendhub.api.authentication import principal_of
 from spendhub.api.permissions import MayRead
 from spendhub.api.queries import InvalidQuery, refuse_unknown, text_in
 from telemetry.periods_asked import RANGE, range_in
-from telemetry.shadow import MAX_CALLS, shadow_report
-
-USUAL_STRATEGY = "cost-optimized"
+from telemetry.shadow import MAX_CALLS, USUAL_STRATEGY, shadow_report
 
 
 class UnfitSerializer(serializers.Serializer[Any]):

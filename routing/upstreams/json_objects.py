@@ -24,13 +24,17 @@ def object_in(data: bytes) -> dict[str, Any]:
     return found
 
 
+def readable_object(data: bytes) -> dict[str, Any] | None:
+    """The JSON object in `data`; None for anything else, which is handed on as it came."""
+    try:
+        return object_in(data)
+    except UpstreamError:
+        return None
+
+
 def readable_objects(pieces: Iterable[bytes]) -> Iterator[dict[str, Any]]:
-    """The JSON objects among `pieces`. What is none was handed on as it came; there is nothing in it to count."""
-    for piece in pieces:
-        try:
-            yield object_in(piece)
-        except UpstreamError:
-            continue
+    """The JSON objects among `pieces`. There is nothing to count in what is none."""
+    return (found for piece in pieces if (found := readable_object(piece)) is not None)
 
 
 def encode(value: Any) -> bytes:

@@ -53,8 +53,7 @@ class KeptExchange(Exchange):
     __slots__ = ("_booked", "_has_left", "_headers", "_keep", "_outer", "_pieces", "_size", "is_kept")
 
     def __init__(self, outer: Exchange, keep: Keep) -> None:
-        for name in Exchange.__slots__:
-            setattr(self, name, getattr(outer, name))
+        self.stand_in_for(outer)
         self.is_kept = False
         self._outer, self._keep = outer, keep
         self._booked: tuple[str, int | None] = ("", None)

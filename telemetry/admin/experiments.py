@@ -3,25 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import timedelta
 from typing import Any
 
-from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse
 from django.urls import path, reverse
-from django.utils import timezone
 
 from routing.snapshot import CATALOG
-from spendhub.tenants.admin_scoping import ReadOnlyAdmin
-from spendhub.tenants.seats import Rank, seat_of
+from telemetry.admin.pages_of_days import PagesOfDays
 from telemetry.call_samples import Period
 from telemetry.experiments import ExperimentMissing, experiment_report, experiments_seen, routes_of
 
-SHOWN_DAYS = (1, 7, 30, 90)
-USUAL_DAYS = 30
 
-
-class ExperimentPages(ReadOnlyAdmin):
+class ExperimentPages(PagesOfDays):
     """Adds the page below the calls' own."""
 
     def get_urls(self) -> Any:
@@ -30,18 +23,12 @@ class ExperimentPages(ReadOnlyAdmin):
 
     def experiments(self, request: HttpRequest) -> HttpResponse:
         """The experiments of the last days, and one of them (?name=, else the latest) with its arms."""
-        self.require(request, Rank.VIEWER)
-        seat = seat_of(request)
-        if seat is None:
-            raise PermissionDenied
-        days = next((days for days in SHOWN_DAYS if str(days) == request.GET.get("days")), USUAL_DAYS)
-        shown: dict[str, Any] = {"tenant": seat.tenant, "days": days, "choices": SHOWN_DAYS}
-        if seat.tenant is not None:
-            now = timezone.now()
-            period = Period(seat.tenant.pk, now - timedelta(days=days), now)
-            shown |= _shown(period, request.GET.get("name", ""))
-        # In the frame it stands beside the calls, not below them.
-        return self.page(request, "telemetry/experiments.html", "Experiments", opts=None, **shown)
+        return self.page_of_days(
+            request,
+            "telemetry/experiments.html",
+            "Experiments",
+            lambda period: _shown(period, request.GET.get("name", "")),
+        )
 
 
 def _shown(period: Period, name: str) -> dict[str, Any]:

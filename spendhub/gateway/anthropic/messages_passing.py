@@ -10,12 +10,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import msgspec
-
 from routing.token_usage import TokenUsage
+from routing.upstreams.json_objects import readable_object
 from routing.upstreams.sse import SseEvent, UnreadEvents
-from spendhub.gateway.anthropic.messages_writing import STOP, message_delta, named_event
+from spendhub.gateway.anthropic.messages_writing import STOP, message_delta
 from spendhub.gateway.dialect import Burst
+from spendhub.gateway.stream_events import named_event
 
 
 class MessagesPassing:
@@ -48,7 +48,7 @@ class MessagesPassing:
 
     def last_events(self, usage: TokenUsage, money: Mapping[str, Any], model: str, response_id: str | None) -> bytes:
         """See StreamOut. A vendor that has not told its usage gets an event made from ours."""
-        told = _object(self._held.data) if self._held is not None else None
+        told = readable_object(self._held.data) if self._held is not None else None
         if told is None:
             told = message_delta(None, None, usage)
         return named_event("message_delta", {**told, "spendhub": money}) + STOP
@@ -61,13 +61,5 @@ class MessagesPassing:
 
 def _kind(data: bytes) -> str:
     """The type of an event that has no `event:` line; Anthropic writes one always, others may not."""
-    found = _object(data)
+    found = readable_object(data)
     return str(found.get("type", "")) if found is not None else ""
-
-
-def _object(data: bytes) -> dict[str, Any] | None:
-    try:
-        found = msgspec.json.decode(data)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return None
-    return found if isinstance(found, dict) else None

@@ -33,6 +33,7 @@ from routing.errors import UpstreamError
 from routing.token_usage import TokenUsage
 from routing.upstreams.base import UsageReader
 from spendhub.gateway.dialect import Burst
+from spendhub.gateway.stream_events import named_event
 
 NO_ID = "msg_spendhub"
 _encoder = msgspec.json.Encoder()
@@ -42,11 +43,6 @@ _REASONS: Mapping[Finish, str] = {
     "tool_calls": "tool_use",
     "content_filter": "refusal",
 }
-
-
-def named_event(name: str, value: Mapping[str, Any]) -> bytes:
-    """One event of the stream; Anthropic's SDKs skip those without a name."""
-    return b"event: " + name.encode() + b"\ndata: " + _encoder.encode(value) + b"\n\n"
 
 
 STOP = named_event("message_stop", {"type": "message_stop"})

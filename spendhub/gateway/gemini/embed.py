@@ -92,8 +92,7 @@ class EmbedExchange(Exchange):
     __slots__ = ("_is_batch",)
 
     def __init__(self, exchange: Exchange, *, is_batch: bool) -> None:
-        for name in Exchange.__slots__:
-            setattr(self, name, getattr(exchange, name))
+        self.stand_in_for(exchange)
         self._is_batch = is_batch
 
     async def answer(self, status: int, body: bytes, headers: Headers) -> None:

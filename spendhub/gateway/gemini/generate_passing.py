@@ -10,12 +10,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import msgspec
-
 from routing.token_usage import TokenUsage
+from routing.upstreams.json_objects import readable_object
 from routing.upstreams.sse import SseEvent
 from spendhub.gateway.dialect import Burst
-from spendhub.gateway.gemini.generate_writing import data_event, usage_object
+from spendhub.gateway.gemini.generate_writing import usage_object
+from spendhub.gateway.stream_events import data_event
 
 _TELLING = (b'"finishReason"', b'"blockReason"')
 
@@ -52,7 +52,7 @@ class GeneratePassing:
         """The event, parsed, if a candidate ends in it."""
         if not any(word in event.data for word in _TELLING):
             return None
-        told = parsed if parsed is not None else _object(event.data)
+        told = parsed if parsed is not None else readable_object(event.data) or {}
         feedback = told.get("promptFeedback")
         if isinstance(feedback, dict) and feedback.get("blockReason"):
             self.is_done = True
@@ -66,11 +66,3 @@ class GeneratePassing:
         self._ended |= found
         self.is_done = len(self._ended) >= self._choices
         return told if found else None
-
-
-def _object(data: bytes) -> dict[str, Any]:
-    try:
-        found = msgspec.json.decode(data)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return {}
-    return found if isinstance(found, dict) else {}

@@ -35,6 +35,7 @@ from routing.upstreams.base import UsageReader
 from routing.upstreams.signatures import signature_for
 from spendhub.gateway.dialect import Burst
 from spendhub.gateway.gemini.thought_signatures import UNSIGNED, signature_to_tell
+from spendhub.gateway.stream_events import data_event
 
 NO_ID = "spendhub"
 _encoder = msgspec.json.Encoder()
@@ -44,11 +45,6 @@ _REASONS: Mapping[Finish, str] = {
     "tool_calls": "STOP",
     "content_filter": "SAFETY",
 }
-
-
-def data_event(value: Mapping[str, Any]) -> bytes:
-    """One event of the stream."""
-    return b"data: " + _encoder.encode(value) + b"\n\n"
 
 
 def usage_object(usage: TokenUsage) -> dict[str, Any]:

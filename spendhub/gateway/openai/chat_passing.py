@@ -13,7 +13,8 @@ from typing import Any
 from routing.token_usage import TokenUsage
 from routing.upstreams.sse import SseEvent, UnreadEvents
 from spendhub.gateway.dialect import Burst
-from spendhub.gateway.openai.chat_writing import DONE, data_event, usage_chunk
+from spendhub.gateway.openai.chat_writing import DONE, usage_chunk
+from spendhub.gateway.stream_events import data_event
 
 
 class ChatPassing:

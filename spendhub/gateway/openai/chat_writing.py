@@ -33,15 +33,11 @@ from routing.conversation import (
 from routing.token_usage import TokenUsage
 from routing.upstreams.base import UsageReader
 from spendhub.gateway.dialect import Burst
+from spendhub.gateway.stream_events import data_event
 
 DONE = b"data: [DONE]\n\n"
 NO_ID = "chatcmpl-spendhub"
 _encoder = msgspec.json.Encoder()
-
-
-def data_event(value: Mapping[str, Any]) -> bytes:
-    """One event of the stream."""
-    return b"data: " + _encoder.encode(value) + b"\n\n"
 
 
 def usage_object(usage: TokenUsage) -> dict[str, Any]:

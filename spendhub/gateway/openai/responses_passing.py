@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from routing.token_usage import TokenUsage
+from routing.upstreams.json_objects import readable_object
 from routing.upstreams.sse import SseEvent, UnreadEvents
 from spendhub.gateway.dialect import Burst
 
@@ -60,8 +61,5 @@ def _last(event: SseEvent, parsed: dict[str, Any] | None) -> dict[str, Any] | No
             return None
         if not any(name in event.data for name in _LAST_BYTES):
             return None
-        try:
-            parsed = msgspec.json.decode(event.data)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            return None
-    return parsed if isinstance(parsed, dict) and parsed.get("type") in LAST else None
+        parsed = readable_object(event.data)
+    return parsed if parsed is not None and parsed.get("type") in LAST else None
