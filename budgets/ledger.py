@@ -101,26 +101,35 @@ def budgets_for_writing() -> Mapping[int, TenantBudgets]:
     return BUDGETS.current() if version == BUDGETS.version else BUDGETS.refresh(version)
 
 
-def add_charges(charges: Sequence[Charge], now: datetime) -> dict[WindowKey, WindowTotal]:
-    """Adds the charges to their ledger rows, tells what crossed a line, and gives the new absolute totals.
+class Sums(NamedTuple):
+    """What charges add to each window, in nano_usd, and the budget that each window was matched by."""
 
-    Runs inside the transaction that stores the spans. Rows are locked in one order everywhere
-    (tenant, budget, key, window), so two writers never wait for each other in a circle.
-    """
+    nano_usd: Mapping[WindowKey, int]
+    matched: Mapping[WindowKey, Matched]
+
+
+def sum_up(charges: Iterable[Charge]) -> Sums:
+    """The charges by window."""
     sums: dict[WindowKey, int] = defaultdict(int)
     matches: dict[WindowKey, Matched] = {}
     for charge in charges:
         key = charge.window_key
         sums[key] += charge.nano_usd
         matches[key] = charge.matched
-    rows: list[tuple[Any, ...]] = [
+    return Sums(sums, matches)
+
+
+def ledger_rows(sums: Sums, now: datetime) -> list[tuple[Any, ...]]:
+    """A row of LEDGER_COLUMNS per window. They are locked in this order everywhere (tenant, budget, key, window), so
+    that two writers never wait for each other in a circle."""
+    return [
         (
             key[0],
             key[1],
             key[2],
             as_datetime(key[3]),
-            as_datetime(matches[key].window.ends_at),
-            sums[key],
+            as_datetime(sums.matched[key].window.ends_at),
+            sums.nano_usd[key],
             0,
             1,
             "active",
@@ -130,34 +139,43 @@ def add_charges(charges: Sequence[Charge], now: datetime) -> dict[WindowKey, Win
             False,
             now,
         )
-        for key in sorted(sums)
+        for key in sorted(sums.nano_usd)
     ]
-    found = insert_rows(
-        BudgetWindow,
-        _COLUMNS,
-        rows,
-        "(tenant_id, budget_id, scope_key, starts_at) DO UPDATE SET "
-        "spend_nano_usd = budgets_budgetwindow.spend_nano_usd + excluded.spend_nano_usd, "
-        "version = budgets_budgetwindow.version + 1, updated_at = excluded.updated_at",
-        _RETURNED,
-    )
+
+
+class Standing(NamedTuple):
+    """A ledger row as a write and its tellings have left it, and the budget that it was matched by."""
+
+    stands: WindowStands
+    matched: Matched
+
+    @property
+    def total(self) -> WindowTotal:
+        """The window's absolute total, as the counters take it."""
+        _, budget_id, scope_key, starts_at = self.stands.key
+        ends_at = self.matched.window.ends_at
+        return WindowTotal(budget_id, scope_key, starts_at, ends_at, self.stands.counted_nano_usd, self.stands.version)
+
+
+def add_charges(charges: Sequence[Charge], now: datetime) -> dict[WindowKey, Standing]:
+    """Adds the charges to their ledger rows, tells what crossed a line, and gives how the rows stand then.
+
+    Runs inside the transaction that stores the spans.
+    """
+    sums = sum_up(charges)
+    found = insert_rows(BudgetWindow, LEDGER_COLUMNS, ledger_rows(sums, now), ADDS_TO_LEDGER, _RETURNED)
     # RETURNING keeps no promise about order: rows are recognised by their key.
-    stands = [WindowStands.read(row) for row in found]
-    tell_crossings([(stand, matches[stand.key]) for stand in stands], now)
-    return {
-        stand.key: WindowTotal(
-            stand.key[1],
-            stand.key[2],
-            stand.key[3],
-            matches[stand.key].window.ends_at,
-            stand.counted_nano_usd,
-            stand.version,
-        )
-        for stand in stands
-    }
+    written = [(stand, sums.matched[stand.key]) for stand in map(WindowStands.read, found)]
+    told = tell_crossings(written, now)
+    return {stand.key: Standing(stand, matched) for stand, (_, matched) in zip(told, written, strict=True)}
 
 
-_COLUMNS = (
+ADDS_TO_LEDGER = (
+    "(tenant_id, budget_id, scope_key, starts_at) DO UPDATE SET "
+    "spend_nano_usd = budgets_budgetwindow.spend_nano_usd + excluded.spend_nano_usd, "
+    "version = budgets_budgetwindow.version + 1, updated_at = excluded.updated_at"
+)
+LEDGER_COLUMNS = (
     "tenant_id", "budget_id", "scope_key", "starts_at", "ends_at", "spend_nano_usd", "forgiven_nano_usd", "version",
     "state", "breach_count", "last_threshold", "told_thresholds", "hard_stop_told", "updated_at",
 )  # fmt: skip

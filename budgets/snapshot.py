@@ -44,6 +44,10 @@ class Threshold(NamedTuple):
     def is_reached(self, counted_nano_usd: int, limit_nano_usd: int) -> bool:
         return counted_nano_usd * self.share.denominator >= limit_nano_usd * self.share.numerator
 
+    def line_nano_usd(self, limit_nano_usd: int) -> int:
+        """The least spend at which it is reached."""
+        return -(-limit_nano_usd * self.share.numerator // self.share.denominator)
+
 
 @dataclass(frozen=True, slots=True)
 class BudgetFacts:

@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from budgets.decisions import spend_state
 from budgets.matching import Matched
@@ -56,10 +57,13 @@ class WindowStands(msgspec.Struct, frozen=True):
 _NAIVE_EPOCH = EPOCH.replace(tzinfo=None)
 
 
-def tell_crossings(stands: Sequence[tuple[WindowStands, Matched]], now: datetime) -> None:
-    """Stores what these writes have crossed: state changes, thresholds (each once per window), hard stops."""
+def tell_crossings(stands: Sequence[tuple[WindowStands, Matched]], now: datetime) -> list[WindowStands]:
+    """Stores what these writes have crossed: state changes, thresholds (each once per window), hard stops.
+    Gives the rows as they stand then, in the given order."""
     events: list[BudgetEvent] = []
+    told: list[WindowStands] = []
     for stand, matched in stands:
+        told.append(stand)
         if matched.is_replaced:
             continue
         state = spend_state(matched, stand.counted_nano_usd)
@@ -82,8 +86,16 @@ def tell_crossings(stands: Sequence[tuple[WindowStands, Matched]], now: datetime
         if stops:
             changes["hard_stop_told"] = True
         BudgetWindow.objects.for_tenant(stand.key[0]).filter(id=stand.id).update(**changes)
+        told[-1] = replace(
+            stand,
+            state=state,
+            breach_count=stand.breach_count + len(crossed),
+            told_thresholds=(*stand.told_thresholds, *crossed),
+            hard_stop_told=stand.hard_stop_told or stops,
+        )
     if events:
         BudgetEvent.objects.across_tenants().bulk_create(events)
+    return told
 
 
 def newly_crossed(stand: WindowStands, matched: Matched) -> list[str]:

@@ -61,27 +61,32 @@ def _insert_from_json(
     on_conflict: str,
     returning: tuple[str, ...],
 ) -> list[tuple[Any, ...]]:
-    statement = _postgres_statement(model, columns) + f" ON CONFLICT {on_conflict}"
+    statement = "%s".join(json_insert(model, columns)) + f" ON CONFLICT {on_conflict}"
     if returning:
         statement += f" RETURNING {', '.join(returning)}"
     found: list[tuple[Any, ...]] = []
     with connection.cursor() as cursor:
         for chunk in _chunks(rows, MAX_ROWS):
-            parameter = _to_json([dict(zip(columns, row, strict=True)) for row in chunk]).decode()
-            cursor.execute(statement, [parameter])
+            cursor.execute(statement, [rows_as_json(columns, chunk).decode()])
             if returning:
                 found.extend(cursor.fetchall())
     return found
 
 
 @cache
-def _postgres_statement(model: type[models.Model], columns: tuple[str, ...]) -> str:
+def json_insert(model: type[models.Model], columns: tuple[str, ...]) -> tuple[str, str]:
+    """An INSERT for PostgreSQL, in two halves: what stands before and after the rows, which are one JSON literal."""
     types = {field.column: field.db_type(connection) for field in model._meta.concrete_fields}
     typed = ", ".join(f'"{column}" {types[column]}' for column in columns)
     return (
-        f"INSERT INTO {model._meta.db_table} ({_names(columns)}) "
-        f"SELECT {_names(columns)} FROM json_to_recordset(%s::json) AS given({typed})"
+        f"INSERT INTO {model._meta.db_table} ({_names(columns)}) SELECT {_names(columns)} FROM json_to_recordset(",
+        f"::json) AS given({typed})",
     )
+
+
+def rows_as_json(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> bytes:
+    """The rows as `json_insert` takes them."""
+    return _to_json([dict(zip(columns, row, strict=True)) for row in rows])
 
 
 def _names(columns: Sequence[str]) -> str:

@@ -10,17 +10,16 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import time
-from collections.abc import Generator, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Sequence
 from typing import Any, Protocol, TypeVar
 
+import msgspec
 from django.db import connections
 
 Answer = TypeVar("Answer")
 
 
-@dataclass(frozen=True, slots=True)
-class RunScript:
+class RunScript(msgspec.Struct, frozen=True):
     """One Lua script in one round trip. The result is what the script returned."""
 
     name: str
@@ -28,29 +27,34 @@ class RunScript:
     args: Sequence[str | int | bytes]
 
 
-@dataclass(frozen=True, slots=True)
-class AwaitFuture:
+class AwaitFuture(msgspec.Struct, frozen=True):
     """Waits for another thread, e.g. the group commit. The result is the future's."""
 
     future: concurrent.futures.Future[Any]
 
 
-@dataclass(frozen=True, slots=True)
-class Pause:
+class AwaitWrite(msgspec.Struct, frozen=True):
+    """Waits for a write that both kinds of drivers can make: `in_thread` hands it to the group commit, `on_loop` lets
+    the running event loop make it without a thread. The result is the write's."""
+
+    in_thread: Callable[[], concurrent.futures.Future[Any]]
+    on_loop: Callable[[], Awaitable[Any]]
+
+
+class Pause(msgspec.Struct, frozen=True):
     """Waits `seconds`. The result is None."""
 
     seconds: float
 
 
-@dataclass(frozen=True, slots=True)
-class CallInThread:
+class CallInThread(msgspec.Struct, frozen=True):
     """Runs a blocking function (a database read on a cold path); its value is the result."""
 
     function: Any
     args: tuple[Any, ...] = ()
 
 
-Step = RunScript | AwaitFuture | Pause | CallInThread
+Step = RunScript | AwaitFuture | AwaitWrite | Pause | CallInThread
 Journey = Generator[Step, Any, Answer]
 
 
@@ -62,6 +66,11 @@ class ScriptRunner(Protocol):
 
 class AsyncScriptRunner(Protocol):
     async def run_script(self, step: RunScript) -> Any: ...
+
+    def send_script(self, step: RunScript) -> Awaitable[Any]:
+        """As `run_script`; where a connection is open, whatever is run on it later comes behind this script, and it is
+        on the wire at the end of the loop's tick."""
+        ...
 
 
 def run(journey: Journey[Answer], scripts: ScriptRunner | None) -> Answer:
@@ -86,6 +95,8 @@ def _take(step: Step, scripts: ScriptRunner | None) -> Any:
         return scripts.run_script(step)
     if isinstance(step, AwaitFuture):
         return step.future.result()
+    if isinstance(step, AwaitWrite):
+        return step.in_thread().result()
     if isinstance(step, CallInThread):
         return step.function(*step.args)
     time.sleep(step.seconds)
@@ -96,13 +107,36 @@ async def run_async(journey: Journey[Answer], scripts: AsyncScriptRunner | None)
     """Drives a journey to its end on the event loop and returns its answer."""
     try:
         step = next(journey)
+    except StopIteration as end:
+        return end.value  # type: ignore[no-any-return]  # StopIteration.value is Any in typeshed
+    return await _follow(journey, scripts, _take_async(step, scripts))
+
+
+async def run_until_asked(
+    journey: Journey[Answer], scripts: AsyncScriptRunner | None, rest: Callable[[Coroutine[Any, Any, Answer]], object]
+) -> None:
+    """Drives a journey until its first script is on its way, and hands what remains of it to `rest`; one that begins
+    with anything else is driven to its end."""
+    try:
+        step = next(journey)
+    except StopIteration:
+        return
+    if isinstance(step, RunScript) and scripts is not None:
+        rest(_follow(journey, scripts, scripts.send_script(step)))
+    else:
+        await _follow(journey, scripts, _take_async(step, scripts))
+
+
+async def _follow(journey: Journey[Answer], scripts: AsyncScriptRunner | None, taken: Awaitable[Any]) -> Answer:
+    try:
         while True:
             try:
-                result = await _take_async(step, scripts)
+                result = await taken
             except (Exception, asyncio.CancelledError) as error:  # as in `run`
                 step = journey.throw(error)
             else:
                 step = journey.send(result)
+            taken = _take_async(step, scripts)
     except StopIteration as end:
         return end.value  # type: ignore[no-any-return]  # StopIteration.value is Any in typeshed
 
@@ -113,14 +147,17 @@ async def _take_async(step: Step, scripts: AsyncScriptRunner | None) -> Any:
             raise RuntimeError(f"no Redis is configured, yet script {step.name} was asked for")
         return await scripts.run_script(step)
     if isinstance(step, AwaitFuture):
-        return await _await_future(step.future)
+        return await await_future(step.future)
+    if isinstance(step, AwaitWrite):
+        return await step.on_loop()
     if isinstance(step, CallInThread):
         return await asyncio.to_thread(_in_borrowed_thread, step)
     await asyncio.sleep(step.seconds)
     return None
 
 
-async def _await_future(future: concurrent.futures.Future[Any]) -> Any:
+async def await_future(future: concurrent.futures.Future[Any]) -> Any:
+    """What another thread's future comes to, on the running event loop."""
     # Unlike asyncio.wrap_future, at twice the CPU, this does not cancel the future when its waiter is cancelled:
     # what was handed to another thread is done, for it shares its commit with others, whoever still waits.
     loop = asyncio.get_running_loop()

@@ -111,5 +111,5 @@ def correct_rows(corrections: Sequence[Correction]) -> list[WindowTotal]:
                 span.occurred_at,
             )
             charges = [Charge(span.tenant_id, each, difference) for each in matched]
-            totals.extend(add_charges(charges, correction.now).values())
+            totals.extend(each.total for each in add_charges(charges, correction.now).values())
     return totals

@@ -19,9 +19,10 @@ from routing.snapshot import CATALOG
 from routing.token_usage import TokenUsage
 from spendhub import group_commit
 from spendhub.errors import Invalid
-from spendhub.steps import AwaitFuture, CallInThread, Journey
+from spendhub.steps import AwaitFuture, AwaitWrite, CallInThread, Journey
 from spendhub.tenants.attribution import Attribution
 from telemetry.drafts import NO_USAGE, SpanDraft
+from telemetry.loop_ledger import book_on_loop
 from telemetry.models import CostSpan
 from telemetry.priced import facts_of, price_told
 from telemetry.span_store import SpanBatch, StoredBatch, store_spans
@@ -49,13 +50,24 @@ def settle_call(held: HeldCall, draft: SpanDraft, now: datetime) -> Journey[Stor
 
     Between the two the money counts twice for a moment (spent and held), never less than once.
     """
+    stored = yield from store_call(held, draft, now)
+    yield from end_hold(held, stored, now)
+    return stored
+
+
+def store_call(held: HeldCall, draft: SpanDraft, now: datetime) -> Journey[StoredBatch]:
+    """The first half of `settle_call`: when it returns, the span and the ledger are on disk."""
     batch = SpanBatch(held.call.tenant_id, (draft,), now)
-    stored: StoredBatch = yield AwaitFuture(group_commit.submit(store_spans, batch))
+    stored: StoredBatch = yield AwaitWrite(lambda: group_commit.submit(store_spans, batch), lambda: book_on_loop(batch))
+    return stored
+
+
+def end_hold(held: HeldCall, stored: StoredBatch, now: datetime) -> Journey[None]:
+    """The other half: the counters follow the ledger."""
     if held.hold is not None:
         yield from counters().settle(held.hold, stored.totals, now.timestamp())
     elif stored.totals:
         yield from counters().publish(held.call.tenant_id, stored.totals)
-    return stored
 
 
 @dataclass(frozen=True, slots=True)

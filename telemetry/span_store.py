@@ -16,7 +16,7 @@ from django.db import connection
 from budgets.calls import scopes_of
 from budgets.counters.base import WindowTotal
 from budgets.errors import ReservationSettled
-from budgets.ledger import Charge, add_charges, budgets_for_writing
+from budgets.ledger import Charge, Standing, add_charges, budgets_for_writing
 from budgets.matching import count_budgets
 from budgets.models import Reservation
 from budgets.snapshot import NO_BUDGETS, TenantBudgets
@@ -26,7 +26,7 @@ from telemetry.corrections import Correction, correct_rows
 from telemetry.drafts import SpanDraft
 from telemetry.models import CostSpan
 
-_COLUMNS = (
+SPAN_COLUMNS = (
     "id", "tenant_id", "request_id", "occurred_at", "recorded_at", "source", "reservation_id", "trace_id", "parent_id",
     "provider", "model", "requested_model", "org", "user", "agent", "feature", "session", "task", "api_key",
     "input_tokens", "cache_read_tokens", "cache_write_tokens", "cache_write_1h_tokens", "output_tokens",
@@ -46,11 +46,12 @@ class SpanBatch(msgspec.Struct, frozen=True):
 
 class StoredBatch(msgspec.Struct, frozen=True):
     """What became of a batch: each draft's span id (of the earlier span where it is a duplicate), how many
-    were new, and the absolute totals of every window they count in."""
+    were new, the absolute totals of every window they count in, and how the ledger's rows stand that were added to."""
 
     ids: tuple[uuid.UUID, ...]
     accepted: int
     totals: tuple[WindowTotal, ...]
+    standings: tuple[Standing, ...] = ()
 
     @property
     def duplicates(self) -> int:
@@ -77,18 +78,19 @@ def store_spans(batches: Sequence[SpanBatch]) -> list[StoredBatch | ReservationS
                 if before is not None and before.status == CostSpan.Status.INTERRUPTED:
                     upgrades.append((position, Correction.by_late_answer(before, draft, batch.now)))
         charges_of.append(charges)
-    totals: dict[WindowKey, WindowTotal] = {}
+    standings: dict[WindowKey, Standing] = {}
     if any(charges_of):
-        totals = add_charges([charge for charges in charges_of for charge in charges], batches[0].now)
+        standings = add_charges([charge for charges in charges_of for charge in charges], batches[0].now)
     late_totals: dict[int, list[WindowTotal]] = {}
     for position, correction in upgrades:
         late_totals.setdefault(position, []).extend(correct_rows([correction]))
     stored = iter(
-        StoredBatch(
-            ids=tuple(_id_of(batch, draft, new, earlier) for draft in batch.drafts),
-            accepted=sum(draft.id in new for draft in batch.drafts),
-            totals=tuple({charge.window_key: totals[charge.window_key] for charge in charges_of[position]}.values())
-            + tuple(late_totals.get(position, ())),
+        stored_as(
+            tuple(_id_of(batch, draft, new, earlier) for draft in batch.drafts),
+            sum(draft.id in new for draft in batch.drafts),
+            charges_of[position],
+            standings,
+            tuple(late_totals.get(position, ())),
         )
         for position, batch in enumerate(wanted)
     )
@@ -98,6 +100,18 @@ def store_spans(batches: Sequence[SpanBatch]) -> list[StoredBatch | ReservationS
         else ReservationSettled(batch.reservation_id, "settled")
         for batch in batches
     ]
+
+
+def stored_as(
+    ids: tuple[uuid.UUID, ...],
+    accepted: int,
+    charges: Sequence[Charge],
+    standings: Mapping[WindowKey, Standing],
+    late_totals: tuple[WindowTotal, ...] = (),
+) -> StoredBatch:
+    """What is told of one batch, given how the ledger's rows stand after all that were written with it."""
+    mine = tuple({charge.window_key: standings[charge.window_key] for charge in charges}.values())
+    return StoredBatch(ids, accepted, tuple([each.total for each in mine]) + late_totals, mine)
 
 
 def charges_for(budgets: Mapping[int, TenantBudgets], tenant_id: int, draft: SpanDraft, nano_usd: int) -> list[Charge]:
@@ -139,13 +153,14 @@ def _settle_reservations(batches: Sequence[SpanBatch]) -> set[uuid.UUID]:
 
 
 def _insert(batches: Sequence[SpanBatch]) -> set[uuid.UUID]:
-    rows = [_row(batch, draft) for batch in batches for draft in batch.drafts]
+    rows = [span_row(batch, draft) for batch in batches for draft in batch.drafts]
     if not rows:
         return set()
-    return {read_uuid(row[0]) for row in insert_rows(CostSpan, _COLUMNS, rows, "DO NOTHING", ("id",))}
+    return {read_uuid(row[0]) for row in insert_rows(CostSpan, SPAN_COLUMNS, rows, "DO NOTHING", ("id",))}
 
 
-def _row(batch: SpanBatch, draft: SpanDraft) -> tuple[object, ...]:
+def span_row(batch: SpanBatch, draft: SpanDraft) -> tuple[object, ...]:
+    """The row of SPAN_COLUMNS that keeps a draft."""
     who, usage = draft.attribution, draft.usage
     return (
         draft.id, batch.tenant_id, draft.request_id, draft.occurred_at, batch.now, draft.source, draft.reservation_id,

@@ -10,6 +10,7 @@ import asyncio
 import logging
 import ssl
 from collections import deque
+from collections.abc import Awaitable
 from typing import Any, cast
 
 import hiredis
@@ -113,21 +114,27 @@ class AsyncRedisScripts:
 
     async def run_script(self, step: RunScript) -> Any:
         """The script's result, as Redis gave it. Raises CounterStoreDown."""
-        source = script(step.name)
         try:
             connection = self._connection
             if connection is None or not connection.is_open:
                 connection = await self._connect()
-            rest = (len(step.keys), *step.keys, connection.run_id, *step.args)
-            try:
-                return await connection.ask(("EVALSHA", source.sha, *rest))
-            except hiredis.ReplyError as error:
-                if not str(error).startswith("NOSCRIPT"):
-                    raise
-                return await connection.ask(("EVAL", source.text, *rest))
+            return await _answer_to(step, connection, _ask(step, connection))
         except (OSError, hiredis.HiredisError) as error:
-            logger.warning("Redis did not run %s: %s", step.name, error)
-            raise CounterStoreDown("the counter store does not answer") from error
+            raise _down(step, error) from error
+
+    def send_script(self, step: RunScript) -> Awaitable[Any]:
+        """As `run_script`; where a connection is open, whatever is run on it later comes behind this script, and it is
+        on the wire at the end of the loop's tick: with what its neighbours send, a message each would cost more."""
+        connection = self._connection
+        if connection is None or not connection.is_open:
+            return self.run_script(step)
+        return self._hear(step, connection, _ask(step, connection))
+
+    async def _hear(self, step: RunScript, connection: _Connection, asked: asyncio.Future[Any]) -> Any:
+        try:
+            return await _answer_to(step, connection, asked)
+        except (OSError, hiredis.HiredisError) as error:
+            raise _down(step, error) from error
 
     async def _connect(self) -> _Connection:
         if self._connecting is None:
@@ -174,3 +181,25 @@ class AsyncRedisScripts:
         """Closes the connection."""
         if self._connection is not None:
             self._connection.abort("closed")
+
+
+def _arguments(step: RunScript, connection: _Connection) -> tuple[str | int | bytes, ...]:
+    return (len(step.keys), *step.keys, connection.run_id, *step.args)
+
+
+def _ask(step: RunScript, connection: _Connection) -> asyncio.Future[Any]:
+    return connection.ask(("EVALSHA", script(step.name).sha, *_arguments(step, connection)))
+
+
+async def _answer_to(step: RunScript, connection: _Connection, asked: asyncio.Future[Any]) -> Any:
+    try:
+        return await asked
+    except hiredis.ReplyError as error:
+        if not str(error).startswith("NOSCRIPT"):
+            raise
+        return await connection.ask(("EVAL", script(step.name).text, *_arguments(step, connection)))
+
+
+def _down(step: RunScript, error: Exception) -> CounterStoreDown:
+    logger.warning("Redis did not run %s: %s", step.name, error)
+    return CounterStoreDown("the counter store does not answer")

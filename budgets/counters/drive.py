@@ -5,17 +5,19 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
-from typing import TypeVar
+from collections.abc import Coroutine
+from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
 
 from django.conf import settings
 
 from budgets.counters.async_scripts import AsyncRedisScripts
 from budgets.counters.scripts import RedisScripts
-from spendhub.steps import Journey, run, run_async
+from spendhub.steps import Journey, run, run_async, run_until_asked
 
 Answer = TypeVar("Answer")
 
+_driven: set[asyncio.Future[Any]] = set()
 _lock = threading.Lock()
 _scripts: dict[tuple[int, str], RedisScripts] = {}
 _by_loop: WeakKeyDictionary[asyncio.AbstractEventLoop, AsyncRedisScripts] = WeakKeyDictionary()
@@ -52,6 +54,19 @@ def drive(journey: Journey[Answer]) -> Answer:
 async def drive_async(journey: Journey[Answer]) -> Answer:
     """Drives a journey to its end on the running event loop."""
     return await run_async(journey, async_scripts())
+
+
+async def drive_until_asked(journey: Journey[Answer]) -> None:
+    """Drives a journey on the running event loop, and returns as soon as its first script is on its way, before all
+    that is asked of Redis from here later: for what whoever waits need not hear of. A journey that begins with anything
+    else is driven to its end."""
+    await run_until_asked(journey, async_scripts(), _drive_on)
+
+
+def _drive_on(rest: Coroutine[Any, Any, Any]) -> None:
+    task = asyncio.ensure_future(rest)
+    _driven.add(task)  # the loop itself keeps only weak references
+    task.add_done_callback(_driven.discard)
 
 
 def close() -> None:

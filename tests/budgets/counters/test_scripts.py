@@ -16,7 +16,7 @@ import redis
 from budgets.counters.async_scripts import AsyncRedisScripts
 from budgets.counters.base import CounterStoreDown
 from budgets.counters.scripts import RedisScripts, script
-from spendhub.steps import RunScript
+from spendhub.steps import Journey, Pause, RunScript, run_until_asked
 from tests.servers import Valkey
 
 LUA = Path("budgets/counters/lua")
@@ -245,6 +245,59 @@ def test_a_server_that_falls_silent_is_down_for_all_who_wait(valkey_url: str, cl
     answers = asyncio.run(ask())
     assert [type(answer) for answer in answers] == [CounterStoreDown] * 3
     client.client_unpause()
+
+
+def test_what_is_run_later_comes_behind_a_script_that_was_sent(valkey_url: str, client: Any) -> None:
+    async def send() -> Any:
+        runner = AsyncRedisScripts(valkey_url)
+        await runner.run_script(RunScript("marked", ["m"], []))
+        sent = runner.send_script(RunScript("mark", ["m"], []))
+        assert await runner.run_script(RunScript("marked", ["m"], [])) == 1
+        await sent
+        client.script_flush()
+        was_marked = await runner.send_script(RunScript("marked", ["m"], []))
+        runner.close()
+        return was_marked
+
+    assert asyncio.run(send()) == 1
+
+
+def test_a_journey_driven_until_it_has_asked_goes_on_behind_the_back_of_who_drove_it(
+    valkey_url: str, client: Any
+) -> None:
+    async def story() -> list[str]:
+        runner = AsyncRedisScripts(valkey_url)
+        await runner.run_script(RunScript("marked", ["m"], []))
+        told: list[str] = []
+        tasks: list[asyncio.Task[None]] = []
+
+        def journey() -> Journey[None]:
+            yield RunScript("mark", ["m"], [])
+            told.append("marked")
+            yield Pause(0.0)
+            told.append("ended")
+
+        await run_until_asked(journey(), runner, lambda rest: tasks.append(asyncio.ensure_future(rest)))
+        told.append("asked")
+        await asyncio.gather(*tasks)
+        runner.close()
+        return told
+
+    assert asyncio.run(story()) == ["asked", "marked", "ended"]
+
+
+def test_a_journey_that_sends_nothing_first_is_driven_to_its_end(valkey_url: str) -> None:
+    async def story() -> list[str]:
+        told: list[str] = []
+
+        def journey() -> Journey[None]:
+            yield Pause(0.0)
+            told.append("ended")
+
+        await run_until_asked(journey(), AsyncRedisScripts(valkey_url), lambda rest: told.append("left"))
+        return told
+
+    assert asyncio.run(story()) == ["ended"]
 
 
 def test_neighbours_on_one_loop_each_get_their_own_answer(valkey_url: str, client: Any) -> None:
