@@ -1,32 +1,23 @@
 """Vendors' keys: sealed before they reach the database, opened only into a process's copy of the catalog.
 
-A key is sealed with the first of SPENDHUB_ENCRYPTION_KEYS and opened with any of them; the key made from SECRET_KEY
-always opens, and seals where none is given. A key that cannot be opened falls out: calls do without it, the
-log and the admin say so. docs/credentials.md is the page for people.
+How is told in spendhub/sealing.py. A key that cannot be opened falls out: calls do without it, the log and the
+admin say so. docs/credentials.md is the page for people.
 """
 
 from __future__ import annotations
 
-import base64
-import functools
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 from uuid import UUID
 
-from cryptography.fernet import Fernet, InvalidToken, MultiFernet
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.kdf.hkdf import HKDF
-from django.conf import settings
-
 from routing.errors import CredentialUnreadable
 from routing.models import Credential
+from spendhub import sealing
 
 logger = logging.getLogger(__name__)
 
-# Never changes: it is a part of the key that is made from SECRET_KEY.
-DERIVED_FOR = b"spendhub: vendors' keys, 1"
 MAX_SECRET_LENGTH = 4_000
 HINT_LENGTH = 4
 # The last characters of a shorter key would tell too much of it.
@@ -87,14 +78,14 @@ class HeldKeys:
 
 def seal(secret: str) -> bytes:
     """`secret` encrypted, for the database."""
-    return _fernet().encrypt(secret.encode())
+    return sealing.seal(secret.encode())
 
 
 def open_sealed(sealed: bytes | memoryview[int]) -> str:
     """What was sealed. Raises CredentialUnreadable when it was tampered with, or none of today's keys opens it."""
     try:
-        return _fernet().decrypt(bytes(sealed)).decode()
-    except (InvalidToken, UnicodeDecodeError):
+        return sealing.open_sealed(sealed).decode()
+    except (sealing.SealBroken, UnicodeDecodeError):
         raise CredentialUnreadable from None
 
 
@@ -168,13 +159,3 @@ def _secret_of(row: Credential) -> Secret | None:
     except CredentialUnreadable as error:
         logger.warning("vendor key %s of provider %s falls out: %s", row.pk, row.provider.name, error.message)
         return None
-
-
-def _fernet() -> MultiFernet:
-    return _make_fernet(tuple(settings.ENCRYPTION_KEYS), settings.SECRET_KEY)
-
-
-@functools.lru_cache(maxsize=4)
-def _make_fernet(keys: tuple[str, ...], secret_key: str) -> MultiFernet:
-    derived = HKDF(algorithm=SHA256(), length=32, salt=None, info=DERIVED_FOR).derive(secret_key.encode())
-    return MultiFernet([*(Fernet(key) for key in keys), Fernet(base64.urlsafe_b64encode(derived))])

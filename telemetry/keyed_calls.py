@@ -62,7 +62,7 @@ class Taken:
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """What was answered; `answer` is None where it was too large to be kept."""
+    """What was answered; `answer` is as it was given to `keep_answer`, None where it was too large to be kept."""
 
     request_sha256: str
     request_id: str
@@ -104,7 +104,8 @@ def extend(held: Claim, now: datetime, ends_at: datetime) -> Journey[None]:
 def keep_answer(
     held: Claim, now: datetime, ends_at: datetime, request_id: str, cost_nano_usd: int | None, answer: bytes | None
 ) -> Journey[bool]:
-    """Keeps the answer until `ends_at`; False where the claim had lapsed and somebody else has the key by now."""
+    """Keeps the answer, which the caller has sealed, until `ends_at`; False where the claim had lapsed and somebody
+    else has the key by now."""
     given = _Given(held, now, ends_at, request_id[:200], cost_nano_usd, answer)
     is_kept: bool = yield AwaitFuture(group_commit.submit(keep_answers, given))
     return is_kept

@@ -3,7 +3,8 @@
     Idempotency-Key: <text>   or   x-spendhub-idempotency-key: <text>
 
 Who comes first has the key and makes the call; the others wait for its answer. The key belongs to one API key, and its
-answer is kept in the database, which is there with and without Redis. A call without the header pays for two lookups.
+answer is kept in the database, which is there with and without Redis, sealed for its row. A call without the header
+pays for two lookups.
 docs/gateway.md, "The same call twice"; docs/decisions/0038-an-idempotency-key-is-spent-by-an-answer.md.
 """
 
@@ -24,6 +25,8 @@ from spendhub.gateway.canonical import digest_of, whole_body
 from spendhub.gateway.declared import InvalidDemand
 from spendhub.gateway.exchange import ClientLeft, Exchange
 from spendhub.gateway.idempotency_errors import (
+    TOO_LARGE,
+    UNREADABLE,
     IdempotencyInProgress,
     IdempotencyKeyReused,
     IdempotencyNotReplayable,
@@ -67,13 +70,13 @@ async def answer_once(
     """Answers with the answer that the key stands for already, or else with what `answer` makes of the call.
 
     Raises IdempotencyKeyReused for another request's key, IdempotencyInProgress when the first call runs longer than a
-    repeat waits, IdempotencyNotReplayable for an answer that was not kept, and whatever `answer` raises: then the key
-    is free again.
+    repeat waits, IdempotencyNotReplayable for an answer that was not kept or cannot be opened, and whatever `answer`
+    raises: then the key is free again.
     """
     wanted = _claim_of(exchange, principal, key, body)
     answered = await _take(exchange, wanted)
     if answered is not None:
-        await _replay(exchange, answered)
+        await _replay(exchange, wanted, answered)
         return
     kept = KeptExchange(exchange, lambda *facts: _keep(wanted, *facts))
     staying = asyncio.ensure_future(_stay(wanted))
@@ -93,6 +96,11 @@ def _claim_of(exchange: Exchange, principal: Principal, key: str, body: Mapping[
         api_key=principal.key_prefix,
         id=new_id(),
     )
+
+
+def _place_of(call: Claim) -> str:
+    """What a kept answer is sealed for: the row of this key of this tenant."""
+    return f"idempotency key {call.tenant_id} {call.key_sha256}"
 
 
 async def _take(exchange: Exchange, wanted: Claim) -> Answered | None:
@@ -122,10 +130,13 @@ async def _take(exchange: Exchange, wanted: Claim) -> Answered | None:
             leaving.cancel()
 
 
-async def _replay(exchange: Exchange, found: Answered) -> None:
-    kept = unpack(found.answer) if found.answer is not None else None
+async def _replay(exchange: Exchange, asked: Claim, found: Answered) -> None:
+    if found.answer is None:
+        raise IdempotencyNotReplayable(found.request_id, found.cost_nano_usd, TOO_LARGE)
+    kept = await asyncio.to_thread(unpack, found.answer, _place_of(asked))
     if kept is None:
-        raise IdempotencyNotReplayable(found.request_id, found.cost_nano_usd)
+        logger.warning("the kept answer of call %s cannot be opened with today's keys", found.request_id)
+        raise IdempotencyNotReplayable(found.request_id, found.cost_nano_usd, UNREADABLE)
     headers = [*kept.headers, (b"x-spendhub-replayed", b"true")]
     told = {name for name, _ in headers}
     if b"x-spendhub-cost" not in told and found.cost_nano_usd is not None:
@@ -136,7 +147,7 @@ async def _replay(exchange: Exchange, found: Answered) -> None:
 
 
 async def _keep(held: Claim, answer: KeptAnswer | None, request_id: str, cost_nano_usd: int | None) -> None:
-    packed = None if answer is None else await asyncio.to_thread(pack, answer)
+    packed = None if answer is None else await asyncio.to_thread(pack, answer, _place_of(held))
     now = datetime.now(UTC)
     ends_at = now + timedelta(hours=settings.IDEMPOTENCY_HOURS)
     try:

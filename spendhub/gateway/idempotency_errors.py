@@ -27,15 +27,19 @@ class IdempotencyInProgress(Conflict):
         self.retry_after_seconds = retry_after_seconds
 
 
+TOO_LARGE = "was too large to be kept"
+UNREADABLE = "does not open with any of the installation's encryption keys of today"
+
+
 class IdempotencyNotReplayable(Conflict):
-    """The call was made and billed once, but its answer cannot be given again."""
+    """The call was made and billed once, but its answer `why` (TOO_LARGE, UNREADABLE) and cannot be given again."""
 
     code = "idempotency_not_replayable"
 
-    def __init__(self, request_id: str, cost_nano_usd: int | None) -> None:
+    def __init__(self, request_id: str, cost_nano_usd: int | None, why: str) -> None:
         cost = None if cost_nano_usd is None else format_usd(cost_nano_usd)
         super().__init__(
-            "the call with this idempotency key was answered and billed once, but its answer was too large to be kept",
+            f"the call with this idempotency key was answered and billed once, but its answer {why}",
             request_id=request_id,
             cost=cost,
         )

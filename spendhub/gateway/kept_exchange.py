@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable
 import msgspec
 
 from spendhub.gateway.exchange import ClientLeft, Exchange, Headers
+from spendhub.sealing import SealBroken, open_for, seal_for
 
 # Larger answers are sent, but not kept. A stream of 4,000 tokens has about 1 MB.
 MAX_KEPT_BYTES = 4 * 1024 * 1024
@@ -33,16 +34,19 @@ _decoder = msgspec.msgpack.Decoder(KeptAnswer)
 Keep = Callable[["KeptAnswer | None", str, "int | None"], Awaitable[None]]
 
 
-def pack(answer: KeptAnswer) -> bytes:
-    """An answer as it is stored. A stream's events repeat each other: level 1 makes a tenth of them."""
-    return zlib.compress(_encoder.encode(answer), 1)
+def pack(answer: KeptAnswer, place: str) -> bytes:
+    """An answer as it is stored: sealed for the `place` it is kept at, and small.
+
+    A stream's events repeat each other: level 1 makes a tenth of them.
+    """
+    return seal_for(place, zlib.compress(_encoder.encode(answer), 1))
 
 
-def unpack(packed: bytes) -> KeptAnswer | None:
-    """The answer in what `pack` made; None where it cannot be read."""
+def unpack(packed: bytes, place: str) -> KeptAnswer | None:
+    """The answer in what `pack` made for `place`; None where it cannot be opened or read."""
     try:
-        return _decoder.decode(zlib.decompress(packed))
-    except (zlib.error, msgspec.DecodeError):
+        return _decoder.decode(zlib.decompress(open_for(place, packed)))
+    except (SealBroken, zlib.error, msgspec.DecodeError):
         return None
 
 

@@ -1,7 +1,8 @@
 """Answers that are given again: exactly the same request, of the same tenant and feature, costs nothing.
 
 Opt-in: by a rule for the feature, or by the header `x-spendhub-cache: 3600` (seconds; 0 for never). Only whole
-answers that are complete and depend on the request alone are kept. A call that has not opted in pays one dict lookup.
+answers that are complete and depend on the request alone are kept; sealed, for Redis may write them to a disk. A call
+that has not opted in pays one dict lookup.
 docs/feedback-and-savings.md, "Answers that are given again".
 """
 
@@ -27,6 +28,8 @@ from budgets.decisions import ALLOW, WARN
 from routing.plans import Declared
 from routing.snapshot import CATALOG
 from routing.token_usage import TokenUsage
+from routing.upstreams.billed import objects_in
+from routing.upstreams.json_objects import readable_object
 from spendhub.gateway.canonical import canonical_body, digest_of
 from spendhub.gateway.declared import InvalidDemand
 from spendhub.gateway.dialect import CallRequest
@@ -34,6 +37,7 @@ from spendhub.gateway.exchange import Exchange, Headers
 from spendhub.gateway.open_call import OpenCall
 from spendhub.ids import new_id
 from spendhub.money import format_usd
+from spendhub.sealing import SealBroken, open_for, seal_for
 from spendhub.tenants.attribution import Attribution
 from spendhub.tenants.snapshot import Principal
 from telemetry.cache_rules import MAX_CACHE_SECONDS, ttl_of
@@ -50,6 +54,8 @@ MEMORY_SECONDS = 10.0
 # In each vendor's own word: the model had said all it wanted. Embeddings have no such word.
 _COMPLETE = frozenset({None, "stop", "tool_calls", "function_call", "end_turn", "tool_use", "stop_sequence", "STOP"})
 _COMPLETE |= {"completed"}
+# Where an answer to one question holds several, OpenAI's and Google's, and where each says why it ended.
+_SEVERAL = (("choices", "finish_reason"), ("candidates", "finishReason"))
 # With any of these an answer depends on more than the request, or has effects of its own.
 _MORE_THAN_THE_REQUEST = (
     "previous_response_id", "conversation", "background", "prompt", "web_search_options", "container", "mcp_servers",
@@ -86,7 +92,7 @@ class Caching:
     async def find(self, tenant_id: int) -> Kept | None:
         """The answer that was kept, unless it is too old, or its model may not be called any more."""
         raw = await asyncio.to_thread(_store().get, self.key)
-        kept = _read(raw)
+        kept = _read(raw, self.key)
         if kept is None or time.time() - kept.kept_at >= self.seconds:
             return None
         model = CATALOG.current().resolve(tenant_id, kept.model)
@@ -99,7 +105,7 @@ class Caching:
         model = call.model
         usage = asdict(call.usage)
         kept = Kept(body, model.name, model.provider.name, usage, call.cost_nano_usd, time.time())
-        await asyncio.to_thread(_put, self.key, _encoder.encode(kept), self.seconds)
+        await asyncio.to_thread(_put, self.key, seal_for(_place_of(self.key), _encoder.encode(kept)), self.seconds)
 
 
 def caching_of(
@@ -199,7 +205,13 @@ def _is_worth_keeping(call: OpenCall, body: bytes, finish_reason: str | None) ->
     """A complete answer of the model that a call of this kind is meant for, at its real cost."""
     is_as_asked = call.decision.action in (ALLOW, WARN) and call.clamp_to is None
     is_whole = finish_reason in _COMPLETE and not call.is_estimated
-    return is_as_asked and is_whole and len(body) <= MAX_ANSWER_BYTES
+    return is_as_asked and is_whole and len(body) <= MAX_ANSWER_BYTES and _have_all_ended(body)
+
+
+def _have_all_ended(body: bytes) -> bool:
+    """Whether each of several answers is complete; `finish_reason` is of one of them alone."""
+    told = readable_object(body) or {}
+    return all(answer.get(why) in _COMPLETE for several, why in _SEVERAL for answer in objects_in(told.get(several)))
 
 
 @cache
@@ -230,11 +242,16 @@ def _has_memory(now: float) -> bool:
     return has_memory
 
 
-def _read(raw: Any) -> Kept | None:
+def _place_of(key: str) -> str:
+    # The key is a digest of the tenant and all that the answer depends on.
+    return f"response cache {key}"
+
+
+def _read(raw: Any, key: str) -> Kept | None:
     if not isinstance(raw, bytes):
         return None
     try:
-        return _decoder.decode(raw)
-    except msgspec.DecodeError:
+        return _decoder.decode(open_for(_place_of(key), raw))
+    except (SealBroken, msgspec.DecodeError):
         logger.warning("a kept answer cannot be read; it is asked for anew")
         return None

@@ -14,7 +14,8 @@ class KeyedCall(models.Model):
     """One idempotency key of one API key: taken by a call that is running, or answered.
 
     The row counts until `ends_at`: of a running call that is its lease, of an answered one when its answer is
-    forgotten. The key itself is not kept, only its digest; `answer` is packed by telemetry.keyed_calls.
+    forgotten. The key itself is not kept, only its digest; `answer` is sealed for this row by
+    spendhub/gateway/kept_exchange.py.
     """
 
     id = models.BigAutoField(primary_key=True)

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
+import zlib
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from cryptography.fernet import Fernet
 
 from spendhub.errors import SpendHubError, Unavailable
 from spendhub.gateway.declared import InvalidDemand
 from spendhub.gateway.exchange import ClientLeft, Exchange
 from spendhub.gateway.idempotency import answer_once, idempotency_key
 from spendhub.gateway.idempotency_errors import (
+    TOO_LARGE,
     IdempotencyInProgress,
     IdempotencyKeyReused,
     IdempotencyNotReplayable,
@@ -22,6 +27,7 @@ from spendhub.gateway.idempotency_errors import (
 from spendhub.gateway.kept_exchange import MAX_KEPT_BYTES, unpack
 from spendhub.gateway.openai.errors import error_answer
 from spendhub.gateway.recipe_router import tell_recipe_error
+from spendhub.sealing import open_for, seal_for
 from spendhub.tenants.models import Tenant
 from telemetry.models import KeyedCall
 from tests import factories
@@ -252,7 +258,7 @@ def test_a_whole_answer_whose_client_has_left_is_kept(acme: Tenant) -> None:
 def test_an_answer_that_is_too_large_is_sent_and_a_repeat_is_told_what_it_had_cost(acme: Tenant) -> None:
     vendor = Vendor(body=b"x" * (MAX_KEPT_BYTES + 1))
     assert ask(whose(acme), vendor.answer).body == vendor.body
-    with pytest.raises(IdempotencyNotReplayable) as told:
+    with pytest.raises(IdempotencyNotReplayable, match="too large") as told:
         ask(whose(acme), vendor.answer)
     assert told.value.details == {"request_id": "request-1", "cost": "0.0042"}
     assert vendor.calls == 1
@@ -263,12 +269,87 @@ def test_the_largest_answer_that_is_kept_is_given_again(acme: Tenant) -> None:
     assert ask(whose(acme), vendor.answer).body == ask(whose(acme), vendor.answer).body == vendor.body
 
 
-def test_what_cannot_be_read_any_more_is_not_given(acme: Tenant) -> None:
-    assert unpack(b"rubbish") is None
+def refused_as_unreadable(principal: Any) -> bool:
+    """Whether a repeat is told that its answer cannot be read, and what it had cost, without a vendor being asked."""
+    vendor = Vendor()
+    with pytest.raises(IdempotencyNotReplayable, match="does not open") as told:
+        ask(principal, vendor.answer)
+    return told.value.details == {"request_id": "request-1", "cost": "0.0042"} and vendor.calls == 0
+
+
+@pytest.mark.parametrize("stored", [b"", b"rubbish", zlib.compress(b"rubbish"), seal_for("elsewhere", b"rubbish")])
+def test_what_is_no_answer_of_ours_is_not_given(acme: Tenant, stored: bytes) -> None:
+    assert unpack(stored, "elsewhere") is None
     ask(whose(acme), Vendor().answer)
-    KeyedCall.objects.for_tenant(acme).update(answer=b"rubbish")
-    with pytest.raises(IdempotencyNotReplayable):
-        ask(whose(acme), Vendor().answer)
+    KeyedCall.objects.for_tenant(acme).update(answer=stored)
+    assert refused_as_unreadable(whose(acme))
+
+
+def columns_of_row(tenant: Tenant) -> list[bytes]:
+    """All that the database has of the one row, as it lies there."""
+    columns = KeyedCall.objects.for_tenant(tenant).values_list().get()
+    return [bytes(each) if isinstance(each, bytes | memoryview) else str(each).encode() for each in columns]
+
+
+def can_be_read_in(stored: bytes, text: bytes) -> bool:
+    """Whether someone without a key finds `text` there: as it is, in base64, or packed."""
+    forms = [stored]
+    with suppress(ValueError):
+        forms.append(base64.urlsafe_b64decode(stored))
+    return any(text in form or any(text in unpacked_from(form[at:]) for at in range(len(form))) for form in forms)
+
+
+def unpacked_from(packed: bytes) -> bytes:
+    try:
+        return zlib.decompressobj().decompress(packed)
+    except zlib.error:
+        return b""
+
+
+def test_nothing_of_an_answer_can_be_read_in_the_database(acme: Tenant) -> None:
+    ask(whose(acme), Vendor(body=b'{"content": "Zoe owes 12 euros"}').answer)
+    for text in (b"Zoe owes", b"x-spendhub-model"):
+        assert not any(can_be_read_in(column, text) for column in columns_of_row(acme))
+    # Without the seal the same search finds it.
+    row = KeyedCall.objects.for_tenant(acme).get()
+    unsealed = open_for(f"idempotency key {acme.pk} {row.key_sha256}", row.answer or b"")
+    KeyedCall.objects.for_tenant(acme).update(answer=unsealed)
+    assert any(can_be_read_in(column, b"Zoe owes") for column in columns_of_row(acme))
+
+
+def test_a_row_with_another_tenants_answer_gives_nothing_away(acme: Tenant) -> None:
+    globex = factories.globex()
+    ask(whose(acme), Vendor(body=b"for acme").answer)
+    ask(whose(globex), Vendor(body=b"for globex").answer)
+    (theirs,) = KeyedCall.objects.for_tenant(acme).values_list("answer", flat=True)
+    KeyedCall.objects.for_tenant(globex).update(answer=theirs)
+    assert refused_as_unreadable(whose(globex))
+
+
+def test_a_row_with_the_answer_of_another_key_gives_nothing_away(acme: Tenant) -> None:
+    ask(whose(acme), Vendor(body=b"the second").answer, key="order-2")
+    (another,) = KeyedCall.objects.for_tenant(acme).values_list("answer", flat=True)
+    ask(whose(acme), Vendor().answer)
+    KeyedCall.objects.for_tenant(acme).update(answer=another)
+    assert refused_as_unreadable(whose(acme))
+
+
+def test_answers_are_given_again_after_the_encryption_key_is_rotated(acme: Tenant, settings: Any) -> None:
+    old, new = (Fernet.generate_key().decode() for _ in range(2))
+    settings.ENCRYPTION_KEYS = [old]
+    vendor = Vendor()
+    ask(whose(acme), vendor.answer)
+    settings.ENCRYPTION_KEYS = [new, old]
+    assert (ask(whose(acme), vendor.answer).body, vendor.calls) == (ANSWER, 1)
+
+
+def test_an_answer_whose_encryption_key_is_gone_is_told_so_and_no_vendor_is_asked(acme: Tenant, settings: Any) -> None:
+    settings.ENCRYPTION_KEYS, settings.SECRET_KEY = [], "one"
+    ask(whose(acme), Vendor().answer)
+    settings.SECRET_KEY = "another"
+    assert refused_as_unreadable(whose(acme))
+    settings.SECRET_KEY = "one"
+    assert ask(whose(acme), Vendor().answer).body == ANSWER
 
 
 class Slow:
@@ -383,7 +464,7 @@ def test_an_answer_is_kept_for_the_hours_of_the_setting(acme: Tenant, settings: 
     [
         (IdempotencyKeyReused(), 422, 400, {b"x-should-retry": b"false"}),
         (IdempotencyInProgress(5), 409, 503, {b"retry-after": b"5"}),
-        (IdempotencyNotReplayable("request-1", COST), 409, 400, {b"x-should-retry": b"false"}),
+        (IdempotencyNotReplayable("request-1", COST, TOO_LARGE), 409, 400, {b"x-should-retry": b"false"}),
     ],
 )
 def test_sdks_try_again_only_where_it_helps(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 import time
 from collections.abc import Iterator
@@ -28,6 +29,7 @@ from spendhub.gateway.response_cache import (
     caching_of,
     is_repeatable,
 )
+from spendhub.sealing import open_for
 from spendhub.snapshots import refresh_all
 from spendhub.tenants.attribution import Attribution
 from spendhub.tenants.snapshot import ACCESS, Principal
@@ -220,12 +222,19 @@ def test_a_complete_answer_is_found_again_with_what_it_had_cost(principal: Princ
         ({"clamp_to": 100}, ANSWER, "stop"),
         ({"action": "degrade"}, ANSWER, "stop"),
         ({"action": "disable-tools"}, ANSWER, "stop"),
+        ({}, b'{"choices":[{"finish_reason":"length"},{"finish_reason":"stop"}]}', "stop"),
+        ({}, b'{"candidates":[{"finishReason":"STOP"},{"finishReason":"MAX_TOKENS"}]}', "STOP"),
     ],
 )
 def test_a_part_of_an_answer_or_a_poorer_one_is_not_kept(
     principal: Principal, facts: dict[str, Any], body: bytes, finish: str
 ) -> None:
     assert keep(principal, call_of(**facts), body, finish) is None
+
+
+def test_several_answers_that_have_all_ended_are_kept(principal: Principal) -> None:
+    several = b'{"choices":[{"finish_reason":"stop"},{"finish_reason":"tool_calls"}]}'
+    assert keep(principal, call_of(), several).body == several
 
 
 def test_an_answer_is_not_given_again_beyond_its_time(principal: Principal, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -249,6 +258,23 @@ def test_what_is_no_answer_of_ours_is_asked_for_anew(principal: Principal) -> No
     for rubbish in (b"rubbish", "text", 5):
         caches["answers"].set("a-key", rubbish)
         assert asyncio.run(Caching("a-key", 60).find(principal.tenant_id)) is None
+
+
+def test_what_is_kept_is_sealed_for_its_place_and_opens_at_no_other(principal: Principal) -> None:
+    kept = keep(principal, call_of())
+    stored = caches["answers"].get("a-key")
+    assert ANSWER not in base64.urlsafe_b64decode(stored)
+    assert ANSWER in open_for("response cache a-key", stored)  # without the seal it lies there as it is
+    caches["answers"].set("another-key", stored)
+    assert asyncio.run(Caching("another-key", 60).find(principal.tenant_id)) is None
+    assert asyncio.run(Caching("a-key", 60).find(principal.tenant_id)) == kept
+
+
+def test_an_answer_whose_encryption_key_is_gone_is_asked_for_anew(principal: Principal, settings: Any) -> None:
+    settings.ENCRYPTION_KEYS, settings.SECRET_KEY = [], "one"
+    assert keep(principal, call_of()) is not None
+    settings.SECRET_KEY = "another"
+    assert asyncio.run(Caching("a-key", 60).find(principal.tenant_id)) is None
 
 
 def test_a_hit_costs_nothing_and_says_what_it_has_saved(principal: Principal) -> None:
