@@ -18,7 +18,7 @@ from budgets.admin_forms import BudgetForm, percent_field, rules_field, show_rul
 from budgets.counters.drive import drive
 from budgets.models import Budget, BudgetEvent, BudgetRaise, Decision
 from budgets.resets import reset_budget
-from spendhub.tenants.admin_fields import show_share, show_usd
+from spendhub.tenants.admin_fields import Labelled, show_share, show_usd
 from spendhub.tenants.admin_scoping import ReadOnlyAdmin, ScopedAdmin, ScopedInline, SeenFilter, describe_row
 from spendhub.tenants.changes import record_change
 from spendhub.tenants.seats import actor_of
@@ -125,16 +125,16 @@ class BudgetAdmin(ScopedAdmin):
         return draw(budget, budget.live)  # type: ignore[attr-defined]  # attached for the page by the changelist
 
     @display(description="State", label=STATE_COLOURS | {"frozen": "danger", "observing": "info"})
-    def shown_state(self, budget: Budget) -> tuple[str, str] | None:
+    def shown_state(self, budget: Budget) -> Labelled | None:
         if budget.archived_at is not None:
             return None
         if budget.is_frozen:
-            return "frozen", "Frozen"
+            return Labelled("frozen", "Frozen")
         windows = budget.live  # type: ignore[attr-defined]  # attached for the page by the changelist
         state = windows[0].state if windows else "active"
         if budget.mode == Budget.Mode.OBSERVE:
-            return "observing", f"Observing ({state})"
-        return state, state.capitalize()
+            return Labelled("observing", f"Observing ({state})")
+        return Labelled(state, state.capitalize())
 
     @display(description="Every", ordering="period")
     def shown_every(self, budget: Budget) -> str:
@@ -294,8 +294,8 @@ class BudgetEventAdmin(ReadOnlyAdmin):
             "state-change": "info", "threshold-breach": "warning", "hard-stop": "danger", "budget-reset": "success",
         },
     )  # fmt: skip
-    def shown_kind(self, event: BudgetEvent) -> tuple[str, str]:
-        return event.kind, str(event.get_kind_display())
+    def shown_kind(self, event: BudgetEvent) -> Labelled:
+        return Labelled(event.kind, str(event.get_kind_display()))
 
     @display(description="For")
     def shown_key(self, event: BudgetEvent) -> str:
@@ -328,8 +328,8 @@ class DecisionAdmin(ReadOnlyAdmin):
     fields = ("shown_story",)
 
     @display(description="Answer", ordering="action", label=ACTION_COLOURS)
-    def shown_action(self, decision: Decision) -> tuple[str, str]:
-        return decision.action, decision.action.replace("-", " ").capitalize()
+    def shown_action(self, decision: Decision) -> Labelled:
+        return Labelled(decision.action, decision.action.replace("-", " ").capitalize())
 
     @display(description="Because of")
     def shown_why(self, decision: Decision) -> str:

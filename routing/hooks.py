@@ -10,7 +10,8 @@ import logging
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:  # plans.py runs the hooks
+if TYPE_CHECKING:  # plans.py and retries.py run the hooks
+    from routing.errors import UpstreamError
     from routing.plans import Plan
     from routing.requirements import Wanted
 
@@ -22,6 +23,11 @@ BEFORE_ROUTING: list[Callable[[Wanted], Wanted | None]] = []
 AFTER_ROUTING: list[Callable[[Wanted, Plan], None]] = []
 # After a call has ended, however it did: the model, status, cost and times, as whoever executes says.
 AFTER_EXECUTION: list[Callable[[Mapping[str, Any]], None]] = []
+# Whether the same model may be asked again after a failure: yes, no, or None where it has nothing to say of this one.
+MAY_REPEAT: list[Callable[[UpstreamError], bool | None]] = []
+# A circuit breaker has changed its state, in this process: its "provider/model", the state before, and the one now
+# (closed, open, half-open).
+BREAKER_CHANGED: list[Callable[[str, str, str], None]] = []
 
 
 def run_before_routing(wanted: Wanted) -> Wanted:
@@ -50,3 +56,25 @@ def run_after_execution(facts: Mapping[str, Any]) -> None:
             hook(facts)
         except Exception:  # a hook is a stranger's code: whatever it raises is its own
             logger.exception("hook %r after execution failed", hook)
+
+
+def asked_whether_to_repeat(error: UpstreamError) -> bool | None:
+    """What the first hook that has something to say of the failure says; None where none has."""
+    for hook in MAY_REPEAT:
+        try:
+            said = hook(error)
+        except Exception:  # a hook is a stranger's code: whatever it raises is its own
+            logger.exception("hook %r on a failure failed", hook)
+        else:
+            if said is not None:
+                return bool(said)
+    return None
+
+
+def run_breaker_changed(key: str, before: str, after: str) -> None:
+    """Shows the hooks a breaker's change of state."""
+    for hook in BREAKER_CHANGED:
+        try:
+            hook(key, before, after)
+        except Exception:  # a hook is a stranger's code: whatever it raises is its own
+            logger.exception("hook %r on a breaker failed", hook)

@@ -51,7 +51,10 @@ class QualityScore:
 
 @dataclass(frozen=True, slots=True)
 class Observed:
-    """Facts about one model's recent calls. `calls` counts failures too; latencies are those of successes."""
+    """Facts about one model's recent calls. `calls` counts failures too; latencies are those of successes.
+
+    `quality` is what was thought of `scores` answers; `quality_lost` the share of it, 0 to 1, that goes off for the
+    faults of the `looked_at` answers whose endings were seen."""
 
     calls: int = 0
     error_rate: float = 0.0
@@ -60,6 +63,8 @@ class Observed:
     p99_ms: float | None = None
     quality: float | None = None
     scores: int = 0
+    quality_lost: float = 0.0
+    looked_at: int = 0
 
 
 UNMEASURED = Observed()
@@ -85,8 +90,17 @@ def forget_observed() -> None:
     _observed.clear()
 
 
-def summarize(latencies_ms: Sequence[float], failures: int = 0, qualities: Sequence[float] = ()) -> Observed:
-    """The facts of some calls: how long each success took, how many failed, and the scores that were given."""
+def summarize(
+    latencies_ms: Sequence[float],
+    failures: int = 0,
+    qualities: Sequence[float] = (),
+    weights: Sequence[float] = (),
+    quality_lost: float = 0.0,
+    looked_at: int = 0,
+) -> Observed:
+    """The facts of some calls: how long each success took, how many failed, and the scores that were given.
+
+    `weights` say how much each score counts, above 0 (all the same where they are left out)."""
     calls = len(latencies_ms) + failures
     ordered = sorted(latencies_ms)
     return Observed(
@@ -95,9 +109,16 @@ def summarize(latencies_ms: Sequence[float], failures: int = 0, qualities: Seque
         p50_ms=percentile(ordered, 50),
         p95_ms=percentile(ordered, 95),
         p99_ms=percentile(ordered, 99),
-        quality=sum(qualities) / len(qualities) if qualities else None,
+        quality=weighted_mean(qualities, weights or [1.0] * len(qualities)) if qualities else None,
         scores=len(qualities),
+        quality_lost=quality_lost,
+        looked_at=looked_at,
     )
+
+
+def weighted_mean(values: Sequence[float], weights: Sequence[float]) -> float:
+    """The mean of values that count differently; there is one at least, and each weight is above 0."""
+    return sum(value * weight for value, weight in zip(values, weights, strict=True)) / sum(weights)
 
 
 def percentile(ordered: Sequence[float], percent: float) -> float | None:
@@ -133,9 +154,10 @@ def expected_tries(observed: Observed) -> float:
 
 
 def expected_quality(observed: Observed, model: ModelFacts) -> float:
-    """0 to 5: the mean of its scores; before `ENOUGH_CALLS` of them, mixed with its quality tier's prior."""
-    prior = PRIOR_QUALITY.get(model.quality, PRIOR_QUALITY["standard"])
-    if observed.quality is None:
-        return prior
-    weight = min(observed.scores / ENOUGH_CALLS, 1.0)
-    return observed.quality * weight + prior * (1 - weight)
+    """0 to 5: the mean of its scores (before `ENOUGH_CALLS` of them, mixed with its quality tier's prior), less the
+    share that is lost for faults (before `ENOUGH_CALLS` looked at, in proportion)."""
+    quality = PRIOR_QUALITY.get(model.quality, PRIOR_QUALITY["standard"])
+    if observed.quality is not None:
+        weight = min(observed.scores / ENOUGH_CALLS, 1.0)
+        quality = observed.quality * weight + quality * (1 - weight)
+    return quality * (1 - observed.quality_lost * min(observed.looked_at / ENOUGH_CALLS, 1.0))

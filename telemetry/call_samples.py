@@ -9,14 +9,18 @@ from typing import Any
 
 from django.db.models import QuerySet
 
-from routing.performance import Observed, summarize
+from routing.performance import Observed, summarize, weighted_mean
 from spendhub.money import format_usd, round_nano_usd
-from telemetry.feedback import quality_of_calls
+from telemetry.feedback import Rating, quality_of_calls
 from telemetry.models import CostSpan
+from telemetry.quality_rules import Verdicts, weights_of
 
 # Enough for steady figures, and a bounded read however busy a tenant is.
 MAX_CALLS = 20_000
-_COLUMNS = ("id", "model", "provider", "status", "cost_nano_usd", "output_tokens", "duration_ms", "metadata")
+_COLUMNS = (
+    "id", "model", "provider", "feature", "task", "status", "cost_nano_usd", "output_tokens", "reasoning_tokens",
+    "duration_ms", "metadata",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +41,11 @@ class CallSample:
             occurred_at__gte=period.starts_at, occurred_at__lt=period.ends_at, **period.filters
         )
         self._tenant_id = period.tenant_id
+        self._weights = weights_of(period.tenant_id)
+
+    def tally(self) -> Tally:
+        """One to add calls to, in which the tenant's weights hold."""
+        return Tally(Verdicts(self._weights))
 
     @property
     def calls(self) -> QuerySet[CostSpan]:
@@ -44,10 +53,10 @@ class CallSample:
         latest = self._all.order_by("-occurred_at", "-id").values("pk")[:MAX_CALLS]
         return CostSpan.objects.for_tenant(self._tenant_id).filter(pk__in=latest).order_by()
 
-    def rows(self, calls: QuerySet[CostSpan]) -> Iterator[tuple[dict[str, Any], float | None]]:
+    def rows(self, calls: QuerySet[CostSpan]) -> Iterator[tuple[dict[str, Any], Rating | None]]:
         """Each of some calls of the sample, with what was thought of it. Answers from memory are left out: they say
         nothing of a model."""
-        qualities = quality_of_calls(self._tenant_id, calls)
+        qualities = quality_of_calls(self._tenant_id, calls, self._weights)
         for row in calls.values(*_COLUMNS).iterator():
             if row["metadata"].get("cache") != "hit":
                 yield row, qualities.get(row["id"])
@@ -62,6 +71,7 @@ class CallSample:
 class Tally:
     """What some calls come to. Latencies are those of successes; `calls` are all, those that somebody broke off too."""
 
+    rules: Verdicts
     calls: int = 0
     succeeded: int = 0
     errors: int = 0
@@ -69,9 +79,9 @@ class Tally:
     output_tokens: int = 0
     timed_output_tokens: int = 0
     latencies_ms: list[float] = field(default_factory=list)
-    qualities: list[float] = field(default_factory=list)
+    ratings: list[Rating] = field(default_factory=list)
 
-    def add(self, call: Mapping[str, Any], quality: float | None) -> None:
+    def add(self, call: Mapping[str, Any], rating: Rating | None) -> None:
         """Counts one call, a row of `CallSample.rows`."""
         self.calls += 1
         self.nano_usd += call["cost_nano_usd"]
@@ -82,8 +92,11 @@ class Tally:
             if call["duration_ms"] is not None:
                 self.latencies_ms.append(float(call["duration_ms"]))
                 self.timed_output_tokens += call["output_tokens"]
-        if quality is not None:
-            self.qualities.append(quality)
+        if rating is not None:
+            self.ratings.append(rating)
+        if "review_of" not in call["metadata"]:
+            # A review is short by the gateway's own wish, so being cut off is no fault of its model's.
+            self.rules.add(call)
 
     @property
     def ended(self) -> int:
@@ -91,9 +104,24 @@ class Tally:
         return self.succeeded + self.errors
 
     @property
+    def qualities(self) -> list[float]:
+        """What was thought of each rated call, 0 to 5."""
+        return [rating.score for rating in self.ratings]
+
+    @property
     def observed(self) -> Observed:
         """Latency percentiles and quality, as strategies see them."""
-        return summarize(self.latencies_ms, self.errors, self.qualities)
+        weights = [rating.weight for rating in self.ratings]
+        lost, looked_at = self.rules.share_lost, self.rules.calls
+        return summarize(self.latencies_ms, self.errors, self.qualities, weights, lost, looked_at)
+
+    @property
+    def blended_quality(self) -> float | None:
+        """What was thought of its answers, less the share that goes off for faults of all of them; None: not rated."""
+        scores = self.qualities
+        if not scores:
+            return None
+        return weighted_mean(scores, [rating.weight for rating in self.ratings]) * (1 - self.rules.share_lost)
 
     def told(self) -> dict[str, Any]:
         """As the API tells it."""
@@ -109,6 +137,8 @@ class Tally:
             "p99_ms": _rounded(seen.p99_ms, 1),
             "quality": _rounded(seen.quality, 3),
             "ratings": seen.scores,
+            "rules": self.rules.told(),
+            "blended_quality": _rounded(self.blended_quality, 3),
         }
 
 

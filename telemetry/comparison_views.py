@@ -58,6 +58,14 @@ class ExperimentsAnswerSerializer(SampledAnswerSerializer):
     results = ExperimentSeenSerializer(many=True)
 
 
+class VerdictsSerializer(serializers.Serializer[Any]):
+    """What rules find wrong with answers without reading them."""
+
+    score = serializers.FloatField(allow_null=True, help_text="Points of 5 that are left, the mean; 5: no fault seen.")
+    calls = serializers.IntegerField(help_text="How many calls the rules had something to say of.")
+    faults = serializers.DictField(child=serializers.IntegerField(), help_text="How many answers had each fault.")
+
+
 class TallySerializer(serializers.Serializer[Any]):
     """`success_rate` is of the calls that ended by themselves; latencies are those of successes; `quality` 0 to 5."""
 
@@ -71,6 +79,10 @@ class TallySerializer(serializers.Serializer[Any]):
     p99_ms = serializers.FloatField(allow_null=True)
     quality = serializers.FloatField(allow_null=True)
     ratings = serializers.IntegerField(help_text="How many calls were rated.")
+    rules = VerdictsSerializer()
+    blended_quality = serializers.FloatField(
+        allow_null=True, help_text="`quality`, less the share that goes off for faults; null: nobody has rated any."
+    )
 
 
 class ArmSerializer(TallySerializer):
@@ -109,13 +121,13 @@ class ExperimentAnswerSerializer(SampledAnswerSerializer):
 
 
 class PerformanceLineSerializer(TallySerializer):
-    key = serializers.CharField(help_text="The model or provider.")
+    key = serializers.CharField(help_text="The model, provider, feature or task.")
     rank = serializers.IntegerField(allow_null=True, help_text="By quality per USD; null: nobody has rated it.")
     output_tokens = serializers.IntegerField()
     output_tokens_per_second = serializers.FloatField(allow_null=True, help_text="Of the whole time of its successes.")
     cost_per_1000_output_tokens = serializers.CharField(allow_null=True)
     quality_per_usd = serializers.FloatField(
-        allow_null=True, help_text="Mean quality by mean cost of a call; null: not rated, or free."
+        allow_null=True, help_text="Mean blended quality by mean cost of a call; null: not rated, or free."
     )
 
 
@@ -181,7 +193,7 @@ class PerformanceView(APIView):
         ],
         responses=PerformanceAnswerSerializer,
         description="Success, speed, cost and quality of your own calls between `from` and `to` (the last 30 days; "
-        f"{_SAMPLED}) by model or provider.",
+        f"{_SAMPLED}) by model, provider, feature or task.",
     )
     def get(self, request: Request) -> Response:
         query = request.query_params

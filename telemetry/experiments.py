@@ -6,7 +6,7 @@ Read from what every call keeps of its choice (`metadata`: route, experiment, ar
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from django.db.models import Count, Max, Min
@@ -39,7 +39,7 @@ class ArmSeen:
     """One arm: the calls that its own model took, how many drew it at first, and how often another model stepped in."""
 
     name: str
-    tally: Tally = field(default_factory=Tally)
+    tally: Tally
     drawn: int = 0
     elsewhere: int = 0
 
@@ -87,7 +87,7 @@ def experiment_report(period: Period, asked: str) -> dict[str, Any]:
     arms, routes = _read(sample, name)
     split = _split_of(period.tenant_id, name, routes)
     for arm in split:
-        arms.setdefault(arm, ArmSeen(arm))
+        arms.setdefault(arm, ArmSeen(arm, sample.tally()))
     ordered = sorted(arms.values(), key=lambda arm: (-split.get(arm.name, 0.0), arm.name))
     drawn = sum(arm.drawn for arm in ordered)
     return {
@@ -169,14 +169,14 @@ def _sample_of(period: Period) -> CallSample:
 def _read(sample: CallSample, name: str) -> tuple[dict[str, ArmSeen], set[str]]:
     arms: dict[str, ArmSeen] = {}
     routes: set[str] = set()
-    for call, quality in sample.rows(sample.calls.filter(metadata__experiment=name)):
+    for call, rating in sample.rows(sample.calls.filter(metadata__experiment=name)):
         facts = call["metadata"]
         drawn = str(facts.get("arm", ""))
-        arm = arms.setdefault(drawn, ArmSeen(drawn))
+        arm = arms.setdefault(drawn, ArmSeen(drawn, sample.tally()))
         routes.add(str(facts.get("route", "")))
         arm.drawn += "attempt" not in facts
         if call["model"] == drawn:
-            arm.tally.add(call, quality)
+            arm.tally.add(call, rating)
         else:
             arm.elsewhere += 1
     return arms, routes

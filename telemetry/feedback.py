@@ -7,17 +7,17 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.db.models import Avg, Count, F, Q, QuerySet, Sum
 
-from routing.performance import BEST_QUALITY, QualityScore
+from routing.performance import BEST_QUALITY, QualityScore, weighted_mean
 from spendhub import group_commit
 from spendhub.errors import Invalid
 from spendhub.money import format_usd, round_nano_usd
 from spendhub.steps import AwaitFuture, Journey
 from telemetry.corrections import SpanMissing
-from telemetry.models import CostSpan, Feedback
+from telemetry.models import CostSpan, Feedback, QualityWeights
 from telemetry.models.feedback import SCORES
 
 QUALITY_GROUPS = ("model", "feature", "task")
@@ -98,6 +98,13 @@ def _keep_all(judgments: Sequence[tuple[int, str, Opinion, datetime]]) -> list[F
     return kept
 
 
+class Rating(NamedTuple):
+    """An overall score, 0 to 5, and how much it counts, above 0."""
+
+    score: float
+    weight: float
+
+
 @dataclass(frozen=True, slots=True)
 class QualityQuestion:
     """Which feedback to sum. `starts_at` is included, `ends_at` is not; both are moments of the feedback."""
@@ -126,22 +133,38 @@ def quality_report(question: QualityQuestion) -> dict[str, Any]:
     }
 
 
-def qualities_of(tenant_id: int, since: datetime) -> dict[str, list[float]]:
-    """Overall scores by model, of the latest `LATEST_RATINGS` since then. Thumbs without a score count as 5 and 0."""
-    rows = Feedback.objects.for_tenant(tenant_id).filter(at__gte=since).exclude(model="")
-    found: dict[str, list[float]] = defaultdict(list)
-    for model, overall, thumbs in rows.order_by("-at").values_list("model", "overall", "thumbs")[:LATEST_RATINGS]:
-        found[model].append(_score(overall, thumbs))
+def qualities_of(tenant_id: int, since: datetime, weights: QualityWeights) -> dict[str, list[Rating]]:
+    """Ratings by model, of the latest `LATEST_RATINGS` since then. Thumbs without a score count as 5 and 0."""
+    rows = _counted(tenant_id, weights).filter(at__gte=since).exclude(model="").order_by("-at")
+    found: dict[str, list[Rating]] = defaultdict(list)
+    for model, source, overall, thumbs in rows.values_list("model", "source", "overall", "thumbs")[:LATEST_RATINGS]:
+        found[model].append(Rating(_score(overall, thumbs), _weight_of(source, weights)))
     return dict(found)
 
 
-def quality_of_calls(tenant_id: int, calls: QuerySet[CostSpan]) -> dict[uuid.UUID, float]:
-    """What was thought of each rated one of the tenant's calls, by its id: the mean where caller and judge spoke."""
-    scores: dict[uuid.UUID, list[float]] = defaultdict(list)
-    rows = Feedback.objects.for_tenant(tenant_id).filter(span__in=calls.values("pk"))
-    for span_id, overall, thumbs in rows.order_by().values_list("span_id", "overall", "thumbs"):
-        scores[span_id].append(_score(overall, thumbs))
-    return {span_id: sum(given) / len(given) for span_id, given in scores.items()}
+def quality_of_calls(tenant_id: int, calls: QuerySet[CostSpan], weights: QualityWeights) -> dict[uuid.UUID, Rating]:
+    """What was thought of each rated one of the tenant's calls, by its id. Where caller and judge spoke it is their
+    mean, each by its weight, and counts as much as the weightier of them."""
+    ratings: dict[uuid.UUID, list[Rating]] = defaultdict(list)
+    rows = _counted(tenant_id, weights).filter(span__in=calls.values("pk")).order_by()
+    for span_id, source, overall, thumbs in rows.values_list("span_id", "source", "overall", "thumbs"):
+        ratings[span_id].append(Rating(_score(overall, thumbs), _weight_of(source, weights)))
+    return {span_id: _together(given) for span_id, given in ratings.items()}
+
+
+def _together(ratings: Sequence[Rating]) -> Rating:
+    given = [each.weight for each in ratings]
+    return Rating(weighted_mean([each.score for each in ratings], given), max(given))
+
+
+def _counted(tenant_id: int, weights: QualityWeights) -> QuerySet[Feedback]:
+    """Feedback of the sources that count at all."""
+    silent = [source for source in Feedback.Source.values if not _weight_of(source, weights)]
+    return Feedback.objects.for_tenant(tenant_id).exclude(source__in=silent)
+
+
+def _weight_of(source: str, weights: QualityWeights) -> float:
+    return float(getattr(weights, f"{source}_weight"))
 
 
 def _score(overall: float | None, thumbs: str) -> float:

@@ -1,4 +1,5 @@
-"""How models and providers have done: success, speed, cost and quality of a tenant's own calls, side by side."""
+"""How models and providers have done: success, speed, cost and quality of a tenant's own calls,
+side by side, or per feature and task."""
 
 from __future__ import annotations
 
@@ -9,16 +10,16 @@ from typing import Any
 from spendhub.money import NANO_PER_USD, format_usd, round_nano_usd
 from telemetry.call_samples import CallSample, Period, Tally
 
-GROUPS = ("model", "provider")
+GROUPS = ("model", "provider", "feature", "task")
 FILTERS = ("feature", "task", "source")
 
 
 def performance_report(period: Period, group_by: str) -> dict[str, Any]:
-    """One line per model or provider that was called, those that give most quality per USD first."""
+    """One line per model (or provider, feature, task) of the calls, those that give most quality per USD first."""
     sample = CallSample(period)
-    tallies: dict[str, Tally] = defaultdict(Tally)
-    for call, quality in sample.rows(sample.calls.exclude(**{group_by: ""})):
-        tallies[call[group_by]].add(call, quality)
+    tallies: dict[str, Tally] = defaultdict(sample.tally)
+    for call, rating in sample.rows(sample.calls.exclude(**{group_by: ""})):
+        tallies[call[group_by]].add(call, rating)
     return {
         "from": period.starts_at,
         "to": period.ends_at,
@@ -34,13 +35,13 @@ def ranked(tallies: Iterable[tuple[str, Tally]]) -> list[dict[str, Any]]:
     What nobody has rated comes last, the most called first, without a rank."""
     ordered = sorted(tallies, key=lambda each: (*_efficiency_order(each[1]), -each[1].calls, each[0]))
     return [
-        {"key": key, "rank": place if tally.qualities else None, **_told(tally)}
+        {"key": key, "rank": place if tally.ratings else None, **_told(tally)}
         for place, (key, tally) in enumerate(ordered, start=1)
     ]
 
 
 def _efficiency_order(tally: Tally) -> tuple[bool, bool, float]:
-    quality = tally.observed.quality
+    quality = tally.blended_quality
     if quality is None:
         return (True, True, 0.0)
     per_usd = _quality_per_usd(tally)
@@ -48,7 +49,7 @@ def _efficiency_order(tally: Tally) -> tuple[bool, bool, float]:
 
 
 def _quality_per_usd(tally: Tally) -> float | None:
-    quality = tally.observed.quality
+    quality = tally.blended_quality
     if quality is None or not tally.nano_usd:
         return None
     return quality * tally.calls * NANO_PER_USD / tally.nano_usd

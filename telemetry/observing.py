@@ -1,4 +1,4 @@
-"""What recorded calls teach: how fast and how reliable each model is, and how long its answers are.
+"""What recorded calls teach: how fast, reliable and good each model is, and how long its answers are.
 
 A thread in each process reads the latest spans now and then, and hands the figures to routing (performance) and to
 the gateway (expected_outputs). The ledger is shared, so all processes learn the same.
@@ -9,18 +9,21 @@ from __future__ import annotations
 import logging
 import threading
 from collections import defaultdict
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
 
 from django.conf import settings
 from django.db import DatabaseError, InterfaceError, close_old_connections
 from django.db.models.fields.json import KeyTextTransform
 
 from routing.breaker_sharing import share_breakers
-from routing.performance import Observed, set_observed, summarize
+from routing.performance import BEST_QUALITY, Observed, set_observed, summarize
 from spendhub.tenants.models import Tenant
 from telemetry.expected_outputs import learn, set_learned
-from telemetry.feedback import qualities_of
-from telemetry.models import CostSpan
+from telemetry.feedback import Rating, qualities_of
+from telemetry.models import CostSpan, QualityWeights
+from telemetry.quality_rules import fault_of, points_for, weights_of
 
 logger = logging.getLogger(__name__)
 
@@ -38,10 +41,19 @@ class _Seen:
     def __init__(self) -> None:
         self.latencies_ms: list[float] = []
         self.failures = 0
-        self.qualities: list[float] = []
+        self.ratings: list[Rating] = []
+        self.quality_lost = 0.0
+        self.looked_at = 0
 
     def observed(self) -> Observed:
-        return summarize(self.latencies_ms, self.failures, self.qualities)
+        return summarize(
+            self.latencies_ms,
+            self.failures,
+            [rating.score for rating in self.ratings],
+            [rating.weight for rating in self.ratings],
+            quality_lost=self.quality_lost / self.looked_at if self.looked_at else 0.0,
+            looked_at=self.looked_at,
+        )
 
 
 def observe(now: datetime) -> None:
@@ -50,35 +62,65 @@ def observe(now: datetime) -> None:
     everybodys: dict[str, _Seen] = defaultdict(_Seen)
     for tenant_id in Tenant.objects.values_list("pk", flat=True):
         own: dict[str, _Seen] = defaultdict(_Seen)
-        for model, scores in qualities_of(tenant_id, now - timedelta(days=OUTPUT_DAYS)).items():
-            own[model].qualities += scores
-            everybodys[model].qualities += scores
-        for model, feature, status, duration_ms, output_tokens, occurred_at, review_of in _latest(tenant_id, now):
+        weights = weights_of(tenant_id)
+        for model, ratings in qualities_of(tenant_id, now - timedelta(days=OUTPUT_DAYS), weights).items():
+            own[model].ratings += ratings
+            everybodys[model].ratings += ratings
+        for call in _latest(tenant_id, now):
             # An answer from the cache has no duration: it says nothing of its model.
-            if duration_ms is None:
+            if call.duration_ms is None:
                 continue
-            if status == CostSpan.Status.OK and review_of is None:
+            about, is_review = (own[call.model], everybodys[call.model]), call.review_of is not None
+            lost = None if is_review else _share_lost(call, weights)
+            if lost is not None:
+                for seen in about:
+                    seen.quality_lost += lost
+                    seen.looked_at += 1
+            if call.status == CostSpan.Status.OK and not is_review:
                 # A review is short whatever its model usually says.
-                outputs.append((tenant_id, feature, model, output_tokens))
-            if occurred_at < now - timedelta(hours=PERFORMANCE_HOURS):
+                outputs.append((tenant_id, call.feature, call.model, call.output_tokens))
+            if call.occurred_at < now - timedelta(hours=PERFORMANCE_HOURS):
                 continue
-            for seen in (own[model], everybodys[model]):
-                if status == CostSpan.Status.OK:
-                    seen.latencies_ms.append(float(duration_ms))
-                elif status == CostSpan.Status.ERROR:
+            for seen in about:
+                if call.status == CostSpan.Status.OK:
+                    seen.latencies_ms.append(float(call.duration_ms))
+                elif call.status == CostSpan.Status.ERROR:
                     seen.failures += 1
         set_observed({model: seen.observed() for model, seen in own.items()}, tenant_id)
     set_observed({model: seen.observed() for model, seen in everybodys.items()})
     set_learned(learn(outputs) if settings.LEARN_OUTPUTS else {})
 
 
-def _latest(tenant_id: int, now: datetime) -> list[tuple[str, str, str, int | None, int, datetime, str | None]]:
+class _Call(NamedTuple):
+    """What is read of one call."""
+
+    model: str
+    feature: str
+    status: str
+    duration_ms: int | None
+    output_tokens: int
+    occurred_at: datetime
+    review_of: str | None
+    reasoning_tokens: int
+    finish_reason: str | None
+    clamped_to: str | None
+
+
+def _latest(tenant_id: int, now: datetime) -> Iterator[_Call]:
     spans = CostSpan.objects.for_tenant(tenant_id).filter(
         source="gateway", occurred_at__gt=now - timedelta(days=OUTPUT_DAYS)
     )
-    spans = spans.annotate(review_of=KeyTextTransform("review_of", "metadata"))
-    fields = ("model", "feature", "status", "duration_ms", "output_tokens", "occurred_at", "review_of")
-    return list(spans.order_by("-occurred_at").values_list(*fields)[:LATEST_CALLS])
+    # Taken out by the database: a call's metadata is longer than what is used of it.
+    told = {name: KeyTextTransform(name, "metadata") for name in ("review_of", "finish_reason", "clamped_to")}
+    rows = spans.annotate(**told).order_by("-occurred_at").values_list(*_Call._fields)[:LATEST_CALLS]
+    return map(_Call._make, rows)
+
+
+def _share_lost(call: _Call, weights: QualityWeights) -> float | None:
+    """Of the answer's quality, for its fault; None where the rules have nothing to say of it."""
+    said_tokens = call.output_tokens - call.reasoning_tokens
+    fault = fault_of(call.status, call.finish_reason, said_tokens, is_clamped=call.clamped_to is not None)
+    return None if fault is None else weights.rules_weight * points_for(fault, weights) / BEST_QUALITY
 
 
 class Observer(threading.Thread):

@@ -1,5 +1,5 @@
-"""/api/v1/spans, usage, shadow, feedback, quality, experiments, performance, cache rules, brakes, and the commit of a
-reservation."""
+"""/api/v1/spans, usage, shadow, feedback, quality and its weights, experiments, performance, cache rules, brakes, and
+the commit of a reservation."""
 
 from django.urls import path
 from rest_framework.routers import SimpleRouter
@@ -8,6 +8,7 @@ from telemetry.brake_views import BrakeStopViewSet, BrakeViewSet
 from telemetry.cache_rule_views import CacheRuleViewSet
 from telemetry.comparison_views import ExperimentsView, ExperimentView, PerformanceView
 from telemetry.feedback_views import FeedbackView, QualityView
+from telemetry.quality_weight_views import QualityWeightsView
 from telemetry.recipe import RecipeRecordView
 from telemetry.shadow_views import ShadowView
 from telemetry.views import CommitView, SpansView, SpanView, UsageView
@@ -23,6 +24,7 @@ urlpatterns = [
     path("spans/<uuid:span_id>", SpanView.as_view(), name="span"),
     path("feedback", FeedbackView.as_view(), name="feedback"),
     path("quality", QualityView.as_view(), name="quality"),
+    path("quality-weights", QualityWeightsView.as_view(), name="quality-weights"),
     path("shadow", ShadowView.as_view(), name="shadow"),
     path("experiments", ExperimentsView.as_view(), name="experiments"),
     path("experiments/<path:name>", ExperimentView.as_view(), name="experiment"),

@@ -79,8 +79,23 @@ class OwnedRowAdmin(SharedRowsAdmin):
         return self.go_to(row, request, f"{row.name} is yours now.")
 
 
+class UpstreamAdmin(OwnedRowAdmin):
+    """Rows that say where calls are sent, and with which key."""
+
+    @display(description="Address", ordering="base_url")
+    def shown_base_url(self, row: Any) -> str:
+        return row.base_url or "–"
+
+    @display(description="Key variable", ordering="api_key_env")
+    def shown_api_key_env(self, row: Any) -> str:
+        return row.api_key_env or "–"
+
+
 class OwnUpstreamForm(ScopedForm):
     """Checks the address and key variable that a tenant enters, as the API does."""
+
+    class Meta:
+        labels = {"base_url": "Address", "api_key_env": "Key variable", "timeout_seconds": "Timeout (seconds)"}
 
     def clean(self) -> dict[str, Any]:
         cleaned: dict[str, Any] = super().clean() or self.cleaned_data
@@ -101,12 +116,12 @@ class OwnUpstreamForm(ScopedForm):
 
 
 @admin.register(Provider)
-class ProviderAdmin(VendorHealthPages, OwnedRowAdmin):
+class ProviderAdmin(VendorHealthPages, UpstreamAdmin):
     """Where calls are sent."""
 
     form = OwnUpstreamForm
 
-    list_display = ("name", "dialect", "base_url", "api_key_env", "is_enabled", "shown_owner")
+    list_display = ("name", "short_dialect", "shown_base_url", "shown_api_key_env", "is_enabled", "shown_owner")
     list_filter = (("dialect", ChoicesDropdownFilter), "is_enabled")
     search_fields = ("name",)
     fieldsets = (
@@ -120,9 +135,13 @@ class ProviderAdmin(VendorHealthPages, OwnedRowAdmin):
         "under Vendor keys."
     )
 
+    @display(description="Dialect", ordering="dialect")
+    def short_dialect(self, provider: Provider) -> str:
+        return str(provider.get_dialect_display()).split(" (")[0]
+
 
 @admin.register(Model)
-class ModelAdmin(OwnedRowAdmin):
+class ModelAdmin(UpstreamAdmin):
     """Models agents may ask for."""
 
     form = OwnUpstreamForm
@@ -152,7 +171,7 @@ class ModelAdmin(OwnedRowAdmin):
         (None, {"fields": (("provider", "name"), "aliases", ("kind", "quality", "is_enabled"), "shown_price")}),
         (
             "What it can do",
-            {"fields": (("context_tokens", "max_output_tokens"), "capabilities", ("region", "retires_at"))},
+            {"fields": (("context_tokens", "max_output_tokens"), "capabilities", "region", "retires_at")},
         ),
         ("Where it lives, if not where its provider does", {"fields": ("upstream_name", "base_url", "api_key_env")}),
         ("Where these facts are from", {"fields": (("source", "checked_on"),)}),
@@ -169,7 +188,7 @@ class ModelAdmin(OwnedRowAdmin):
             row.facts = facts.get(row.pk)
         return changelist
 
-    @display(description="Input / output, per million tokens")
+    @display(description="Million tokens, in / out")
     def shown_price(self, row: Model) -> str:
         facts: ModelFacts | None = getattr(row, "facts", None)
         if facts is None and row.pk is not None:
@@ -230,7 +249,7 @@ class PriceAdmin(OwnedRowAdmin):
         "service_tier",
         "shown_input",
         "shown_output",
-        "min_context_tokens",
+        "shown_context",
         "valid_from",
         "valid_until",
         "shown_owner",
@@ -282,6 +301,10 @@ class PriceAdmin(OwnedRowAdmin):
     @display(description="Output", ordering="output_nano_usd_per_mtok")
     def shown_output(self, price: Price) -> str:
         return show_usd(price.output_nano_usd_per_mtok)
+
+    @display(description="Context from", ordering="min_context_tokens")
+    def shown_context(self, price: Price) -> str:
+        return f"{price.min_context_tokens:,}" if price.min_context_tokens else "–"
 
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
         seat = seat_of(request)

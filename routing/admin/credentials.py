@@ -77,6 +77,7 @@ class CredentialAdmin(ScopedAdmin):
     list_display = ("provider", "name", "shown_hint", "shown_state", "weight", "created_at", "rotated_at")
     list_select_related = ("provider",)
     search_fields = ("name", "provider__name")
+    when_empty = "Keys of your own at vendors are kept encrypted, and stand in place of the installation's."
     list_filter = ("is_enabled",)
     add_fieldsets = ((None, {"fields": ("provider", "name", "secret", ("weight", "is_enabled"))}),)
     fieldsets = (

@@ -153,7 +153,7 @@ class DryRunForm(forms.Form):
     request_text = forms.CharField(
         label="The request", max_length=MAX_REQUEST, required=False,
         widget=UnfoldAdminTextareaWidget(attrs={"rows": 6}),
-        help_text="Words, or the whole JSON body of a chat completion.",
+        help_text="Words, or the whole JSON body that an OpenAI, Anthropic or Google client would send.",
     )  # fmt: skip
     attribution = AttributionField(
         label="Made for", widget=UnfoldAdminTextareaWidget(attrs={"rows": 2}),
@@ -170,6 +170,10 @@ class DryRunForm(forms.Form):
         choices=[("", "Any"), *Model.Quality.choices],
     )  # fmt: skip
     capabilities = WordsField(CAPABILITIES, label="Must be able to")
+    budget_percent_left = forms.IntegerField(
+        label="As if so much of the budget were left", min_value=0, max_value=100, required=False,
+        widget=UnfoldAdminIntegerFieldWidget(), help_text="In percent; only budget-aware routes look at it.",
+    )  # fmt: skip
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -181,6 +185,8 @@ class DryRunForm(forms.Form):
         """The request as the fields of a dry run over the API."""
         cleaned = dict(self.cleaned_data)
         cleaned["attribution"] = Attribution(**(cleaned["attribution"] or {}))
+        percent = cleaned.pop("budget_percent_left")
+        cleaned["budget_share_left"] = None if percent is None else percent / 100
         text = cleaned.pop("request_text")
         body = _body_of(text)
         return cleaned | ({"body": body} if body is not None else {"prompt": text})

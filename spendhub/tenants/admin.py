@@ -23,7 +23,7 @@ from unfold.decorators import action, display
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 from unfold.widgets import UnfoldAdminEmailInputWidget, UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 
-from spendhub.tenants.admin_fields import AttributionField
+from spendhub.tenants.admin_fields import AttributionField, Labelled
 from spendhub.tenants.admin_scoping import ReadOnlyAdmin, ScopedAdmin, ScopedForm
 from spendhub.tenants.keys import PERMISSIONS, KeyNotInForce, is_in_force, issue_key, revoke_key, rotate_key
 from spendhub.tenants.models import ApiKey, Change, Membership, Tenant
@@ -152,8 +152,8 @@ class MembershipAdmin(ScopedAdmin):
         ordering="role",
         label={"owner": "success", "admin": "info", "analyst": "warning", "viewer": "default"},
     )
-    def shown_role(self, membership: Membership) -> tuple[str, str]:
-        return membership.role, membership.role.capitalize()
+    def shown_role(self, membership: Membership) -> Labelled:
+        return Labelled(membership.role, membership.role.capitalize())
 
     def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
         if obj is not None:

@@ -8,6 +8,7 @@ from typing import Any
 
 from django import forms
 from django.core.exceptions import ValidationError
+from django.utils.html import escape
 from unfold.widgets import (
     UnfoldAdminCheckboxSelectMultipleWidget,
     UnfoldAdminTextareaWidget,
@@ -42,6 +43,31 @@ def show_share(share: Decimal | str | None) -> str:
     if share is None:
         return "–"
     return f"{(Decimal(share) * 100).normalize():f} %"
+
+
+def show_seconds(seconds: int) -> str:
+    """A length of time in its two largest units: 3,660 is 1 h 1 min."""
+    parts, rest = [], seconds
+    for length, unit in ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s")):
+        count, rest = divmod(rest, length)
+        if count:
+            parts.append(f"{count:,} {unit}")
+    return " ".join(parts[:2]) or "0 s"
+
+
+class Labelled(tuple[str, str]):
+    """A state's key and its words, for columns with `label=`: coloured by the key in a list, the words on a page.
+
+    Unfold colours in lists alone; on a page it would write down the tuple as it is.
+    """
+
+    __slots__ = ()
+
+    def __new__(cls, key: str, words: str) -> Labelled:
+        return super().__new__(cls, (key, words))
+
+    def __html__(self) -> str:
+        return str(escape(self[1]))
 
 
 class UsdField(forms.CharField):

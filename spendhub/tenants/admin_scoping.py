@@ -90,13 +90,14 @@ class ScopedAdmin(ModelAdmin):
 
     `view_rank` and `edit_rank` say which role may look and which may change. Field names in
     `typed_as` get that form field instead of Django's; amounts (`*_nano_usd*`) are always USD.
-    `shown_as` says how a field reads when it is not editable.
+    `shown_as` says how a field reads when it is not editable, `when_empty` what would be seen on a page without rows.
     """
 
     view_rank = Rank.VIEWER
     edit_rank = Rank.ADMIN
     typed_as: dict[str, Callable[..., forms.Field]] = {}
     shown_as: dict[str, Callable[[Any], Any]] = {}
+    when_empty = ""
 
     form = ScopedForm
     list_per_page = 50
@@ -368,7 +369,7 @@ def _typed(page: Any, db_field: Any) -> forms.Field | None:
     make = page.typed_as.get(db_field.name)
     if make is None and "_nano_usd" not in db_field.name:
         return None
-    label = str(db_field.verbose_name).replace(" nano usd per mtok", " per million tokens").replace(" nano usd", "")
+    label = _without_unit(str(db_field.verbose_name))
     options: dict[str, Any] = {
         "label": label.strip().capitalize() or None,
         "help_text": db_field.help_text,
@@ -379,12 +380,16 @@ def _typed(page: Any, db_field: Any) -> forms.Field | None:
     return make(**options) if make is not None else UsdField(**options)
 
 
+def _without_unit(label: str) -> str:
+    # The group of the fields says it for all of them.
+    return label.removesuffix(" nano usd per mtok").replace(" nano usd", "")
+
+
 def _shown(name: str, label: str, show: Callable[[Any], Any]) -> Callable[[Any], Any]:
     def shown(row: Any) -> Any:
         return show(getattr(row, name))
 
-    text = label.replace(" nano usd per mtok", " per million tokens").replace(" nano usd", "")
-    shown.short_description = text.capitalize()  # type: ignore[attr-defined]  # how Django's admin reads a label
+    shown.short_description = _without_unit(label).capitalize()  # type: ignore[attr-defined]  # how Django's admin reads a label
     shown.admin_order_field = name  # type: ignore[attr-defined]  # as above
     return shown
 

@@ -10,6 +10,7 @@ from django.utils import timezone
 from unfold.contrib.filters.admin import ChoicesDropdownFilter, DropdownFilter, FieldTextFilter
 from unfold.decorators import action, display
 
+from spendhub.tenants.admin_fields import Labelled
 from spendhub.tenants.admin_scoping import ReadOnlyAdmin, ScopedAdmin
 from spendhub.tenants.seats import Rank, actor_of
 from telemetry.brake_stops import in_force_at, is_in_force, is_open_at, resume
@@ -25,6 +26,7 @@ class BrakeAdmin(ScopedAdmin):
     list_display = ("name", "shown_acts_on", "shown_scope", "shown_action", "is_enabled")
     list_filter = (("action", ChoicesDropdownFilter), "is_enabled")
     search_fields = ("name",)
+    when_empty = "A brake warns, slows or pauses agents that go in circles, or spend many times the usual."
     fieldsets = (
         (
             "What is too much",
@@ -52,8 +54,8 @@ class BrakeAdmin(ScopedAdmin):
         return str(brake.get_scope_type_display())
 
     @display(description="Then", ordering="action", label=ACTION_COLOURS)
-    def shown_action(self, brake: Brake) -> tuple[str, str]:
-        return brake.action, str(brake.get_action_display()).split(":")[0]
+    def shown_action(self, brake: Brake) -> Labelled:
+        return Labelled(brake.action, str(brake.get_action_display()).split(":")[0])
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return self.may(request, Rank.ADMIN)
@@ -88,6 +90,7 @@ class BrakeStopAdmin(ReadOnlyAdmin):
         ("scope_key", FieldTextFilter),
     )
     search_fields = ("brake_name", "scope_key")
+    when_empty = "Each time that a brake warns, slows or pauses somebody is listed here, with a button to let it go on."
     list_select_related = ("brake",)
     actions_detail = ("resume",)
     fieldsets = (
@@ -100,14 +103,14 @@ class BrakeStopAdmin(ReadOnlyAdmin):
         return f"{stop.scope_type.replace('_', ' ')}: {stop.scope_key}"
 
     @display(description="Action", ordering="action", label=ACTION_COLOURS)
-    def shown_action(self, stop: BrakeStop) -> tuple[str, str]:
-        return stop.action, str(stop.get_action_display()).split(":")[0]
+    def shown_action(self, stop: BrakeStop) -> Labelled:
+        return Labelled(stop.action, str(stop.get_action_display()).split(":")[0])
 
     @display(description="State", label={"on": "danger", "over": "success"})
-    def shown_state(self, stop: BrakeStop) -> tuple[str, str]:
+    def shown_state(self, stop: BrakeStop) -> Labelled:
         if is_in_force(stop, timezone.now()):
-            return "on", "In force"
-        return "over", "Resumed" if stop.resumed_at is not None else "Over"
+            return Labelled("on", "In force")
+        return Labelled("over", "Resumed" if stop.resumed_at is not None else "Over")
 
     def get_actions_detail(self, request: HttpRequest, object_id: Any) -> Any:
         stop = self.get_object(request, str(object_id))

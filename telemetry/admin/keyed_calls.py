@@ -11,7 +11,7 @@ from django.utils import timezone
 from unfold.contrib.filters.admin import FieldTextFilter
 from unfold.decorators import display
 
-from spendhub.tenants.admin_fields import show_usd
+from spendhub.tenants.admin_fields import Labelled, show_usd
 from spendhub.tenants.admin_scoping import ReadOnlyAdmin
 from spendhub.tenants.seats import Rank
 from telemetry.models import KeyedCall
@@ -27,10 +27,13 @@ class KeyedCallAdmin(ReadOnlyAdmin):
     list_display_links = ("claimed_at",)
     list_filter = (("api_key", FieldTextFilter), ("request_id", FieldTextFilter))
     search_fields = ("request_id",)
+    when_empty = (
+        "A call that is sent with the header Idempotency-Key is listed here for as long as its answer is given again."
+    )
     ordering = ("-claimed_at",)
     fieldsets = (
         ("The call", {"fields": (("claimed_at", "answered_at"), ("api_key", "request_id"), "shown_cost")}),
-        ("The key", {"fields": (("shown_state", "ends_at"), "key_sha256")}),
+        ("The key", {"fields": (("shown_state", "ends_at"), "shown_key")}),
     )
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
@@ -38,10 +41,14 @@ class KeyedCallAdmin(ReadOnlyAdmin):
         return super().get_queryset(request).defer("answer")
 
     @display(description="State", label=STATE_COLOURS)
-    def shown_state(self, row: KeyedCall) -> tuple[str, str]:
+    def shown_state(self, row: KeyedCall) -> Labelled:
         if row.ends_at <= timezone.now():
-            return "over", "Over"
-        return ("running", "Running") if row.answered_at is None else ("kept", "Answered")
+            return Labelled("over", "Over")
+        return Labelled("running", "Running") if row.answered_at is None else Labelled("kept", "Answered")
+
+    @display(description="Its SHA-256")
+    def shown_key(self, row: KeyedCall) -> str:
+        return row.key_sha256
 
     @display(description="Cost", ordering="cost_nano_usd")
     def shown_cost(self, row: KeyedCall) -> str:

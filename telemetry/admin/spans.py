@@ -16,10 +16,11 @@ from unfold.widgets import UnfoldAdminTextInputWidget
 
 from budgets.counters.drive import drive
 from budgets.periods import as_datetime, window_at
-from spendhub.tenants.admin_fields import UsdField, show_usd
+from spendhub.tenants.admin_fields import Labelled, UsdField, show_usd
 from spendhub.tenants.changes import record_change
 from spendhub.tenants.seats import Rank, actor_of, seat_of
 from telemetry.admin.experiments import ExperimentPages
+from telemetry.admin.performance import PerformancePages
 from telemetry.admin.savings import SavingsPages
 from telemetry.corrections import correct_span
 from telemetry.models import CostSpan
@@ -58,7 +59,7 @@ class CorrectionForm(forms.Form):
 
 
 @admin.register(CostSpan)
-class CostSpanAdmin(ExperimentPages, SavingsPages):
+class CostSpanAdmin(ExperimentPages, PerformancePages, SavingsPages):
     """Each recorded call and what it cost."""
 
     list_display = (
@@ -76,6 +77,7 @@ class CostSpanAdmin(ExperimentPages, SavingsPages):
     )
     search_fields = ("user", "agent", "feature", "model", "request_id")
     search_help_text = "User, agent, feature, model or request id"
+    when_empty = "Calls over /v1 and spans that are sent in are listed here, with what each has cost."
     list_before_template = "telemetry/totals.html"
     actions_detail = ("correct",)
     fieldsets = (
@@ -121,8 +123,8 @@ class CostSpanAdmin(ExperimentPages, SavingsPages):
         return f"{show_usd(span.cost_nano_usd)}{' (estimated)' if span.is_estimated else ''}"
 
     @display(description="Status", ordering="status", label=STATUS_COLOURS)
-    def shown_status(self, span: CostSpan) -> tuple[str, str]:
-        return span.status, str(span.get_status_display()).split(":")[0]
+    def shown_status(self, span: CostSpan) -> Labelled:
+        return Labelled(span.status, str(span.get_status_display()).split(":")[0])
 
     @display(description="Took", ordering="duration_ms")
     def shown_duration(self, span: CostSpan) -> str:

@@ -4,6 +4,7 @@ from telemetry.models.brake import BRAKES_SNAPSHOT, Brake, BrakeStop, ScopeType
 from telemetry.models.cache_rule import CACHE_RULES_SNAPSHOT, ResponseCacheRule
 from telemetry.models.feedback import Feedback
 from telemetry.models.keyed_call import KeyedCall
+from telemetry.models.quality_weights import QualityWeights
 from telemetry.models.span import CostSpan, SpanCorrection
 
 __all__ = [
@@ -14,6 +15,7 @@ __all__ = [
     "CostSpan",
     "Feedback",
     "KeyedCall",
+    "QualityWeights",
     "ResponseCacheRule",
     "ScopeType",
     "SpanCorrection",

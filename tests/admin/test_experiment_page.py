@@ -45,7 +45,7 @@ def test_one_of_several_is_chosen_and_the_days_too(acme: Tenant, browser_of: Bro
     book(acme, "old", metadata={"experiment": "a&b"})
     book(acme, "old", metadata={"experiment": "tone/1"})
     page = see(browser_of("ben"), "?name=a%26b&days=7")
-    assert "<h2>a&amp;b</h2>" in page and "<b>7 days</b>" in page
+    assert '<h2 class="sh-heading">a&amp;b' in page and "<b>7 days</b>" in page
     assert "?name=tone%2F1&amp;days=7" in page
     assert "<b>30 days</b>" in see(browser_of("ben"), "?days=soon")
 

@@ -147,6 +147,29 @@ def test_trying_a_request_shows_who_won_and_who_fell_out(acme: Tenant, browser_o
     assert not Change.objects.for_tenant(acme).exists()
 
 
+@pytest.mark.parametrize(
+    "pasted",
+    [
+        '{"messages": [{"content": [{"type": "image", "source": {"type": "url", "url": "x"}}]}], "max_tokens": 9}',
+        '{"input": [{"content": [{"type": "input_image", "image_url": "x"}]}]}',
+        '{"contents": [{"parts": [{"inlineData": {"mimeType": "image/png", "data": "x"}}]}]}',
+    ],
+)
+def test_a_request_may_be_pasted_as_any_client_writes_it(acme: Tenant, browser_of: BrowserOf, pasted: str) -> None:
+    page = browser_of("ben").post(TRY, tried(request_text=pasted)).content.decode()
+    assert "<b>large</b> would answer" in page
+    assert 'It lacks vision (1)</summary><p class="sh-muted">small</p>' in page
+
+
+def test_a_request_is_tried_as_if_little_of_the_budget_were_left(acme: Tenant, browser_of: BrowserOf) -> None:
+    Route.objects.create(tenant=acme, name="auto", strategy="budget-aware")
+    page = browser_of("ben").post(TRY, tried(budget_percent_left="90")).content.decode()
+    assert "<b>large</b> would answer" in page and "90% of the tightest budget is left" in page
+    page = browser_of("ben").post(TRY, tried(budget_percent_left="5")).content.decode()
+    assert "<b>small</b> would answer" in page and "5% of the tightest budget is left" in page
+    assert "equal to 100" in browser_of("ben").post(TRY, tried(budget_percent_left="101")).content.decode()
+
+
 def test_a_request_is_tried_with_ones_own_routes_and_rules(acme: Tenant, globex: Tenant, browser_of: BrowserOf) -> None:
     Route.objects.create(
         tenant=acme, name="dear", candidate_models=["large"], match={"feature": ["support"]}, strategy="pinned"

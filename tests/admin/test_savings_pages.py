@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable
+from datetime import timedelta
 
 import pytest
 from django.test import Client
@@ -98,6 +99,24 @@ def test_an_admin_lets_a_features_answers_be_given_again(acme: Tenant, browser_o
     answer = browser.post(f"/admin/telemetry/responsecacherule/{rule.pk}/delete/", {"post": "yes"})
     assert answer.status_code == 302
     assert not ResponseCacheRule.objects.for_tenant(acme).exists()
+
+
+def test_what_kept_answers_have_saved_stands_beside_their_rule(
+    acme: Tenant, globex: Tenant, browser_of: BrowserOf
+) -> None:
+    now = timezone.now()
+    counted = ((acme, "faq", 2.5, 1), (acme, "faq", 1.25, 29))
+    for tenant, feature, dollars, days in (
+        *counted, (acme, "faq", 100, 31), (acme, "other", 100, 1), (globex, "faq", 100, 1),
+    ):  # fmt: skip
+        CostSpan.objects.create(
+            tenant=tenant, request_id=uuid.uuid4().hex, occurred_at=now - timedelta(days=days), recorded_at=now,
+            source="gateway", cost_nano_usd=0, feature=feature,
+            metadata={"cache": "hit", "saved_nano_usd": int(dollars * 10**9)},
+        )  # fmt: skip
+    ResponseCacheRule.objects.create(tenant=acme, feature="faq")
+    page = browser_of("ben").get("/admin/telemetry/responsecacherule/").content.decode()
+    assert "Saved in 30 days" in page and "$3.75" in page
 
 
 def test_feedback_is_shown_beside_what_its_call_cost(acme: Tenant, globex: Tenant, browser_of: BrowserOf) -> None:

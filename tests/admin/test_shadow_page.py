@@ -53,8 +53,9 @@ def test_a_viewer_sees_what_one_model_would_have_cost_beside_what_was_thought_of
     assert "2 calls cost</span><b>$16.00" in page
     assert "They would have cost</span><b>$4.00" in page
     assert "Saved</span><b>$12.00" in page and "Cheaper by</span><b>75 %" in page
-    assert "<td>$12.00 less <span" in page
-    assert "<td>4.50</td><td>100 %</td><td>1</td>" in page
+    assert "<span>$12.00 less <span" in page
+    for column, shown in (("Quality of 5", "4.50"), ("Thumbs up", "100 %"), ("Ratings", "1")):
+        assert f'<td data-label="{column}">{shown}</td>' in page
     assert 'title="small">small</span>' in page
 
 
