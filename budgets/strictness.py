@@ -34,6 +34,12 @@ def room_for_any_model(decision: Decision) -> int | None:
     return min(map(_room, held), default=None)
 
 
+def tightest_strict(decision: Decision) -> LookedAt | None:
+    """The strict, enforced budget that has the least room; None without one."""
+    strict = (each for each in _enforced(decision) if each.matched.budget.strict)
+    return min(strict, key=_room, default=None)
+
+
 def _enforced(decision: Decision) -> Iterator[LookedAt]:
     return (each for each in decision.looked_at if each.matched.budget.is_enforced)
 

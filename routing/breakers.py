@@ -7,6 +7,7 @@ successes close it, one failure opens it again. docs/routing.md, "Circuit breake
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -14,7 +15,10 @@ from typing import Literal
 
 from django.conf import settings
 
+from routing import hooks
 from routing.snapshot import ModelFacts
+
+logger = logging.getLogger(__name__)
 
 State = Literal["closed", "open", "half-open"]
 PROBES = 3
@@ -78,15 +82,21 @@ class Breakers:
         self._circuits: dict[str, Circuit] = {}
 
     def admit(self, key: str, now: float) -> bool:
-        """Whether a call may be tried now; an admitted one must be told of by `note_*`."""
+        """Whether a call may be tried now; an admitted one must be told of by `note_*` (see Trial)."""
         if key not in self._circuits:
             return True
         with self._lock:
             circuit = self._circuits[key]
             if not circuit.admits(now, settings.BREAKER_OPEN_SECONDS):
                 return False
-            self._circuits[key] = circuit.tried(now)
-            return True
+            tried = self._circuits[key] = circuit.tried(now)
+        _tell_change(key, circuit, tried)
+        return True
+
+    def is_half_open(self, key: str) -> bool:
+        """Whether the vendor is being tried again."""
+        circuit = self._circuits.get(key)
+        return circuit is not None and circuit.state == "half-open"
 
     def would_probe(self, key: str, now: float) -> bool:
         """Whether a call that is admitted now tries a vendor that has failed; see routing/probe_claims.py."""
@@ -97,12 +107,16 @@ class Breakers:
         """The vendor has answered."""
         if key in self._circuits:
             with self._lock:
-                self._circuits[key] = self._circuits[key].succeeded(now)
+                before = self._circuits[key]
+                after = self._circuits[key] = before.succeeded(now)
+            _tell_change(key, before, after)
 
     def note_failure(self, key: str, now: float) -> None:
         """The vendor has failed."""
         with self._lock:
-            self._circuits[key] = self._circuits.get(key, Circuit()).failed(now, settings.BREAKER_FAILURES)
+            before = self._circuits.get(key, Circuit())
+            after = self._circuits[key] = before.failed(now, settings.BREAKER_FAILURES)
+        _tell_change(key, before, after)
 
     def note_nothing(self, key: str) -> None:
         """The call says nothing of the vendor's health: the client's own mistake, or it left."""
@@ -118,7 +132,9 @@ class Breakers:
     def force(self, key: str, state: State, now: float) -> None:
         """Opens or closes one by hand; an opened one stays open until it is closed by hand."""
         with self._lock:
-            self._circuits[key] = Circuit(state, changed_at=now, is_forced=state == "open")
+            before = self._circuits.get(key, Circuit())
+            after = self._circuits[key] = Circuit(state, changed_at=now, is_forced=state == "open")
+        _tell_change(key, before, after)
 
     def standing(self) -> Mapping[str, Circuit]:
         """Every breaker that has something to tell."""
@@ -138,6 +154,53 @@ class Breakers:
         """All closed. For tests."""
         with self._lock:
             self._circuits.clear()
+
+
+def _tell_change(key: str, before: Circuit, after: Circuit) -> None:
+    """Logs it, and shows it to the hooks, where the state has changed: in the process in which it did, and once."""
+    if before.state == after.state:
+        return
+    if after.state == "open":
+        logger.warning("breaker of %s opened %s", key, "by hand" if after.is_forced else f"at failure {after.failures}")
+    else:
+        logger.info("breaker of %s is %s", key, after.state)
+    if hooks.BREAKER_CHANGED:
+        hooks.run_breaker_changed(key, before.state, after.state)
+
+
+class Trial:
+    """A call that a breaker has just admitted, until it is known what it says of the vendor's health.
+
+    The first word counts, later ones are not heard: whoever leaves a call may say `tells_nothing` without asking
+    whether it has told something. Of a breaker that is half open by now only its own probes are heard: what was begun
+    before it opened may end minutes later.
+    """
+
+    __slots__ = ("_breakers", "_is_open", "_is_probe", "_key")
+
+    def __init__(self, breakers: Breakers, key: str) -> None:
+        self._breakers, self._key = breakers, key
+        self._is_probe = breakers.is_half_open(key)
+        self._is_open = True
+
+    def succeeded(self, now: float) -> None:
+        """The vendor's answer has come to its end."""
+        if self._may_tell():
+            self._breakers.note_success(self._key, now)
+
+    def failed(self, now: float) -> None:
+        """The vendor has failed, or broken off."""
+        if self._may_tell():
+            self._breakers.note_failure(self._key, now)
+
+    def tells_nothing(self) -> None:
+        """The call says nothing of the vendor's health: the client's own mistake, or its time was over, or it left."""
+        if self._may_tell():
+            self._breakers.note_nothing(self._key)
+
+    def _may_tell(self) -> bool:
+        is_first, self._is_open = self._is_open, False
+        return is_first and (self._is_probe or not self._breakers.is_half_open(self._key))
 
 
 def breaker_key_of(model: ModelFacts) -> str:

@@ -12,6 +12,8 @@ from routing.requirements import FellOut, Option, Requirements
 from routing.snapshot import Catalog, ModelFacts, Quote
 from routing.standing import standing_of, unusable_because
 
+UNASKED_SEARCH = "it always searches the web, which is billed beside: used where it, or a search, is asked for"
+
 
 class Candidate(msgspec.Struct, frozen=True):
     """A model that may answer, and the price it would count at."""
@@ -55,12 +57,14 @@ def find_options(
                 options.append(found)
         return options, fell_out
     standing = standing_of(catalog, tenant_id)
-    for model in standing.usable:
+    searching = [model for model in standing.searching if requirements.asks_to_search(model)]
+    for model in (*standing.usable, *searching):
         fit = requirements.fit(model)
         if isinstance(fit, str):
             fell_out.append(FellOut(model.name, fit))
         else:
             options.append(fit)
+    fell_out.extend(FellOut(model.name, UNASKED_SEARCH) for model in standing.searching if model not in searching)
     fell_out.extend(standing.fell_out)
     return options, fell_out
 

@@ -12,12 +12,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from routing.logprobs import Logprobs
 from routing.token_usage import TokenUsage
 from spendhub.errors import Invalid
 
 Role = Literal["user", "assistant"]
 Finish = Literal["stop", "length", "tool_calls", "content_filter"]
 Choosing = Literal["auto", "none", "required", "named"]
+
+# What can be asked for beside words, and not of every vendor: fields of a Conversation, by which a refusal names them.
+CHOICES, LOGPROBS = "choices", "logprobs"
+BESIDE_WORDS = frozenset((CHOICES, LOGPROBS))
 
 
 class NotTranslatable(Invalid):
@@ -32,7 +37,8 @@ class NotTranslatable(Invalid):
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """Words. `is_cache_point`: what comes before and including this may be kept in the vendor's prompt cache."""
+    """Words. `is_cache_point`, here and below: what comes up to the end of this may be kept in the vendor's prompt
+    cache."""
 
     text: str
     is_cache_point: bool = False
@@ -46,6 +52,7 @@ class Image:
     data: str = ""
     url: str = ""
     detail: str = ""
+    is_cache_point: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +64,7 @@ class File:
     url: str = ""
     name: str = ""
     text: str = ""
+    is_cache_point: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +99,7 @@ class ToolCall:
     name: str
     arguments: str
     signature: str = ""
+    is_cache_point: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +110,12 @@ class ToolResult:
     content: tuple[Text | Image | File, ...]
     is_error: bool = False
     name: str = ""
+    is_cache_point: bool = False
+
+
+def beside_words(choices: int, *, wants_logprobs: bool) -> frozenset[str]:
+    """Which of BESIDE_WORDS are asked for by a request that says this."""
+    return frozenset(name for name, is_asked in ((CHOICES, choices > 1), (LOGPROBS, wants_logprobs)) if is_asked)
 
 
 def arguments_of(call: ToolCall) -> dict[str, Any]:
@@ -113,6 +128,11 @@ def arguments_of(call: ToolCall) -> dict[str, Any]:
 
 
 Block = Text | Image | File | Audio | Thinking | Refusal | ToolCall | ToolResult
+
+
+def is_cache_point(block: Block) -> bool:
+    """Whether a vendor's prompt cache may hold what comes up to the end of `block`."""
+    return isinstance(block, Text | Image | File | ToolCall | ToolResult) and block.is_cache_point
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +184,10 @@ class Reasoning:
 
 @dataclass(frozen=True, slots=True)
 class Conversation:
-    """Everything a chat request asks that more than one vendor has a word for. None: not said."""
+    """Everything a chat request asks that more than one vendor has a word for. None: not said.
+
+    `logprobs`: how likely each token was is wanted, with so many of the likeliest in its place. `choices`: so many
+    answers to the same question are."""
 
     messages: tuple[Message, ...]
     system: tuple[Text, ...] = ()
@@ -185,10 +208,26 @@ class Conversation:
     choices: int = 1
     user: str = ""
 
+    def asked_beside(self) -> frozenset[str]:
+        """Which of BESIDE_WORDS are asked for."""
+        return beside_words(self.choices, wants_logprobs=self.logprobs is not None)
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """One of several answers to the same question; as in Reply."""
+
+    blocks: tuple[Block, ...]
+    finish: Finish
+    logprobs: Logprobs = ()
+
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """A whole answer. `blocks` are Thinking, Text, Refusal and ToolCall, in the order they were said."""
+    """A whole answer. `blocks` are Thinking, Text, Refusal and ToolCall, in the order they were said.
+
+    `logprobs` are of the tokens of its texts and refusals, if they were asked for. `others` are further answers, where
+    more than one was: `usage` is that of all of them."""
 
     id: str
     model: str
@@ -196,6 +235,13 @@ class Reply:
     finish: Finish
     usage: TokenUsage | None
     stop_sequence: str | None = None
+    logprobs: Logprobs = ()
+    others: tuple[Choice, ...] = ()
+
+    @property
+    def choices(self) -> tuple[Choice, ...]:
+        """All answers, this one first."""
+        return (Choice(self.blocks, self.finish, self.logprobs), *self.others)
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,11 +252,17 @@ class Began:
     model: str
 
 
+# Of several answers to the same question the others are told between each other: each delta but the first has the
+# number of its own as `choice`.
+
+
 @dataclass(frozen=True, slots=True)
 class TextDelta:
-    """More words of the current text."""
+    """More words of the current text, if any, and how likely their tokens were, if that was asked for."""
 
     text: str
+    choice: int = 0
+    logprobs: Logprobs = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,6 +270,8 @@ class RefusalDelta:
     """More words of a refusal."""
 
     text: str
+    choice: int = 0
+    logprobs: Logprobs = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,6 +281,7 @@ class ThinkingDelta:
     text: str = ""
     signature: str = ""
     is_redacted: bool = False
+    choice: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,6 +292,7 @@ class ToolCallBegan:
     id: str
     name: str
     signature: str = ""
+    choice: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,14 +301,18 @@ class ToolCallDelta:
 
     index: int
     arguments: str
+    choice: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """The last delta: why it ended. Usage is the reader's."""
+    """The last delta of an answer: why it ended. Usage is the reader's. `is_last`: no other answer is still being
+    said; a vendor that does not say so leaves it to whoever knows how many were asked for."""
 
     finish: Finish
     stop_sequence: str | None = None
+    choice: int = 0
+    is_last: bool = True
 
 
 Delta = Began | TextDelta | RefusalDelta | ThinkingDelta | ToolCallBegan | ToolCallDelta | Ended

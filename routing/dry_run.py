@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from routing.conversation import beside_words
 from routing.errors import NoModelFits
 from routing.performance import observed_of
 from routing.plans import FellOut, Plan, Wanted, choose
@@ -74,15 +75,10 @@ def needs_of_chat(body: Mapping[str, Any]) -> frozenset[str]:
         found.add("json")
     if body.get("reasoning_effort") not in (None, "none"):
         found.add("reasoning")
+    choices = body.get("n")
+    found |= beside_words(choices if isinstance(choices, int) else 1, wants_logprobs=body.get("logprobs") is True)
     found |= {_PARTS[kind] for part in _parts(body) if (kind := str(part.get("type"))) in _PARTS}
     return frozenset(found)
-
-
-def text_of_chat(body: Mapping[str, Any]) -> str:
-    """The words of a chat completion's body."""
-    texts = [content for message in _messages(body) if isinstance(content := message.get("content"), str)]
-    texts += [text for part in _parts(body) if isinstance(text := part.get("text"), str)]
-    return "\n".join(texts)
 
 
 def _option(name: str, candidate: Any, wanted: Wanted) -> Option:

@@ -161,6 +161,14 @@ class UpstreamTimeout(UpstreamError):
     code = "upstream_timeout"
 
 
+class AnswerTooLate(UpstreamTimeout):
+    """The answer takes longer than its caller, or its route, allows: the vendor may be in perfect health."""
+
+
+class AnswerTooLarge(UpstreamError):
+    """The answer is larger than any that is passed on: that depends on what was asked, not on the vendor's health."""
+
+
 class UpstreamRefused(UpstreamError):
     """The vendor answered with an error; its status, headers and body are kept for the caller.
     `wire` is the wire format of the body where the client speaks it too; None where the call was translated.

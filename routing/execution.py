@@ -5,28 +5,38 @@ One candidate, one try: which candidate, and whether to try again, is the caller
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 from uuid import UUID
 
 import msgspec
 from msgspec.structs import replace
 
+from routing.breakers import Trial
 from routing.conversation import Conversation
-from routing.errors import UpstreamError, UpstreamRefused
-from routing.key_choice import NONE_AVOIDED, ChosenKey, choose_key, hide_key
+from routing.errors import AnswerTooLate, UpstreamError, UpstreamRefused
+from routing.key_choice import HIDDEN, NONE_AVOIDED, ChosenKey, choose_key, hidden_in_answers, hide_key
+from routing.retries import is_failure
 from routing.snapshot import ModelFacts
 from routing.upstreams.asked_to_wait import with_retry_after
 from routing.upstreams.base import UpstreamResponse, UsageReader, Wire
-from routing.upstreams.decoders import decoder_for
+from routing.upstreams.decoders import EventDecoder, decoder_for
+from routing.upstreams.odd_answers import guarded
 from routing.upstreams.registry import dialect_of, passes_untouched
 from routing.upstreams.sse import BrokenStream, SseDecoder, SseEvent, UnreadEvents, events_in
 from routing.upstreams.transport import Transport
 
 # A refusal's body is kept for the caller; nobody needs more of it than this.
 MAX_REFUSAL_BYTES = 64 * 1024
+# A stream that says an error instead of an answer does so at once; a client that leaves is not noticed meanwhile.
+FIRST_EVENTS_SECONDS = 2.0
+
+Burst = Sequence[tuple[SseEvent, dict[str, Any] | None]]
 
 
 class Asked(msgspec.Struct, frozen=True):
@@ -43,20 +53,48 @@ class Asked(msgspec.Struct, frozen=True):
 @dataclass
 class Execution:
     """A vendor's answer on its way; `reader` knows what it used once it has been read. Where the client and
-    the vendor speak different wire formats, `is_translated`: the reader then also says what was said."""
+    the vendor speak different wire formats, `is_translated`: the reader then also says what was said. `deadline`
+    (monotonic seconds) is when it must have ended. `trial` is told how it ends, by `read`, `bursts` or `aclose`;
+    `secret` (b"": nothing) is left out of what the vendor says."""
 
     model: ModelFacts
     response: UpstreamResponse
     reader: UsageReader
     is_translated: bool = False
+    deadline: float | None = None
+    trial: Trial | None = None
+    secret: bytes = field(default=b"", repr=False)
+    _body: bytes | None = None
+    _early: list[Burst] = field(default_factory=list)
+    _coming: asyncio.Future[bytes | None] | None = None
+    _broken: UpstreamError | None = None
+
+    async def look_ahead(self, *, is_stream: bool) -> None:
+        """Reads a whole answer, or a stream's first events if they come soon: `read` and `bursts` give them later.
+
+        Raises UpstreamError for an answer that is none although the vendor said 200: another one may be asked, since
+        the client has seen nothing yet."""
+        if not is_stream:
+            self._body = await self.read()
+            return
+        try:
+            await self._await_first_events(time.monotonic() + FIRST_EVENTS_SECONDS)
+        except BaseException as error:
+            self._tell_trial(error)
+            await self.aclose()
+            raise
 
     async def read(self) -> bytes:
-        """The whole answer as the vendor wrote it. Raises UpstreamError when it is broken."""
+        """The whole answer as the vendor wrote it. Raises UpstreamError when it is broken, or too late."""
+        if self._body is not None:
+            return self._body
         try:
-            body = await self.response.aread()
-        finally:
-            await self.response.aclose()
-        self.reader.read_body(body)
+            body = await self._whole_body()
+            self._read_body(body)
+        except BaseException as error:
+            self._tell_trial(error)
+            raise
+        self._tell_trial(None)
         return body
 
     async def events(self) -> AsyncIterator[tuple[SseEvent, dict[str, Any] | None]]:
@@ -66,38 +104,130 @@ class Execution:
                 for event in burst:
                     yield event
 
-    async def bursts(self) -> AsyncGenerator[Sequence[tuple[SseEvent, dict[str, Any] | None]]]:
+    async def bursts(self) -> AsyncGenerator[Burst]:
         """The stream's events, those that arrived together in one list, each with its parsed form when it
         carries usage (else None).
 
-        Raises UpstreamError when the connection breaks or the stream is not one; whatever came
+        Raises UpstreamError when the connection breaks, the stream is not one, or it is too late; whatever came
         before has been handed on. Closes the response at the end, also when the caller leaves.
         """
-        decoder = decoder_for(self.response.headers) or SseDecoder()
         try:
-            async for chunk in self.response.aiter_bytes():
-                complete = decoder.take(chunk)
-                if not complete:
-                    continue
-                if not self.is_translated and self.reader.passes_over(complete):
-                    if unread := UnreadEvents(complete):
-                        yield unread
-                    continue
-                burst: list[tuple[SseEvent, dict[str, Any] | None]] = []
-                try:
-                    for event in events_in(complete):
-                        burst.append((event, self.reader.read_event(event.data)))
-                except UpstreamError:
-                    if burst:
-                        yield burst
-                    raise
-                if burst:
+            while self._early:
+                yield self._early.pop(0)
+            if self._coming is not None:
+                chunk = await self._coming
+                if chunk is not None and (burst := self._take(chunk)):
                     yield burst
-            decoder.end()
+            if self._broken is None:
+                async for chunk in self._chunks:
+                    if burst := self._take(chunk):
+                        yield burst
+                    if self._broken is not None:
+                        break
+                else:
+                    self._end()
+            if self._broken is not None:
+                raise self._broken
+            self._tell_trial(self._cut_short())
+        except BaseException as error:
+            self._tell_trial(error)
+            raise
+        finally:
+            await self.aclose()
+
+    async def aclose(self) -> None:
+        """Leaves the vendor, wherever its answer is; at an answer that was read nothing is left to do."""
+        if self.trial is not None:
+            self.trial.tells_nothing()
+        if self._coming is not None and not self._coming.done():
+            self._coming.cancel()
+            await asyncio.wait((self._coming,))
+        await self.response.aclose()
+
+    @cached_property
+    def _decoder(self) -> EventDecoder:
+        return decoder_for(self.response.headers) or SseDecoder()
+
+    @cached_property
+    def _chunks(self) -> AsyncIterator[bytes]:
+        chunks = self.response.aiter_bytes()
+        return chunks if self.deadline is None else _in_time(chunks, self.deadline, self.model)
+
+    def _take(self, chunk: bytes) -> Burst:
+        """The events that end in `chunk`. What breaks the stream is kept in `_broken`, to be raised after them."""
+        burst: list[tuple[SseEvent, dict[str, Any] | None]] = []
+        try:
+            complete = self._decoder.take(chunk)
+            if not complete:
+                return burst
+            if self.secret and self.secret in complete:
+                complete = complete.replace(self.secret, HIDDEN)
+            if not self.is_translated and self.reader.passes_over(complete):
+                return UnreadEvents(complete)
+            for event in events_in(complete):
+                burst.append((event, self.reader.read_event(event.data)))
         except BrokenStream as error:
+            self._broken = UpstreamError(f"{self.model.provider.name}: {error}")
+        except UpstreamError as error:
+            self._broken = error
+        return burst
+
+    def _end(self) -> None:
+        try:
+            self._decoder.end()
+        except BrokenStream as error:
+            # No word of the vendor's, as `_broken` is: the connection ended in the middle of one.
             raise UpstreamError(f"{self.model.provider.name}: {error}") from error
+
+    async def _whole_body(self) -> bytes:
+        try:
+            async with asyncio.timeout(None if self.deadline is None else seconds_until(self.deadline)):
+                body = await self.response.aread()
+        except TimeoutError:
+            raise too_late(self.model) from None
         finally:
             await self.response.aclose()
+        return body.replace(self.secret, HIDDEN) if self.secret and self.secret in body else body
+
+    def _read_body(self, body: bytes) -> None:
+        try:
+            self.reader.read_body(body)
+        except UpstreamError as error:
+            self._broken = error
+            raise
+
+    def _cut_short(self) -> UpstreamError | None:
+        """What is wrong with a stream whose connection has ended as it should, None where its last word was said."""
+        if self.reader.is_complete or self.reader.usage is not None:
+            return None
+        return UpstreamError(f"{self.model.provider.name} ended its stream in the middle")
+
+    def _tell_trial(self, error: BaseException | None) -> None:
+        """Says how the answer ended: what the vendor says itself (`_broken`) may be about what this client has asked,
+        and breakers are everybody's. A stream whose last word has been said is whole, however its connection ends."""
+        trial = self.trial
+        if trial is None:
+            return
+        if error is None or (self.reader.is_complete and error is not self._broken):
+            trial.succeeded(time.time())
+        elif isinstance(error, UpstreamError) and error is not self._broken and is_failure(error):
+            trial.failed(time.time())
+        else:
+            trial.tells_nothing()
+
+    async def _await_first_events(self, until: float) -> None:
+        while not self._early:
+            self._coming = asyncio.ensure_future(anext(self._chunks, None))
+            await asyncio.wait((self._coming,), timeout=seconds_until(until))
+            if not self._coming.done():
+                return  # it thinks: `bursts` goes on waiting
+            chunk, self._coming = self._coming.result(), None
+            if chunk is None:
+                raise UpstreamError(f"{self.model.provider.name} ended its stream before it had begun")
+            if burst := self._take(chunk):
+                self._early.append(burst)
+            elif self._broken is not None:
+                raise self._broken
 
 
 async def execute(model: ModelFacts, asked: Asked, key: ChosenKey | None = None, *, transport: Transport) -> Execution:
@@ -128,12 +258,37 @@ async def execute(model: ModelFacts, asked: Asked, key: ChosenKey | None = None,
     if asked.is_stream and decoder_for(response.headers) is None:
         await response.aclose()
         raise UpstreamError(f"{model.provider.name} answered {response.headers['content-type'][:60]}, not a stream")
-    return Execution(model, response, dialect.reader(asked.wire if is_native else None), is_translated=not is_native)
+    reader = guarded(dialect.reader(asked.wire if is_native else None))
+    return Execution(model, response, reader, is_translated=not is_native, secret=hidden_in_answers(key.secret))
 
 
 def credential_of(model: ModelFacts, avoid: frozenset[UUID] = NONE_AVOIDED) -> str:
     """A vendor's key for one attempt, "" when the provider needs none; see `choose_key` for how, and what it raises."""
     return choose_key(model, avoid).secret.reveal()
+
+
+def seconds_until(deadline: float) -> float:
+    """How long it is until a moment in monotonic seconds; 0 when it is over."""
+    return max(0.0, deadline - time.monotonic())
+
+
+def too_late(model: ModelFacts) -> AnswerTooLate:
+    """The error of an answer that takes longer than its caller, or its route, allows."""
+    return AnswerTooLate(f"{model.provider.name} did not finish within the time that the call may take")
+
+
+async def _in_time(chunks: AsyncIterator[bytes], deadline: float, model: ModelFacts) -> AsyncIterator[bytes]:
+    # Bytes that are there already never let the loop's clock in, so it is read each time.
+    while left := seconds_until(deadline):
+        try:
+            async with asyncio.timeout(left):
+                chunk = await anext(chunks, None)
+        except TimeoutError:
+            break
+        if chunk is None:
+            return
+        yield chunk
+    raise too_late(model)
 
 
 async def _refusal(response: UpstreamResponse) -> bytes:

@@ -15,6 +15,9 @@ from routing.snapshot import ModelFacts
 USUAL_WEB_SEARCHES = 5
 # What a search adds to the input: the block that OpenAI bills where it bills one instead of what was read.
 SEARCH_INPUT_TOKENS = 8_000
+# In the names of OpenAI's chat models that always search: gpt-5-search-api, gpt-4o-search-preview. Known by name, since
+# no source of the catalog tells.
+_SEARCH_MODEL = "-search-"
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +34,11 @@ class Extras:
 
 
 NO_EXTRAS = Extras()
+
+
+def always_searches(model: ModelFacts) -> bool:
+    """Whether the model searches the web for every chat, unasked, and bills it beside."""
+    return _SEARCH_MODEL in model.upstream_name and model.kind == "chat"
 
 
 def price_asked(extras: Extras, model: ModelFacts, price: CompiledPrice, moment: datetime) -> CompiledPrice:

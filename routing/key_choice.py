@@ -32,6 +32,10 @@ class ChosenKey:
     id: UUID | None = None
 
 
+HIDDEN = b"(hidden key)"
+# Servers that need no key are given a word in its place ("ollama", "sk-no-key-required"), which an answer may well say.
+MIN_LENGTH_IN_ANSWERS = 20
+
 _NO_KEY_NEEDED = ChosenKey(Secret(""))
 
 
@@ -75,7 +79,13 @@ def is_of_the_key(error: UpstreamRefused) -> bool:
 def hide_key(secret: Secret, text: bytes) -> bytes:
     """A vendor's words without the key, which some repeat in their errors: it may be the installation's."""
     value = secret.reveal().encode()
-    return text.replace(value, b"(hidden key)") if value and value in text else text
+    return text.replace(value, HIDDEN) if value and value in text else text
+
+
+def hidden_in_answers(secret: Secret) -> bytes:
+    """What no answer of the vendor's may say to a client; b"" where nothing is secret."""
+    value = secret.reveal()
+    return value.encode() if len(value) >= MIN_LENGTH_IN_ANSWERS else b""
 
 
 def _by_weight(keys: list[KeyFacts], dice: Callable[[], float]) -> ChosenKey:

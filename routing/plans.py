@@ -6,19 +6,22 @@ a strategy and a fallback order. docs/routing.md is its page.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import functools
+import random
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 from uuid import UUID
 
 from routing import hooks
 from routing.candidates import Candidate, find_candidates, find_option, find_options
+from routing.conversation import BESIDE_WORDS
 from routing.errors import ModelNotAvailable, NoModelFits
 from routing.requirements import NOTHING_NEEDED, Declared, FellOut, Option, Requirements, Wanted
 from routing.reviewing import MAX_REVIEW_TOKENS, Review, Reviewing
 from routing.route_options import options_of
 from routing.routes import AUTO, RouteFacts
-from routing.snapshot import Catalog
+from routing.snapshot import Catalog, ModelFacts
 from routing.strategies.base import Ranking, Task
 from routing.strategies.budget_aware import BudgetAware
 from routing.strategies.registry import strategy_called
@@ -38,7 +41,7 @@ __all__ = [
     "weighs_budgets",
 ]
 
-# A route that names no fallback falls back on so many of its strategy's next best.
+# A route that names no fallback falls back on so many of its strategy's next best (see `_next_best`).
 NEXT_BEST = 2
 SHOWN_ALTERNATIVES = 5
 # What `auto` is where no row says otherwise.
@@ -48,12 +51,13 @@ PLAIN_AUTO = RouteFacts(UUID(int=0), None, AUTO, (), "cost-optimized", (), {}, {
 @dataclass(frozen=True, slots=True)
 class ReviewPlan:
     """Who looks over a whole answer, and who answers anew where they doubt it. `left_out`: reviewers that the call may
-    not be shown to, or that cannot be asked."""
+    not be shown to, or that cannot be asked. `demanded`: of every reviewer."""
 
     reviewing: Reviewing
     reviewers: tuple[Candidate, ...]
     judges: tuple[Candidate, ...]
     left_out: tuple[FellOut, ...] = ()
+    demanded: Callable[[], Requirements] | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +68,8 @@ class Plan:
     safe to repeat (None: the installation's setting). `may_choose_cheaper`: a candidate that no budget has room
     for gives way to the next one; a model that was named by the client does not. `cheaper` are more models that can
     do it, each cheaper than the chosen one, the cheapest last: for when no budget has room for any of the candidates.
-    `review`: what happens to the answer before it goes out, None for nothing.
+    `review`: what happens to the answer before it goes out, None for nothing. `demanded()`: what a model that takes
+    the place of one of them must be and be able to do (None: anything).
     """
 
     candidates: tuple[Candidate, ...]
@@ -80,6 +85,12 @@ class Plan:
     facts: Mapping[str, Any] = field(default_factory=dict)
     cheaper: tuple[Candidate, ...] = ()
     review: ReviewPlan | None = None
+    demanded: Callable[[], Requirements] | None = field(default=None, compare=False, repr=False)
+
+    def may_be_answered_by(self, model: ModelFacts) -> bool:
+        """Whether a model that a budget's policy names can do the call, and is none that its caller or route rules
+        out. That it may be called at all is for others to say."""
+        return self.demanded is None or not isinstance(self.demanded().fit(model), str)
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +166,11 @@ def _choose_named(catalog: Catalog, wanted: Wanted) -> Choice:
         fit = demanded.fit(model)
         if isinstance(fit, str):
             raise _nothing_fits(wanted, fit, demanded, [FellOut(model.name, fit)])
-    return Choice(Plan(tuple(found), timeout_ms=wanted.declared.timeout_ms))
+    # Read only when a policy wants another model: it looks through the whole request.
+    plan = Plan(
+        tuple(found), timeout_ms=wanted.declared.timeout_ms, demanded=functools.partial(Requirements.of, wanted)
+    )
+    return Choice(plan)
 
 
 def _choose_by_route(catalog: Catalog, wanted: Wanted, route: RouteFacts) -> Choice:
@@ -166,7 +181,7 @@ def _choose_by_route(catalog: Catalog, wanted: Wanted, route: RouteFacts) -> Cho
     options, fell_out = find_options(catalog, demanded, route.models)
     if not options:
         raise _nothing_fits(wanted, demanded.in_short(), demanded, fell_out)
-    ranking = own.strategy.rank(options, Task(wanted, demanded.capabilities, route.name), own.settings)
+    ranking = own.strategy.rank(options, Task(wanted, demanded.capabilities - BESIDE_WORDS, route.name), own.settings)
     fell_out = [*ranking.fell_out, *fell_out]
     if not ranking.ranked:
         raise _nothing_fits(wanted, ranking.reason, demanded, fell_out)
@@ -200,7 +215,8 @@ def _choose_by_route(catalog: Catalog, wanted: Wanted, route: RouteFacts) -> Cho
             **ranking.facts,
         },
         cheaper=tuple(_candidate(option) for option in cheaper),
-        review=_review(catalog, demanded, ranking.review) if ranking.review and wanted.kind == "chat" else None,
+        review=_review(catalog, demanded, ranking.review) if wanted.kind == "chat" else None,
+        demanded=lambda: demanded,
     )
     return Choice(plan, ranking)
 
@@ -212,7 +228,7 @@ def _chain(
     ranked = [each.option for each in ranking.ranked]
     chain, skipped = [ranked[0]], []
     if not route.fallback:
-        return ranked[: 1 + NEXT_BEST], []
+        return [ranked[0], *_next_best(ranked)], []
     known = {option.name: option for option in ranked}
     for name in route.fallback:
         found = known.get(name) or find_option(catalog, demanded, name)
@@ -223,8 +239,19 @@ def _chain(
     return chain, skipped
 
 
-def _review(catalog: Catalog, demanded: Requirements, review: Review) -> ReviewPlan:
+def _next_best(ranked: list[Option]) -> list[Option]:
+    """The next of the ranking; one of another provider is among them, if there is any: an outage seldom takes two."""
+    chosen, others = ranked[0], ranked[1:]
+    nearest = others[:NEXT_BEST]
+    elsewhere = (option for option in others if option.model.provider.name != chosen.model.provider.name)
+    other = next(elsewhere, None)
+    return nearest if other is None or other in nearest else [*nearest[:-1], other]
+
+
+def _review(catalog: Catalog, demanded: Requirements, review: Review | None) -> ReviewPlan | None:
     """Reviewers read question and answer: where it may run, and who may and may not see it, holds for them too."""
+    if review is None or random.random() >= review.reviewing.share:
+        return None
     size = replace(
         demanded.wanted, wire=CHAT, input_tokens=0, max_output_tokens=MAX_REVIEW_TOKENS, choices=1,
         expected_output_of=None,
@@ -239,6 +266,7 @@ def _review(catalog: Catalog, demanded: Requirements, review: Review) -> ReviewP
         tuple(_candidate(option) for option in reviewers),
         tuple(_candidate(option) for option in review.judges),
         tuple(left_out),
+        lambda: of_reviewers,
     )
 
 

@@ -9,16 +9,18 @@ from typing import Any
 
 from django.conf import settings
 
+from routing.conversation import BESIDE_WORDS, CHOICES, LOGPROBS
 from routing.extras import NO_EXTRAS, Extras, estimate_asked, price_asked
 from routing.performance import UNMEASURED, Observed, expected_p95_ms, expected_quality, observed_of
 from routing.pricing import CompiledPrice
 from routing.snapshot import ModelFacts, Quote, default_price
 from routing.upstreams.base import CHAT, EMBEDDINGS, Wire
-from routing.upstreams.registry import passes_untouched
+from routing.upstreams.registry import lacks, passes_untouched
 from spendhub.money import format_usd
 from spendhub.tenants.attribution import NOBODY, Attribution
 
 NOTHING_NEEDED: frozenset[str] = frozenset()
+_IN_WORDS = {CHOICES: "several answers at once", LOGPROBS: "log probabilities"}
 QUALITIES = ("economy", "standard", "premium")
 # No call can be allowed, or expected, to take longer: an hour.
 MOST_MS = 3_600_000
@@ -56,8 +58,9 @@ class Declared:
 @dataclass(frozen=True, slots=True)
 class Wanted:
     """What one call wants of a model. `needs()` reads capabilities from the request (tools, vision, files, audio,
-    json, reasoning, streaming, embeddings); `text()` gives its words, for strategies that weigh them: both are asked
-    only where a choice is made. `max_output_tokens` is over all `choices`, None where the client set no limit.
+    json, reasoning, streaming, embeddings) and what it asks for beside words (choices, logprobs); `text()` gives its
+    words, for strategies that weigh them: both are asked only where a choice is made. `max_output_tokens` is over all
+    `choices`, None where the client set no limit.
 
     `expected_output_of` says how much output a model is likely to give; without it the limit counts, or
     SPENDHUB_DEFAULT_OUTPUT_TOKENS per choice. `budget_share_left` is how much of the tightest budget is left, 0..1
@@ -169,6 +172,12 @@ class Requirements:
         """The model with its facts, or why it falls out. That it may be called at all is `unusable_because`'s."""
         return self._reason(model) or self._priced(model)
 
+    def asks_to_search(self, model: ModelFacts) -> bool:
+        """Whether a model that always searches the web is wanted: the request asks chat's way for searches, or the
+        caller's list has the model itself on it."""
+        own_names = set(names_of(model)) - {f"{model.provider.name}/*"}
+        return bool(self.wanted.extras.untold_searches) or not self.allow.isdisjoint(own_names)
+
     def in_words(self) -> dict[str, Any]:
         """What is demanded, for an error's details."""
         found: dict[str, Any] = {
@@ -209,8 +218,11 @@ class Requirements:
         if self.allow and self.allow.isdisjoint(names_of(model)):
             return "it is not on the list of models to use"
         lacking = self.capabilities - model.capabilities
+        # What some vendors have no word for is known by their dialect, not by the catalog.
+        if not lacking.isdisjoint(BESIDE_WORDS):
+            lacking -= BESIDE_WORDS - lacks(model)
         if lacking:
-            return f"it lacks {', '.join(sorted(lacking))}"
+            return f"it lacks {', '.join(sorted(_IN_WORDS.get(name, name) for name in lacking))}"
         if self.min_quality and _tier(model.quality) < _tier(self.min_quality):
             return f"its quality tier is {model.quality}, below {self.min_quality}"
         for region in self.regions:

@@ -1,4 +1,4 @@
-"""When a failed call may be asked again, and after which pause. Pure.
+"""When a failed call may be asked again, and after which pause. Pure, but for what hooks of one's own say (hooks.py).
 
 A call is repeated at the same model only where the vendor has not done the work: it could not be reached, it said
 "too often" (429), or it said that it had failed (5xx). A timeout is not repeated there, since the vendor may
@@ -11,7 +11,8 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 
-from routing.errors import UpstreamError, UpstreamRefused, UpstreamTimeout
+from routing import hooks
+from routing.errors import AnswerTooLarge, AnswerTooLate, UpstreamError, UpstreamRefused, UpstreamTimeout
 
 FIRST_PAUSE_SECONDS = 0.25
 LONGEST_PAUSE_SECONDS = 8.0
@@ -24,7 +25,10 @@ _CONTENT_WORDS = (b"content_filter", b"content_policy", b"safety", b"Responsible
 
 
 def may_repeat(error: UpstreamError) -> bool:
-    """Whether the same model may be asked again."""
+    """Whether the same model may be asked again: as `MAY_REPEAT` of the hooks says, else as the module does."""
+    said = hooks.asked_whether_to_repeat(error) if hooks.MAY_REPEAT else None
+    if said is not None:
+        return said
     if isinstance(error, UpstreamRefused):
         return error.status in REPEATABLE
     return not isinstance(error, UpstreamTimeout)
@@ -33,7 +37,8 @@ def may_repeat(error: UpstreamError) -> bool:
 def may_fall_back(error: UpstreamError, *, on_content_refusal: bool) -> bool:
     """Whether another model may be asked instead."""
     if not isinstance(error, UpstreamRefused):
-        return True
+        # With a 200, or in a stream, a vendor's word for why it refuses is all there is to go by.
+        return on_content_refusal or not _speaks_of_content(error.message.encode())
     if error.status in REPEATABLE or error.status in (401, 404):
         # A key that was revoked, or a model that is gone: the next vendor knows nothing of it.
         return True
@@ -42,12 +47,19 @@ def may_fall_back(error: UpstreamError, *, on_content_refusal: bool) -> bool:
 
 def is_content_refusal(error: UpstreamRefused) -> bool:
     """Whether the vendor refused what was said, not how."""
-    return error.status in CONTENT_REFUSALS and any(word in error.body for word in _CONTENT_WORDS)
+    return error.status in CONTENT_REFUSALS and _speaks_of_content(error.body)
+
+
+def _speaks_of_content(said: bytes) -> bool:
+    return any(word in said for word in _CONTENT_WORDS)
 
 
 def is_failure(error: UpstreamError) -> bool:
-    """Whether it counts against the vendor's health: what the client did wrong, and "too often", do not."""
-    return not isinstance(error, UpstreamRefused) or error.status >= 500
+    """Whether it counts against the vendor's health: what the client did wrong, or has no time for, and "too often" do
+    not."""
+    if isinstance(error, UpstreamRefused):
+        return error.status >= 500
+    return not isinstance(error, (AnswerTooLate, AnswerTooLarge))
 
 
 def pause_seconds(error: UpstreamError, attempt: int, dice: Callable[[], float] = random.random) -> float:

@@ -41,11 +41,13 @@ SCHEMA: Mapping[str, Any] = {
 
 @dataclass(frozen=True, slots=True)
 class Reviewing:
-    """Whom a route asks about its answers, and below which confidence, 0..1, a judge answers anew."""
+    """Whom a route asks about its answers, and below which confidence, 0..1, a judge answers anew. Of all answers a
+    `share`, 0..1, is reviewed, drawn by chance."""
 
     reviewers: tuple[str, ...]
     consensus: str = "mean"
     escalate_below: float = 0.5
+    share: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,19 +67,21 @@ class Score:
 
 
 def read_reviewing(reader: OptionsReader, given: Mapping[str, Any]) -> Reviewing | None:
-    """The options `reviewers`, `consensus` and `escalate_below`; None for a route that does not ask for reviews.
+    """The options `reviewers`, `consensus`, `escalate_below` and `review_share`; None for a route that does not ask for
+    reviews.
 
     Raises InvalidRoute.
     """
     reviewers = reader.names("reviewers")
     consensus = reader.word("consensus", "mean", among=tuple(CONSENSUS))
     escalate_below = reader.number("escalate_below", 0.5, least=0, most=1)
+    share = reader.number("review_share", 1.0, least=0, most=1)
     if not 1 <= len(reviewers) <= MOST_REVIEWERS:
-        for name in ("reviewers", "consensus", "escalate_below"):
+        for name in ("reviewers", "consensus", "escalate_below", "review_share"):
             if given.get(name) is not None:
                 raise reader.wrong("reviewers", f"must name 1 to {MOST_REVIEWERS} models", list(reviewers))
         return None
-    return Reviewing(reviewers, consensus, escalate_below)
+    return Reviewing(reviewers, consensus, escalate_below, share)
 
 
 def confidence_of(scores: Sequence[float], consensus: str) -> float:

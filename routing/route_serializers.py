@@ -8,8 +8,9 @@ from typing import Any
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
-from routing.dry_run import DryRun, Line, needs_of_chat, text_of_chat
+from routing.dry_run import DryRun, Line
 from routing.models import CAPABILITIES, Model, Route
+from routing.pasted_requests import limit_of_body, needs_of_body, text_of_body
 from routing.requirements import MOST_MS, Declared, Wanted
 from routing.route_checks import check_route
 from routing.serializers import MAX_TOKENS, SharedFlag, WordsField
@@ -97,7 +98,8 @@ class RouteSerializer(StrictModelSerializer):
 
 
 class DryRunSerializer(StrictSerializer):
-    """A call to try: as `prompt`, `messages`, or a whole chat completion in `body`; and what it demands of a model."""
+    """A call to try: as `prompt`, `messages`, or a whole request in `body`, in the words of OpenAI's, Anthropic's or
+    Google's clients; and what it demands of a model."""
 
     model = StrictCharField(max_length=120, required=False, help_text="A route, model or alias; `auto` when absent.")
     prompt = StrictCharField(max_length=200_000, required=False, allow_blank=True, trim_whitespace=False)
@@ -142,9 +144,6 @@ def wanted_of(given: dict[str, Any], tenant_id: int, unpriced_models: str, now: 
     if given.get("prompt"):
         body["messages"] = [*(body.get("messages") or ()), {"role": "user", "content": given["prompt"]}]
     limit = given.get("max_output_tokens")
-    for name in ("max_completion_tokens", "max_tokens"):
-        if limit is None and type(body.get(name)) is int and body[name] > 0:
-            limit = body[name]
     tokens = given.get("input_tokens")
     named = body.get("model")
     return Wanted(
@@ -154,7 +153,7 @@ def wanted_of(given: dict[str, Any], tenant_id: int, unpriced_models: str, now: 
         unpriced_models=unpriced_models,
         kind=given.get("kind", "chat"),
         input_tokens=estimate_input_tokens(body) if tokens is None else tokens,
-        max_output_tokens=limit,
+        max_output_tokens=limit_of_body(body) if limit is None else limit,
         attribution=given.get("attribution") or Attribution(),
         declared=Declared(
             capabilities=frozenset(given.get("capabilities") or ()),
@@ -169,8 +168,8 @@ def wanted_of(given: dict[str, Any], tenant_id: int, unpriced_models: str, now: 
             user_tier=given.get("user_tier") or None,
             confidence_threshold=given.get("confidence_threshold"),
         ),
-        needs=lambda: needs_of_chat(body),
-        text=lambda: text_of_chat(body),
+        needs=lambda: needs_of_body(body),
+        text=lambda: text_of_body(body),
         budget_share_left=given.get("budget_share_left"),
     )
 

@@ -8,6 +8,7 @@ from weakref import WeakKeyDictionary
 
 from routing.errors import CredentialMissing, DialectNotSpoken
 from routing.execution import credential_of
+from routing.extras import always_searches
 from routing.requirements import FellOut
 from routing.snapshot import Catalog, ModelFacts
 from routing.upstreams.registry import dialect_of
@@ -31,9 +32,11 @@ def unusable_because(model: ModelFacts) -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """A tenant's catalog, divided into what can be called at all and what cannot."""
+    """A tenant's catalog, divided into what can be called at all and what cannot. `searching` can be called too, and
+    always search the web: they are for whoever asks for them, or for searches."""
 
     usable: tuple[ModelFacts, ...]
+    searching: tuple[ModelFacts, ...]
     fell_out: tuple[FellOut, ...]
 
 
@@ -71,4 +74,6 @@ def _divide(models: Iterable[ModelFacts]) -> Standing:
         sandbox = "it is the sandbox, which stands in only where no vendor can be called"
         reasons |= {model.name: sandbox for model in usable if model.provider.dialect == "sandbox"}
         usable = vendors
-    return Standing(tuple(usable), tuple(FellOut(name, reason) for name, reason in reasons.items()))
+    searching = tuple(model for model in usable if always_searches(model))
+    usable = [model for model in usable if not always_searches(model)]
+    return Standing(tuple(usable), searching, tuple(FellOut(name, reason) for name, reason in reasons.items()))

@@ -69,10 +69,13 @@ def estimate_input_tokens(body: Mapping[str, Any]) -> int:
 def _estimate(body: Mapping[str, Any]) -> int:
     total = TOKENS_PER_REQUEST
     for message in _messages(body):
-        total += TOKENS_PER_MESSAGE + _content(message.get("content"))
-        for name in ("tool_calls", "function_call", "thinking_blocks", "name", "refusal"):
-            if message.get(name):
-                total += _written(message[name])
+        total += TOKENS_PER_MESSAGE
+        for name, value in message.items():
+            if name == "content":
+                total += _content(value)
+            elif value and name != "role":
+                # Calls, thoughts under their many names, and what vendors think of next: no text is free.
+                total += _written(value)
     total += _content(body.get("system"))
     total += _input(body.get("input"))
     for name in ("tools", "functions", "response_format", "text", "output_config", "output_format", "instructions"):
@@ -104,8 +107,11 @@ def _googles_part(part: Any) -> int:
     media = part.get("inlineData") or part.get("fileData")
     if isinstance(media, Mapping) and str(media.get("mimeType")).startswith("image/"):
         return TOKENS_PER_IMAGE
-    text = part.get("text")
-    return _upper(text) if isinstance(text, str) else _written(part)
+    text, signature = part.get("text"), part.get("thoughtSignature")
+    if not isinstance(text, str):
+        return _written(part)
+    # Thoughts are billed as input when they are sent back, sealed as they are.
+    return _upper(text) + (_written(signature) if signature else 0)
 
 
 def _input(given: Any) -> int:

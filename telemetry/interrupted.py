@@ -3,32 +3,49 @@
 The hold of a gateway call carries what is needed to book it. While the process lives it extends the
 hold; when it no longer does, the worker books a span with status `interrupted`, which an admin can
 correct. Should the call answer after all, its real usage replaces the estimate.
+
+A stream that outgrew its hold has several, which are one span: all that was held is the better estimate. They may end
+seconds apart, so each says how much was held when it was made, and one that is found later raises what was booked.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 from budgets.calls import Call
-from budgets.counters.base import Hold
+from budgets.counters.base import Hold, WindowTotal
 from budgets.counters.charge import counters
 from budgets.counters.drive import drive
 from spendhub import group_commit
 from spendhub.steps import AwaitFuture, Journey
 from spendhub.tenants.attribution import Attribution
 from spendhub.tenants.models import Tenant
+from telemetry.corrections import Correction, correct_rows
 from telemetry.drafts import SpanDraft
-from telemetry.span_store import SpanBatch, store_spans
+from telemetry.models import CostSpan
+from telemetry.span_store import SpanBatch, StoredBatch, store_spans
 
 logger = logging.getLogger(__name__)
 
+# Of how its model was chosen: what reports group by. A payload is written with each call, so it is kept small.
+_KEPT_FACTS = ("route", "strategy")
 
-def payload_for(call: Call, request_id: str, requested_model: str) -> Mapping[str, Any]:
-    """What a gateway call's hold carries, JSON-able."""
-    return {
+
+def payload_for(
+    call: Call,
+    request_id: str,
+    requested_model: str,
+    trace_id: str,
+    facts: Mapping[str, Any],
+    *,
+    held_nano_usd: int | None = None,
+) -> Mapping[str, Any]:
+    """What a gateway call's hold carries, JSON-able. `facts` are its span's metadata; `held_nano_usd` is all that is
+    held for the call, this hold included, where it has others."""
+    payload: dict[str, Any] = {
         "request_id": request_id,
         "occurred_at": call.now.timestamp(),
         "attribution": call.attribution.as_dict(),
@@ -36,37 +53,86 @@ def payload_for(call: Call, request_id: str, requested_model: str) -> Mapping[st
         "provider": call.provider,
         "model": call.model,
         "requested_model": requested_model,
+        "trace_id": trace_id,
     }
+    if "route" in facts:
+        payload["metadata"] = {name: facts[name] for name in _KEPT_FACTS if name in facts}
+    if held_nano_usd is not None:
+        payload["held_nano_usd"] = held_nano_usd
+    return payload
 
 
 def book_interrupted(now: datetime) -> int:
     """Books every call whose owner is gone, in all tenants; says how many. A job of the worker."""
     booked = 0
     for tenant_id in Tenant.objects.values_list("id", flat=True):
-        for hold in drive(counters().orphans(tenant_id, now.timestamp())):
-            drive(_book(hold, now))
-            booked += 1
+        for holds in _by_call(drive(counters().orphans(tenant_id, now.timestamp()))):
+            booked += drive(_book(holds, now))
     if booked:
         logger.warning("booked %d interrupted calls at their estimate", booked)
     return booked
 
 
-def _book(hold: Hold, now: datetime) -> Journey[None]:
-    told = hold.payload
-    draft = SpanDraft(
-        request_id=told.get("request_id") or str(hold.hold_id),
+def _by_call(holds: Sequence[Hold]) -> Iterable[Sequence[Hold]]:
+    calls: dict[str, list[Hold]] = {}
+    for hold in holds:
+        calls.setdefault(_request_id_of(hold), []).append(hold)
+    return calls.values()
+
+
+def _book(holds: Sequence[Hold], now: datetime) -> Journey[int]:
+    """One span for all holds of one call, then they end; 1 where it is new, 0 where the call was booked already."""
+    batch = SpanBatch(holds[0].tenant_id, (_draft_of(holds, now),), now)
+    stored: StoredBatch = yield AwaitFuture(group_commit.submit(store_spans, batch))
+    totals = stored.totals
+    if not stored.accepted:
+        totals = yield AwaitFuture(group_commit.submit(raise_interrupted, batch))
+    for hold in holds:
+        yield from counters().settle(hold, totals, now.timestamp())
+    return stored.accepted
+
+
+def _draft_of(holds: Sequence[Hold], now: datetime) -> SpanDraft:
+    told = holds[0].payload
+    held_nano_usd = max(each.payload.get("held_nano_usd", each.amount_nano_usd) for each in holds)
+    return SpanDraft(
+        request_id=_request_id_of(holds[0]),
         occurred_at=datetime.fromtimestamp(told.get("occurred_at", now.timestamp()), UTC),
         source="worker",
-        cost_nano_usd=hold.amount_nano_usd,
+        cost_nano_usd=held_nano_usd,
         attribution=Attribution.parse(told.get("attribution")),
         api_key=told.get("api_key", ""),
         provider=told.get("provider", ""),
         model=told.get("model", ""),
         requested_model=told.get("requested_model", ""),
         is_estimated=True,
-        status="interrupted",
-        reserved_nano_usd=hold.amount_nano_usd,
+        status=CostSpan.Status.INTERRUPTED.value,
+        reserved_nano_usd=held_nano_usd,
+        trace_id=told.get("trace_id", ""),
+        metadata=told.get("metadata", {}),
     )
-    batch = SpanBatch(hold.tenant_id, (draft,), now)
-    stored = yield AwaitFuture(group_commit.submit(store_spans, batch))
-    yield from counters().settle(hold, stored.totals, now.timestamp())
+
+
+def _request_id_of(hold: Hold) -> str:
+    return hold.payload.get("request_id") or str(hold.hold_id)
+
+
+def raise_interrupted(batches: Sequence[SpanBatch]) -> list[tuple[WindowTotal, ...]]:
+    """Applier of the group commit: calls that were booked as interrupted, at less than is now known to have been held
+    for them, are raised to that; answers the new totals. What the vendor said after all stands, and so does what an
+    admin has set. Repeating it changes nothing."""
+    return [tuple(_raise(batch, draft)) for batch in batches for draft in batch.drafts]
+
+
+def _raise(batch: SpanBatch, draft: SpanDraft) -> list[WindowTotal]:
+    known = CostSpan.objects.for_tenant(batch.tenant_id).filter(
+        request_id=draft.request_id, status=CostSpan.Status.INTERRUPTED, is_estimated=True,
+        cost_nano_usd__lt=draft.cost_nano_usd,
+    )  # fmt: skip
+    # Locked at once: an answer that comes late may be setting the real cost at this very moment.
+    span = known.select_for_update().first()
+    if span is None:
+        return []
+    facts = {"reserved_nano_usd": draft.cost_nano_usd}
+    why = "more had been held for the call"
+    return correct_rows([Correction(batch.tenant_id, span.id, draft.cost_nano_usd, "system", why, batch.now, facts)])

@@ -12,6 +12,15 @@ from routing.models.rows import CatalogRow, validate_base_url
 from spendhub.tenants.models import Tenant
 from spendhub.tenants.scoping import TenantManager
 
+MOST_DIALECT_CHARACTERS = 12
+# Dialects of an installation's own, by name, with how each is called: routing/own_dialects.py adds to them.
+OWN_DIALECTS: dict[str, str] = {}
+
+
+def dialect_choices() -> list[tuple[str, str]]:
+    """Every dialect that a provider may speak, with how it is called."""
+    return [*Provider.Dialect.choices, *OWN_DIALECTS.items()]
+
 
 class Provider(CatalogRow):
     """A vendor, or any server that speaks a vendor's dialect."""
@@ -25,7 +34,7 @@ class Provider(CatalogRow):
 
     tenant = models.ForeignKey(Tenant, null=True, blank=True, on_delete=models.CASCADE, related_name="providers")
     name = models.SlugField(max_length=60)
-    dialect = models.CharField(max_length=12, choices=Dialect.choices, default=Dialect.OPENAI)
+    dialect = models.CharField(max_length=MOST_DIALECT_CHARACTERS, choices=dialect_choices, default=Dialect.OPENAI)
     base_url = models.CharField(
         max_length=300,
         blank=True,

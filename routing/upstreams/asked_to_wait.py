@@ -1,7 +1,8 @@
-"""How long a vendor asks to be left alone, where it does not say so in `Retry-After`.
+"""How long a vendor asks to be left alone, where it does not say so in `Retry-After` as whole seconds.
 
-Google says it in the error itself, as google.rpc.RetryInfo, and sends no header; OpenAI and Azure also send
-`retry-after-ms`. Sources: Google's google/rpc/error_details.proto; OpenAI's SDK, which reads both headers.
+That header may hold a date as well. Google says it in the error itself, as google.rpc.RetryInfo, and sends no header;
+OpenAI and Azure also send `retry-after-ms`. Sources: RFC 9110, section 10.2.3; Google's google/rpc/error_details.proto;
+OpenAI's SDK, which reads both headers.
 """
 
 from __future__ import annotations
@@ -9,22 +10,36 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from typing import Any
 
 import msgspec
 
 # A protobuf duration as JSON: seconds, up to nine digits after the point.
 _DURATION = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)s")
-_MILLISECONDS = re.compile(r"\d{1,12}(?:\.\d{1,9})?")
+_NUMBER = re.compile(r"\d{1,12}(?:\.\d{1,9})?")
 
 
-def with_retry_after(headers: Mapping[str, str], body: bytes) -> Mapping[str, str]:
-    """The headers of a refusal; with `retry-after` in whole seconds, rounded up, where it is said elsewhere."""
+def with_retry_after(headers: Mapping[str, str], body: bytes, now: datetime | None = None) -> Mapping[str, str]:
+    """The headers of a refusal; with `retry-after` in whole seconds, rounded up, where it is said otherwise."""
     if "retry-after" in headers:
-        return headers
-    given = headers.get("retry-after-ms", "")
-    seconds = float(given) / 1000 if _MILLISECONDS.fullmatch(given) else _seconds_in(body)
+        seconds = _seconds_until(headers["retry-after"], now or datetime.now(UTC))
+    else:
+        given = headers.get("retry-after-ms", "")
+        seconds = float(given) / 1000 if _NUMBER.fullmatch(given) else _seconds_in(body)
     return headers if seconds is None else {**headers, "retry-after": str(math.ceil(seconds))}
+
+
+def _seconds_until(given: str, now: datetime) -> float | None:
+    """Of a number with a fraction, or a date; None for what needs no reading, or cannot be read."""
+    if _NUMBER.fullmatch(given):
+        return None if given.isdigit() else float(given)
+    try:
+        moment = parsedate_to_datetime(given)
+        return max(0.0, (moment.replace(tzinfo=moment.tzinfo or UTC) - now).total_seconds())
+    except (ValueError, OverflowError):
+        return None
 
 
 def _seconds_in(body: bytes) -> float | None:

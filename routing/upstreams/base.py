@@ -127,3 +127,7 @@ class Dialect(Protocol):
     def reader(self, wire: Wire | None) -> UsageReader:
         """A reader for one answer to a native request of `wire`, or (None) to a translated one."""
         ...
+
+    def lacks(self, model: ModelFacts) -> frozenset[str]:
+        """What `model` cannot be asked for, of BESIDE_WORDS: the vendor has no word for it."""
+        ...

@@ -1,7 +1,8 @@
-"""Which dialects calls can be executed in, and which bodies pass to a model untouched."""
+"""Which dialects calls can be executed in, and which bodies pass to a model untouched. Of your own: own_dialects.py."""
 
 from __future__ import annotations
 
+from routing.conversation import BESIDE_WORDS
 from routing.errors import DialectNotSpoken
 from routing.snapshot import ModelFacts
 from routing.upstreams.anthropic.dialect import AnthropicDialect
@@ -35,3 +36,9 @@ def passes_untouched(model: ModelFacts, wire: Wire) -> bool:
     """Whether a client's body in `wire` format can be sent to the model as it is."""
     # Most compatible vendors speak chat completions alone.
     return wire in dialect_of(model).wires and (wire != RESPONSES or model.provider.has_responses)
+
+
+def lacks(model: ModelFacts) -> frozenset[str]:
+    """What the model cannot be asked for, of `conversation.BESIDE_WORDS`; all of it where its dialect is not spoken."""
+    dialect = DIALECTS.get(model.provider.dialect)
+    return BESIDE_WORDS if dialect is None else dialect.lacks(model)

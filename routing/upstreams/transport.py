@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import logging
+import re
 from collections.abc import AsyncIterator, Mapping
 from typing import Protocol
 
@@ -16,7 +17,7 @@ import aiohttp
 import httpx
 from httpx_aiohttp import AiohttpTransport
 
-from routing.errors import UpstreamError, UpstreamTimeout
+from routing.errors import AnswerTooLarge, UpstreamError, UpstreamTimeout
 from routing.upstreams.base import UpstreamRequest, UpstreamResponse
 from routing.upstreams.sandbox.dialect import SANDBOX_SCHEME
 from routing.upstreams.sandbox.responder import respond
@@ -76,7 +77,7 @@ class HttpResponse:
             size += len(chunk)
             if size > MAX_BODY_BYTES:
                 await self.aclose()
-                raise UpstreamError(f"{self._url} answered with more than {MAX_BODY_BYTES} bytes")
+                raise AnswerTooLarge(f"{self._url} answered with more than {MAX_BODY_BYTES} bytes")
             pieces.append(chunk)
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
@@ -150,5 +151,7 @@ def _is_refused_connection(error: httpx.TimeoutException) -> bool:
     return isinstance(cause, aiohttp.ClientConnectionError) and not isinstance(cause, aiohttp.ServerTimeoutError)
 
 
+@functools.lru_cache(maxsize=1_024)
 def _host(url: str) -> str:
-    return url.split("/v1", 1)[0]
+    """Where an address leads, for a client to read: no path, which names deployments, no name and no password."""
+    return re.split(r"[/?#]", url.partition("://")[2], maxsplit=1)[0].rpartition("@")[2]

@@ -87,6 +87,11 @@ def money_object(decision: Decision, model: str, cost_nano_usd: int, *, is_estim
     return told
 
 
+def ended_early(money: Mapping[str, Any], reason: str, budget: str) -> dict[str, Any]:
+    """`money` of a stream that was ended before its vendor had said all, for a `reason` of `budget`'s."""
+    return {**money, "ended": reason, "budget": budget}
+
+
 def remaining_after(decision: Decision, charged_nano_usd: int) -> int | None:
     """The least room of the enforced budgets once the call has cost this much; None without such a budget."""
     if decision.remaining_nano_usd is None:

@@ -23,7 +23,8 @@ from spendhub.gateway.calls import answer_call
 from spendhub.gateway.dialect import ClientDialect
 from spendhub.gateway.exchange import ClientLeft, Exchange, Receive, Send
 from spendhub.gateway.gemini.addresses import MODELS as GOOGLES_MODELS
-from spendhub.gateway.gemini.addresses import Called, called_in, expect_events, googles_key, is_googles
+from spendhub.gateway.gemini.addresses import Called, called_in, check_alt, expects_array, googles_key, is_googles
+from spendhub.gateway.gemini.array_exchange import ArrayExchange
 from spendhub.gateway.gemini.count_tokens import count_tokens_answer as count_googles_tokens
 from spendhub.gateway.gemini.embed import EmbedDialect, EmbedExchange
 from spendhub.gateway.gemini.generate import GENERATE_DIALECT, GenerateDialect
@@ -71,6 +72,8 @@ class Gateway:
             await self._live(receive, send)
 
     async def _serve(self, exchange: Exchange) -> None:
+        if expects_array(exchange):
+            exchange = ArrayExchange(exchange)
         try:
             dialect = CALLS.get(exchange.path)
             if dialect is not None:
@@ -103,7 +106,7 @@ class Gateway:
             case method:
                 is_stream = method == "streamGenerateContent"
                 if is_stream:
-                    expect_events(exchange)
+                    check_alt(exchange)
                 await answer_call(
                     exchange, principal, GenerateDialect(called.model, is_stream=is_stream), self._transport
                 )

@@ -25,7 +25,7 @@ from msgspec.structs import replace
 from budgets.decisions import ALLOW, DEGRADE, Decision
 from budgets.errors import BudgetExceeded
 from budgets.strictness import room_for_any_model
-from routing.breakers import BREAKERS, breaker_key_of
+from routing.breakers import BREAKERS, Trial, breaker_key_of
 from routing.candidates import Candidate, find_candidates
 from routing.conversation import NotTranslatable
 from routing.errors import (
@@ -51,7 +51,7 @@ from routing.upstreams.transport import Transport
 from spendhub.errors import Invalid, SpendHubError
 from spendhub.gateway.dialect import CallRequest, ClientDialect
 from spendhub.gateway.extras_asked import extras_at, extras_of
-from spendhub.gateway.holding import Need, need_of
+from spendhub.gateway.holding import Need, UnboundedCall, need_of
 from spendhub.gateway.open_call import OpenCall, Origin, open_call
 from spendhub.gateway.waiting import patience_for
 
@@ -64,8 +64,10 @@ KEPT_FACTS = (
 )  # fmt: skip
 # A budget that refuses so many candidates which seemed to fit is being spent by others meanwhile.
 MAX_REFUSALS = 5
+# A request that so many models have failed at is not tried at all others as well, unless a route names more of them.
+MAX_FAILURES = 3
 # What stands in the way of one candidate, before anything is sent, and may not stand in the way of the next.
-_PASSED_OVER = (CredentialMissing, CredentialUnreadable, DialectNotSpoken, NotTranslatable, CircuitOpen)
+_PASSED_OVER = (CredentialMissing, CredentialUnreadable, DialectNotSpoken, NotTranslatable, CircuitOpen, UnboundedCall)
 
 
 class Begun(msgspec.Struct, frozen=True):
@@ -77,15 +79,17 @@ class Begun(msgspec.Struct, frozen=True):
 
 
 class CallFailed(Exception):
-    """The last attempt has failed and is booked; `call` says what the client is told about its money."""
+    """The last attempt has failed and is booked; `call` says what the client is told about its money. `had_begun`: the
+    vendor had said 200, and so has done some of the work."""
 
-    def __init__(self, call: OpenCall, error: SpendHubError) -> None:
+    def __init__(self, call: OpenCall, error: SpendHubError, *, had_begun: bool = False) -> None:
         super().__init__(str(error))
-        self.call, self.error = call, error
+        self.call, self.error, self.had_begun = call, error, had_begun
 
 
 class Attempts:
-    """All attempts at answering one request."""
+    """All attempts at answering one request. `failed_nano_usd` is what those have cost that failed: a vendor that had
+    said 200 before it broke off is thought to bill what it had done."""
 
     def __init__(
         self, origin: Origin, request: CallRequest, plan: Plan, dialect: ClientDialect, transport: Transport,
@@ -96,11 +100,13 @@ class Attempts:
         self._input_tokens = input_tokens
         self._extras = extras_of(request)
         self._count = 0
+        self.failed_nano_usd = 0
         # Where there is a choice, what fits is looked for first, and waited for only when nothing does.
         self._may_wait = not plan.may_choose_cheaper
         self._facts = _facts_of(plan, dialect.needs(request))
         timeout = plan.timeout_ms
         self._deadline = time.monotonic() + timeout / 1000 if timeout is not None else None
+        self._is_last = False
 
     async def begin(self) -> Begun:
         """The first answer that begins.
@@ -111,8 +117,13 @@ class Attempts:
         refused: BudgetExceeded | None = None
         passed_over: SpendHubError | None = None
         failed: CallFailed | None = None
-        refusals = 0
-        for candidate in (*self._plan.candidates, *self._plan.cheaper):
+        refusals = failures = 0
+        chain = len(self._plan.candidates)
+        candidates = (*self._plan.candidates, *self._plan.cheaper)
+        for position, candidate in enumerate(candidates):
+            if position >= chain and failed is not None and refused is None:
+                break  # cheaper ones stand by for budgets without room, not for outages
+            self._is_last = position + 1 >= (chain if refused is None else len(candidates))
             if refused is not None and (refusals >= MAX_REFUSALS or not self._may_fit(candidate, refused)):
                 continue
             try:
@@ -124,8 +135,8 @@ class Attempts:
             except _PASSED_OVER as error:
                 passed_over = error
             except CallFailed as error:
-                failed = error
-                if not self._may_go_on(error):
+                failed, failures = error, failures + 1
+                if failures >= max(chain, MAX_FAILURES) or not self._may_go_on(error):
                     raise
         # The vendor's own words say most, then what is left of the money.
         if failed is not None:
@@ -164,12 +175,14 @@ class Attempts:
                 return await self._attempt(candidate, avoided)
             except CallFailed as failed:
                 error = failed.error
+                self.failed_nano_usd += failed.call.cost_nano_usd
                 other = keys_to_avoid(failed.call.model, error, avoided) if isinstance(error, UpstreamError) else None
                 if other is not None:
                     # It was this key that was refused, or had its fill: another one is asked with at once.
                     avoided = other
                     continue
-                if attempt > retries or not isinstance(error, UpstreamError) or not may_repeat(error):
+                is_safe = isinstance(error, UpstreamError) and may_repeat(error) and not failed.had_begun
+                if attempt > retries or not isinstance(error, UpstreamError) or not is_safe:
                     raise
                 pause = pause_seconds(error, attempt)
                 left = self._seconds_left()
@@ -181,25 +194,25 @@ class Attempts:
     async def _attempt(self, candidate: Candidate, avoided: frozenset[UUID]) -> Begun:
         dialect_of(candidate.model)
         key = choose_key(candidate.model, avoided)
-        await _admit(candidate.model)
+        trial = await _admit(candidate.model)
         try:
             call, request = await self._open(candidate)
         except BaseException:
-            BREAKERS.note_nothing(breaker_key_of(candidate.model))
+            trial.tells_nothing()
             raise
         if call.model.name != candidate.model.name:
             # The policy has sent the call elsewhere: that model's breaker counts, and the first one's call is off.
-            BREAKERS.note_nothing(breaker_key_of(candidate.model))
+            trial.tells_nothing()
             try:
                 key = choose_key(call.model, avoided)
-                await _admit(call.model)
+                trial = await _admit(call.model)
             except BaseException:
                 await call.give_back()
                 raise
-        return await self._ask(call, request, key)
+        return await self._ask(call, request, key, trial)
 
-    async def _ask(self, call: OpenCall, request: CallRequest, key: ChosenKey) -> Begun:
-        breaker = breaker_key_of(call.model)
+    async def _ask(self, call: OpenCall, request: CallRequest, key: ChosenKey, trial: Trial) -> Begun:
+        """Asks the vendor. `trial` is told of what goes wrong; once the answer has begun, its execution tells."""
         dialect = self._dialect
         asked = Asked(
             request.wire, request.body, request.is_stream, lambda: dialect.conversation(request),
@@ -210,25 +223,41 @@ class Attempts:
             async with nullcontext() if left is None else asyncio.timeout(left):
                 execution = await execute(call.model, asked, key, transport=self._transport)
         except (Invalid, CredentialMissing):
-            BREAKERS.note_nothing(breaker)
+            trial.tells_nothing()
             await call.give_back()
             raise
         except TimeoutError:
             # Ours, not the transport's: the caller's own limit is no failure of the vendor's.
             error = UpstreamTimeout(f"{call.model.provider.name} did not answer within the time that the call may take")
-            BREAKERS.note_nothing(breaker)
+            trial.tells_nothing()
             await call.settle_unanswered(error)
             raise CallFailed(call, error) from None
         except SpendHubError as error:
-            _note(breaker, error)
+            _tell(trial, error)
             await call.settle_unanswered(error)
             raise CallFailed(call, error) from error
         except BaseException as error:
-            BREAKERS.note_nothing(breaker)
+            trial.tells_nothing()
             await call.settle_unanswered(error)
             raise
-        BREAKERS.note_success(breaker, time.time())
+        execution.deadline, execution.trial = self._deadline, trial
+        if not self._is_last:
+            await self._look_ahead(call, execution, is_stream=request.is_stream)
         return Begun(call, execution, request)
+
+    async def _look_ahead(self, call: OpenCall, execution: Execution, *, is_stream: bool) -> None:
+        """Where another model could be asked: whether the vendor that has said 200 has an answer at all. What it had
+        done until it broke off is billed, as ever."""
+        try:
+            await execution.look_ahead(is_stream=is_stream)
+        except BaseException as error:
+            if isinstance(error, asyncio.CancelledError):
+                await asyncio.shield(call.settle(execution.reader, status="aborted"))
+                raise
+            await call.settle(execution.reader, status="error", error_code=getattr(error, "code", "defect"))
+            if not isinstance(error, UpstreamError):
+                raise
+            raise CallFailed(call, error, had_begun=True) from error
 
     async def _open(self, candidate: Candidate) -> tuple[OpenCall, CallRequest]:
         """Holds the money, and applies what the budgets' policies say above their soft caps."""
@@ -257,7 +286,9 @@ class Attempts:
         facts: dict[str, Any] = dict(self._facts)
         if self._count > 1:
             facts["attempt"] = self._count
-        return await open_call(self._origin, request, candidate, need, facts, may_wait=self._may_wait)
+        return await open_call(
+            self._origin, request, candidate, need, facts, may_wait=self._may_wait, seconds_left=self._seconds_left()
+        )
 
     def _need(self, model: ModelFacts, request: CallRequest) -> Need:
         who, extras = self._origin, extras_at(self._extras, request, model)
@@ -276,7 +307,8 @@ class Attempts:
             choose_key(found.model)
         except (UnknownModel, ModelNotAvailable, UnpricedModel, DialectNotSpoken, CredentialMissing):
             return None  # the policy names a model that cannot be asked: the call is made as it is, and warned
-        return found if found.model.kind == self._request.kind else None
+        is_able = found.model.kind == self._request.kind and self._plan.may_be_answered_by(found.model)
+        return found if is_able else None
 
     def _shaped(self, call: OpenCall, request: CallRequest) -> CallRequest:
         """The request as it may be sent: without tools that are disabled, and with a strict budget's limit."""
@@ -304,15 +336,17 @@ def _facts_of(plan: Plan, needs: frozenset[str]) -> dict[str, Any]:
     return facts
 
 
-async def _admit(model: ModelFacts) -> None:
+async def _admit(model: ModelFacts) -> Trial:
+    """Raises CircuitOpen where the vendor is left alone; else what becomes of the call must be told to the Trial."""
     breaker, now = breaker_key_of(model), time.time()
     is_anothers = BREAKERS.would_probe(breaker, now) and not await PROBE_CLAIMS.may_probe(breaker, now)
     if is_anothers or not BREAKERS.admit(breaker, now):
         raise CircuitOpen(model.name, BREAKERS.seconds_until_probe(breaker, now))
+    return Trial(BREAKERS, breaker)
 
 
-def _note(breaker: str, error: SpendHubError) -> None:
+def _tell(trial: Trial, error: SpendHubError) -> None:
     if isinstance(error, UpstreamError) and is_failure(error):
-        BREAKERS.note_failure(breaker, time.time())
+        trial.failed(time.time())
     else:
-        BREAKERS.note_nothing(breaker)
+        trial.tells_nothing()

@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator
 from contextlib import aclosing
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Any
 
 from routing.errors import UpstreamError
 from routing.execution import Execution
@@ -20,20 +21,21 @@ from routing.snapshot import CATALOG, ModelFacts
 from routing.tokens import estimate_input_tokens
 from routing.upstreams.transport import Transport
 from spendhub.errors import SpendHubError
-from spendhub.gateway.answer_headers import money_headers, money_object
+from spendhub.gateway.answer_headers import ended_early, money_object
 from spendhub.gateway.attempts import Attempts, Begun, CallFailed
 from spendhub.gateway.attribution import attribute
 from spendhub.gateway.brake import apply_brakes
+from spendhub.gateway.call_headers import call_headers
 from spendhub.gateway.declared import Demands, demands_of
 from spendhub.gateway.dialect import Burst, CallRequest, ClientDialect, StreamOut
 from spendhub.gateway.exchange import ClientLeft, Exchange, Headers
 from spendhub.gateway.extras_asked import extras_of
-from spendhub.gateway.growth import Growth, OutOfMoney
+from spendhub.gateway.growth import OUT_OF_MONEY, Growth, OutOfMoney
 from spendhub.gateway.holding import need_of
 from spendhub.gateway.idempotency import answer_once, idempotency_key
 from spendhub.gateway.open_call import OpenCall, Origin
 from spendhub.gateway.response_cache import Caching, answer_from_cache, caching_of
-from spendhub.gateway.reviews import Reviewed, Reviewer
+from spendhub.gateway.reviews import Reviewer
 from spendhub.gateway.what_is_left import share_left
 from spendhub.gateway.whole_answers import body_for, take_whole
 from spendhub.ids import new_id
@@ -153,23 +155,31 @@ async def _answer_at_once(
     if caching is not None and not (reviewed is not None and reviewed.is_doubtful):
         await caching.keep(call, body, execution.reader.finish_reason)
     exchange.note_booked(call.request_id, call.cost_nano_usd + (reviewed.all_beside_nano_usd if reviewed else 0))
-    await exchange.answer(200, body, [_JSON, *_headers(call, execution, reviewed=reviewed)])
+    await exchange.answer(200, body, [_JSON, *call_headers(call, execution, reviewed=reviewed)])
 
 
 async def _answer_as_it_comes(exchange: Exchange, dialect: ClientDialect, begun: Begun) -> None:
     call, execution = begun.call, begun.execution
     reader = execution.reader
-    if execution.is_translated:
-        out = dialect.writing(begun.request, reader, call.model.name)
-    else:
-        out = dialect.passing(begun.request)
     try:
-        await _pump_until_left(exchange, call, execution, out)
+        # However it ends, also where the client has left before the first event was asked for.
+        async with aclosing(execution):
+            if execution.is_translated:
+                out = dialect.writing(begun.request, reader, call.model.name)
+            else:
+                out = dialect.passing(begun.request)
+            await _pump_until_left(exchange, call, execution, out)
         if not out.is_done and reader.usage is None:
             raise UpstreamError(f"{call.model.provider.name} ended its stream in the middle")
-    except (UpstreamError, OutOfMoney) as error:
+    except OutOfMoney:
+        call.note_ended(OUT_OF_MONEY)
+        await call.settle(reader)
+        money = ended_early(_money_of(call), OUT_OF_MONEY, call.strictest_budget)
+        exchange.note_booked(call.request_id, call.cost_nano_usd)
+        await exchange.end(out.end_early(call.usage, money, call.model.name, reader.response_id))
+    except UpstreamError as error:
         await call.settle(reader, status="error", error_code=error.code)
-        await exchange.fail(dialect.error_event(error))
+        await exchange.fail(dialect.error_event(error, _money_of(call)))
     except ClientLeft:
         # What was produced until then is billed, delivered or not.
         await call.settle(reader, status="aborted")
@@ -181,9 +191,8 @@ async def _answer_as_it_comes(exchange: Exchange, dialect: ClientDialect, begun:
         raise
     else:
         await call.settle(reader)
-        money = money_object(call.decision, call.model.name, call.cost_nano_usd, is_estimated=call.is_estimated)
         exchange.note_booked(call.request_id, call.cost_nano_usd)
-        await exchange.end(out.last_events(call.usage, money, call.model.name, reader.response_id))
+        await exchange.end(out.last_events(call.usage, _money_of(call), call.model.name, reader.response_id))
 
 
 async def _pump_until_left(exchange: Exchange, call: OpenCall, execution: Execution, out: StreamOut) -> None:
@@ -206,16 +215,22 @@ async def _pump_until_left(exchange: Exchange, call: OpenCall, execution: Execut
 async def _pump(exchange: Exchange, call: OpenCall, execution: Execution, out: StreamOut) -> None:
     growth = Growth(call)
     async with aclosing(execution.bursts()) as bursts:
-        await exchange.begin([*_EVENTS, *_headers(call, execution, is_stream=True)])
+        await exchange.begin([*_EVENTS, *call_headers(call, execution, is_stream=True)])
         async for burst in bursts:
             call.note_first_token()
-            if growth.is_due(len(burst)):
-                await growth.hold_more()
             piece = out.pass_on(burst)
             if piece:
                 await exchange.write(piece)
+                if growth.may_end_it:
+                    out.follow(piece)
             if out.is_done:
                 await _read_to_the_end(bursts)
+            elif growth.is_due(len(burst)):
+                await growth.hold_more()
+
+
+def _money_of(call: OpenCall) -> dict[str, Any]:
+    return money_object(call.decision, call.model.name, call.cost_nano_usd, is_estimated=call.is_estimated)
 
 
 async def _read_to_the_end(bursts: AsyncIterator[Burst]) -> None:
@@ -229,29 +244,9 @@ async def _read_to_the_end(bursts: AsyncIterator[Burst]) -> None:
 
 async def _answer_error(exchange: Exchange, dialect: ClientDialect, call: OpenCall, error: SpendHubError) -> None:
     status, body, headers = dialect.error_answer(error)
-    await exchange.answer(status, body, [*headers, *_headers(call, None)])
+    await exchange.answer(status, body, [*headers, *call_headers(call)])
 
 
 def _client_request_id(exchange: Exchange) -> str | None:
     given = exchange.header(b"x-spendhub-request-id")
     return given[:MAX_CLIENT_REQUEST_ID].replace("\x00", "") if given else None
-
-
-def _headers(
-    call: OpenCall, execution: Execution | None, *, is_stream: bool = False, reviewed: Reviewed[bytes] | None = None
-) -> Headers:
-    cost = None if is_stream else call.cost_nano_usd
-    if reviewed is None:
-        headers = money_headers(call.decision, call.model.name, call.request_id, cost)
-    else:
-        cost, earlier = call.cost_nano_usd + reviewed.beside_nano_usd, reviewed.earlier_nano_usd
-        headers = money_headers(call.decision, call.model.name, call.request_id, cost, earlier_nano_usd=earlier)
-        headers += reviewed.headers()
-    headers += call.notices
-    if call.clamp_to is not None:
-        headers.append((b"x-spendhub-clamped", str(call.clamp_to).encode()))
-    vendors_id = execution.response.headers.get("x-request-id") if execution is not None else None
-    if vendors_id:
-        # OpenAI's SDKs show it as `_request_id`; a vendor's support asks for it.
-        headers.append((b"x-request-id", vendors_id.encode("latin-1", "replace")))
-    return headers

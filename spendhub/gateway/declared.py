@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from routing.requirements import MOST_MS, Declared
+from routing.snapshot import KNOWN_CAPABILITIES
+from routing.strategies.judgment_based import TIERS
 from spendhub.errors import Invalid
 from spendhub.gateway.exchange import Exchange
 from spendhub.money import parse_usd
@@ -64,10 +66,20 @@ def _checked(given: Mapping[str, Any]) -> Demands:
     quality = _text(given, "min_quality")
     if quality is not None and quality not in _QUALITIES:
         raise InvalidDemand(f"min_quality is one of {', '.join(_QUALITIES)}", field="min_quality")
+    capabilities = _words(given, "capabilities")
+    unknown = sorted(capabilities.difference(KNOWN_CAPABILITIES))
+    if unknown:
+        raise InvalidDemand(
+            f"there is no capability {unknown[0][:40]!r}; there are {', '.join(KNOWN_CAPABILITIES)}",
+            field="capabilities",
+        )
+    tier = _text(given, "user_tier")
+    if tier is not None and tier not in TIERS:
+        raise InvalidDemand(f"user_tier is one of {', '.join(TIERS)}", field="user_tier")
     cost = given.get("max_cost")
     return Demands(
         Declared(
-            capabilities=_words(given, "capabilities"),
+            capabilities=capabilities,
             min_quality=quality,
             max_cost_nano_usd=None if cost is None else parse_usd(cost),
             max_latency_ms=_whole(given, "max_latency_ms"),
@@ -76,7 +88,7 @@ def _checked(given: Mapping[str, Any]) -> Demands:
             allow=_words(given, "allow"),
             deny=_words(given, "deny"),
             strategy=_text(given, "strategy"),
-            user_tier=_text(given, "user_tier"),
+            user_tier=tier,
             confidence_threshold=_number(given, "confidence_threshold", 1.0),
         ),
         wait_seconds=_number(given, "wait_seconds", MAX_WAIT_SECONDS) or 0.0,

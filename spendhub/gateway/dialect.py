@@ -56,6 +56,15 @@ class StreamOut(Protocol):
         event that carries usage."""
         ...
 
+    def follow(self, sent: bytes) -> None:
+        """Is told what the client has been sent, where the stream may be ended early (growth.py)."""
+        ...
+
+    def end_early(self, usage: TokenUsage, money: Mapping[str, Any], model: str, response_id: str | None) -> bytes:
+        """The end of a stream whose vendor is left in the middle: what was kept back so far, and then what stands there
+        when a model has reached its limit. `money` is told in any case."""
+        ...
+
 
 class ClientDialect(Protocol):
     """How one route is asked and answered."""
@@ -67,7 +76,8 @@ class ClientDialect(Protocol):
         ...
 
     def needs(self, request: CallRequest) -> frozenset[str]:
-        """The capabilities that the request shows it needs of a model (see routing's CAPABILITIES)."""
+        """The capabilities that the request shows it needs of a model (see routing's CAPABILITIES), and what it asks
+        for beside words (`conversation.BESIDE_WORDS`)."""
         ...
 
     def text(self, request: CallRequest) -> str:
@@ -103,6 +113,7 @@ class ClientDialect(Protocol):
         keeps its status, its body and its Retry-After."""
         ...
 
-    def error_event(self, error: SpendHubError) -> bytes:
-        """The error as the last event of a stream that has begun already."""
+    def error_event(self, error: SpendHubError, money: Mapping[str, Any] | None = None) -> bytes:
+        """The error as the last event of a stream that has begun already; `money` stands among its facts, as
+        `spendhub`."""
         ...

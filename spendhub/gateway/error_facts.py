@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from budgets.errors import BudgetExceeded
-from routing.errors import UpstreamError, UpstreamRefused, UpstreamTimeout
+from routing.errors import NoModelFits, UpstreamError, UpstreamRefused, UpstreamTimeout
 from spendhub.api.errors import headers_of, status_of
 from spendhub.errors import SpendHubError
 from spendhub.gateway.answer_headers import refusal_headers
@@ -51,7 +51,7 @@ def error_headers(error: SpendHubError) -> Headers:
     headers.append(_JSON)
     if isinstance(error, BudgetExceeded):
         headers += refusal_headers(error.decision)
-    if isinstance(error, (BudgetExceeded, CallPaused, IdempotencyKeyReused, IdempotencyNotReplayable)):
+    if isinstance(error, (BudgetExceeded, CallPaused, IdempotencyKeyReused, IdempotencyNotReplayable, NoModelFits)):
         # None of them comes right within the seconds for which an SDK tries again.
         headers.append((b"x-should-retry", b"false"))
     return headers

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from routing.extras import NO_EXTRAS, USUAL_WEB_SEARCHES, Extras
+from routing.extras import NO_EXTRAS, USUAL_WEB_SEARCHES, Extras, always_searches
 from routing.service_tiers import tier_name
 from routing.snapshot import ModelFacts
 from routing.token_usage import TokenUsage
@@ -20,26 +20,33 @@ from spendhub.gateway.dialect import CallRequest
 
 # Google's, and two of Anthropic's.
 _OTHER_TIER_FIELDS = ("serviceTier", "speed", "inference_geo")
+# Beside `tools`: servers and plugins that the vendor asks, what it keeps and may have tools of its own (OpenAI's stored
+# prompts, Google's cached contents), and the summing up of a long context, which is a call within the call.
+_WORK_AT_THE_VENDOR = (
+    "mcp_servers", "plugins", "search_parameters", "data_sources", "prompt", "cachedContent", "compaction",
+)  # fmt: skip
 _FIELDS = frozenset(
     (
-        "service_tier",
-        *_OTHER_TIER_FIELDS,
-        "tools",
-        "web_search_options",
-        "mcp_servers",
-        "prompt_cache_options",
-        "cache_control",
+        "service_tier", *_OTHER_TIER_FIELDS, "tools", "web_search_options", *_WORK_AT_THE_VENDOR,
+        "context_management", "prompt_cache_options", "cache_control",
     )
-)
-_CLIENTS_TOOLS = ("function", "custom")
+)  # fmt: skip
 _SEARCHES = "web_search"
-# Other tools that run at the vendor, by the beginning of their type; what else has a type runs at the client.
-_VENDORS = ("web_fetch", "code_execution", "code_interpreter", "file_search", "image_generation", "mcp", "advisor")
+# Tools that run at the client, by the beginning of their type. What is not known to runs at the vendor: new ones do.
+_CLIENTS = (
+    "function",
+    "custom",
+    "bash",
+    "text_editor",
+    "computer",
+    "memory",
+    "local_shell",
+    "apply_patch",
+    "namespace",
+)
 # Google's tools have a name each in place of a type.
 _GOOGLES_SEARCHES = ("googleSearch", "googleSearchRetrieval", "google_search", "enterpriseWebSearch")
-_GOOGLES = ("urlContext", "codeExecution", "googleMaps", "fileSearch")
-# Chat models of OpenAI's that always search, and tell of no search: gpt-5-search-api, gpt-4o-search-preview.
-_SEARCH_MODEL = "-search-"
+_GOOGLES_CLIENTS = frozenset(("functionDeclarations", "computerUse"))
 LONG_LIVED = ("1h", "12h")
 
 
@@ -56,8 +63,8 @@ def extras_of(request: CallRequest) -> Extras:
     )
     if body.get("web_search_options") is not None:
         found = replace(found, vendor_tools="web_search_options", web_searches=1, untold_searches=1)
-    elif body.get("mcp_servers"):
-        found = replace(found, vendor_tools="mcp_servers")
+    elif field := _work_at_the_vendor(body):
+        found = replace(found, vendor_tools=field)
     tools = body.get("tools")
     if isinstance(tools, list):
         for position, tool in enumerate(tools):
@@ -68,7 +75,7 @@ def extras_of(request: CallRequest) -> Extras:
 
 def extras_at(extras: Extras, request: CallRequest, model: ModelFacts) -> Extras:
     """`extras` as they are with `model`: some models search unasked."""
-    if request.wire == CHAT and not extras.untold_searches and _SEARCH_MODEL in model.upstream_name:
+    if request.wire == CHAT and not extras.untold_searches and always_searches(model):
         return replace(extras, vendor_tools="model", web_searches=1, untold_searches=1)
     return extras
 
@@ -109,10 +116,31 @@ def _leaves_open(request: CallRequest, name: str) -> bool:
     return request.body.get(name) in (None, "auto")
 
 
+def _work_at_the_vendor(body: Mapping[str, Any]) -> str:
+    """The field by which the vendor may do more than answer; tools are looked at apart."""
+    for name in _WORK_AT_THE_VENDOR:
+        if body.get(name):
+            return name
+    return "context_management" if _compacts(body.get("context_management")) else ""
+
+
+def _compacts(management: Any) -> bool:
+    """Whether a context that has grown long is summed up; the other edits only leave something out."""
+    edits = management.get("edits") if isinstance(management, Mapping) else management
+    return isinstance(edits, list) and any(
+        isinstance(edit, Mapping) and str(edit.get("type")).startswith("compact") for edit in edits
+    )
+
+
 def _is_clients(tool: Mapping[str, Any]) -> bool:
-    """Whether it is a client's own function, as nearly all are: of OpenAI's kinds, or Anthropic's without one."""
+    """Whether it runs at the client, as nearly all do. Those without a type are Anthropic's, or Google's."""
     kind = tool.get("type")
-    return kind in _CLIENTS_TOOLS or (kind is None and "name" in tool)
+    if kind is None:
+        return "name" in tool or tool.keys() <= _GOOGLES_CLIENTS
+    if kind == "shell":
+        place = tool.get("environment")
+        return isinstance(place, Mapping) and place.get("type") == "local"
+    return str(kind).startswith(_CLIENTS) or (kind == "tool_search" and tool.get("execution") == "client")
 
 
 def _with_tool(found: Extras, tool: Mapping[str, Any], field: str, body: Mapping[str, Any]) -> Extras:
@@ -122,9 +150,7 @@ def _with_tool(found: Extras, tool: Mapping[str, Any], field: str, body: Mapping
     if named.startswith(_SEARCHES):
         bound = min(_bound(tool.get("max_uses")), _bound(body.get("max_tool_calls")))
         return replace(found, vendor_tools=field, web_searches=bound)
-    if not found.vendor_tools and (named.startswith(_VENDORS) or any(name in tool for name in _GOOGLES)):
-        return replace(found, vendor_tools=field)
-    return found
+    return found if found.vendor_tools else replace(found, vendor_tools=field)
 
 
 def _bound(value: Any) -> int:

@@ -3,12 +3,11 @@
 A stream's events are counted, not its tokens: an event of output carries at least one. A call without a limit of
 its own holds more before it needs it; where no budget has room, it goes on and is booked in full. A call with a
 limit was held for all of it. Under a strict budget there is always a limit, and a vendor that does not keep to it is
-cut off: what was produced is billed. docs/gateway.md, "What is held".
+ended early, as at an output limit: what was produced is billed. docs/gateway.md, "What is held".
 """
 
 from __future__ import annotations
 
-from spendhub.errors import Refused
 from spendhub.gateway.open_call import OpenCall
 
 # More is held when this share of what is held has been said, so that the next events do not have to wait.
@@ -17,22 +16,26 @@ DUE_SHARE = 0.75
 EVENTS_WITHOUT_OUTPUT = 32
 
 
-class OutOfMoney(Refused):
-    """A running answer has used up what a strict budget could hold for it; what it had produced is billed."""
+# How answers and spans say that it was so.
+OUT_OF_MONEY = "out_of_money"
 
-    code = "out_of_money"
+
+class OutOfMoney(Exception):
+    """A running answer has used up what a strict budget could hold for it. No error that anybody is told: its stream is
+    ended as at an output limit."""
 
 
 class Growth:
-    """Watches one stream."""
+    """Watches one stream. `may_end_it` says whether it is ended should it say too much."""
 
     def __init__(self, call: OpenCall) -> None:
         self._call = call
+        self.may_end_it = call.has_limit and call.is_strict
         self._held = call.held_output_tokens
         self._seen = 0
         if not call.has_limit:
             self._due_at: float = self._held * DUE_SHARE
-        elif call.is_strict:
+        elif self.may_end_it:
             self._due_at = self._held + EVENTS_WITHOUT_OUTPUT
         else:
             self._due_at = float("inf")
@@ -45,7 +48,7 @@ class Growth:
     async def hold_more(self) -> None:
         """Doubles what is held, where there is room. Raises OutOfMoney for a stream beyond a strict budget's limit."""
         if self._call.has_limit:
-            raise OutOfMoney("the budget has no room for more of this answer; what was produced is billed")
+            raise OutOfMoney
         if self._held and await self._call.hold_more(self._held):
             self._held *= 2
             self._due_at = self._held * DUE_SHARE

@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
 import msgspec
@@ -16,6 +17,7 @@ from msgspec.structs import replace
 
 from budgets.calls import Call
 from budgets.counters.drive import drive_async
+from budgets.decisions import Decision
 from budgets.errors import BudgetExceeded
 from budgets.reservations import HeldCall, reserve
 from budgets.strictness import is_strict, least_room
@@ -26,6 +28,7 @@ from routing.snapshot import ModelFacts
 from spendhub.errors import Refused
 from spendhub.gateway.dialect import CallRequest
 from spendhub.gateway.extras_asked import worst_case
+from spendhub.gateway.unseen_input import Unseen, unseen_in
 from spendhub.gateway.waiting import hold_in_turn, patience_for
 from spendhub.money import TOKENS_PER_MTOK
 from telemetry.expected_outputs import expected_output_tokens
@@ -34,6 +37,12 @@ from telemetry.expected_outputs import expected_output_tokens
 # a vendor tells its model about tools come on top. The usual estimate is at least a third of the bytes.
 STRICT_INPUT_FACTOR = 3
 STRICT_INPUT_EXTRA_TOKENS = 1_024
+# More than any vendor bills for one picture. The dearest is OpenAI's gpt-4o-mini: 2,833 tokens and 5,667 for each of at
+# most 8 tiles; others stop at 16,384 (Qwen) and below. Source: the vendors' guides to images.
+STRICT_TOKENS_PER_PICTURE = 50_000
+# OpenAI bills each token of a picture as 33 1/3 at this model, and fits it into the context as one.
+BILLED_ABOVE_ITS_CONTEXT = "gpt-4o-mini"
+BILLED_PER_CONTEXT_TOKEN = 34
 # An answer cut shorter than this helps nobody.
 LEAST_CLAMPED_TOKENS = 16
 # What is assumed of a model whose own limit nobody knows, where the worst case must be held.
@@ -41,15 +50,12 @@ UNKNOWN_OUTPUT_TOKENS = 128_000
 
 
 class UnboundedCall(Refused):
-    """The vendor may do more for this call than a strict budget could hold for; `field` lets it."""
+    """The vendor may do or read more for this call than a strict budget could hold for; `field` lets it."""
 
     code = "unbounded_call"
 
-    def __init__(self, field: str) -> None:
-        super().__init__(
-            f"{field}: a strict budget cannot pay for tools that run at the vendor: what they do and read has no bound",
-            field=field,
-        )
+    def __init__(self, field: str, why: str) -> None:
+        super().__init__(f"{field}: a strict budget cannot pay for {why}", field=field)
 
 
 class Need(msgspec.Struct, frozen=True):
@@ -64,6 +70,18 @@ class Need(msgspec.Struct, frozen=True):
     extras: Extras = NO_EXTRAS
 
 
+class Worst(msgspec.Struct, frozen=True):
+    """What a strict budget holds for: sizes that the vendor's bill cannot pass, at the dearest price they can have.
+    `pins` are fields that are written into the request to keep them so."""
+
+    price: CompiledPrice
+    input_tokens: int
+    output_tokens: int
+    has_own_limit: bool
+    extras: Extras
+    pins: Mapping[str, Any]
+
+
 class MoneyHeld(msgspec.Struct, frozen=True):
     """A held call; `clamp_to` is the output limit that must now be written into the request, None for none, and `pins`
     are other fields that must."""
@@ -74,10 +92,17 @@ class MoneyHeld(msgspec.Struct, frozen=True):
 
 
 class Patience(msgspec.Struct, frozen=True):
-    """How long the caller waits for money that is merely held; `may_wait` False: not now, nor as policies grant."""
+    """How long the caller waits for money that is merely held; `may_wait` False: not now, nor as policies grant.
+    `seconds_left` is what is left of the whole call's time (None: no limit), however patient its budgets are."""
 
     wait_seconds: float = 0.0
     may_wait: bool = True
+    seconds_left: float | None = None
+
+    def seconds_for(self, refused: Decision) -> float:
+        """How long the refused call waits; 0 where it does not."""
+        seconds = patience_for(refused, self.wait_seconds) if self.may_wait else 0.0
+        return seconds if self.seconds_left is None else min(seconds, self.seconds_left)
 
 
 def need_of(
@@ -115,18 +140,50 @@ async def hold_money(
 
     Raises BudgetExceeded; under a strict budget UnboundedCall."""
     if is_strict(call):
-        if need.extras.vendor_tools:
-            raise UnboundedCall(need.extras.vendor_tools)
-        extras, pins = worst_case(need.extras, request, candidate.model)
-        # A vendor that has no room in a cheaper tier may answer in the standard one.
-        standard = candidate.quote.price
-        price = max(
-            (standard, price_asked(extras, candidate.model, standard, call.now)),
-            key=lambda price: estimate_asked(extras, price, need.input_tokens, need.worst_output_tokens),
-        )
-        money = await _hold_worst_case(call, hold_id, payload, price, replace(need, extras=extras), patience)
-        return replace(money, pins=pins) if pins else money
+        worst = worst_of(need, request, candidate, call.now)
+        money = await _hold_worst_case(call, hold_id, payload, worst, patience)
+        return replace(money, pins=worst.pins) if worst.pins else money
     return MoneyHeld(await _hold_patiently(call, hold_id, payload, patience))
+
+
+def worst_of(need: Need, request: CallRequest, candidate: Candidate, now: datetime) -> Worst:
+    """The most that the call can come to, whatever the vendor does. Raises UnboundedCall where nobody can say."""
+    if need.extras.vendor_tools:
+        raise UnboundedCall(
+            need.extras.vendor_tools,
+            "what the vendor may do beside answering: its tools, and what they read, have no bound",
+        )
+    model, standard = candidate.model, candidate.quote.price
+    input_tokens = most_input_tokens(need.input_tokens, unseen_in(request), model)
+    extras, pins = worst_case(need.extras, request, model)
+    # A vendor that has no room in a cheaper tier may answer in the standard one.
+    price = max(
+        (standard, price_asked(extras, model, standard, now)),
+        key=lambda price: estimate_asked(extras, price, input_tokens, need.worst_output_tokens),
+    )
+    return Worst(price, input_tokens, need.worst_output_tokens, need.has_own_limit, extras, pins)
+
+
+def most_input_tokens(estimated_tokens: int, unseen: Unseen, model: ModelFacts) -> int:
+    """More input tokens than the call can be billed for.
+
+    All that the model can take, where some of it only the vendor sees: its output is not taken off, since the catalog
+    has for some models what they take beside their output. Raises UnboundedCall where it does not say."""
+    seen = estimated_tokens * STRICT_INPUT_FACTOR + STRICT_INPUT_EXTRA_TOKENS
+    if not unseen.field and not unseen.pictures:
+        return seen
+    # An embedding's context is that of one input out of many.
+    context = None if model.kind == "embedding" else model.context_tokens
+    if context is not None and BILLED_ABOVE_ITS_CONTEXT in model.upstream_name:
+        context *= BILLED_PER_CONTEXT_TOKEN
+    if unseen.field:
+        if context is None:
+            raise UnboundedCall(
+                unseen.field, f"input that only the vendor sees: nobody has said how much of it {model.name} takes"
+            )
+        return max(seen, context)
+    with_pictures = seen + unseen.pictures * STRICT_TOKENS_PER_PICTURE
+    return with_pictures if context is None else max(seen, min(with_pictures, context))
 
 
 async def _hold_patiently(call: Call, hold_id: uuid.UUID, payload: Mapping[str, Any], patience: Patience) -> HeldCall:
@@ -136,7 +193,7 @@ async def _hold_patiently(call: Call, hold_id: uuid.UUID, payload: Mapping[str, 
     try:
         return await hold(call)
     except BudgetExceeded as refusal:
-        seconds = patience_for(refusal.decision, patience.wait_seconds) if patience.may_wait else 0.0
+        seconds = patience.seconds_for(refusal.decision)
         if not seconds:
             raise
         return await hold_in_turn(call, refusal, time.monotonic() + seconds, hold)
@@ -146,21 +203,19 @@ async def _hold_worst_case(
     call: Call,
     hold_id: uuid.UUID,
     payload: Mapping[str, Any],
-    price: CompiledPrice,
-    need: Need,
+    worst: Worst,
     patience: Patience,
 ) -> MoneyHeld:
-    tokens_in = need.input_tokens * STRICT_INPUT_FACTOR + STRICT_INPUT_EXTRA_TOKENS
-    tokens_out = need.worst_output_tokens
-    extras = need.extras
+    price, extras = worst.price, worst.extras
+    tokens_in, tokens_out = worst.input_tokens, worst.output_tokens
     wanted = _sized(call, price, tokens_in, tokens_out, extras)
     try:
         held = await drive_async(reserve(wanted, hold_id=hold_id, payload=payload))
-        return MoneyHeld(held, None if need.has_own_limit else tokens_out)
+        return MoneyHeld(held, None if worst.has_own_limit else tokens_out)
     except BudgetExceeded as refusal:
         affordable = _affordable_output(least_room(refusal.decision), price, tokens_in, extras)
         if affordable < min(LEAST_CLAMPED_TOKENS, tokens_out):
-            if not (patience.may_wait and patience.wait_seconds):
+            if not patience.seconds_for(refusal.decision):
                 raise
             affordable = tokens_out
     clamped = _sized(call, price, tokens_in, min(affordable, tokens_out), extras)

@@ -22,10 +22,10 @@ from typing import Any
 import msgspec
 
 from budgets.calls import Call
-from budgets.counters.drive import drive_async
+from budgets.counters.drive import drive_async, drive_until_asked
 from budgets.errors import BudgetExceeded
 from budgets.reservations import HeldCall, release, reserve
-from budgets.strictness import has_strict
+from budgets.strictness import has_strict, tightest_strict
 from routing import hooks
 from routing.candidates import Candidate
 from routing.errors import UpstreamRefused
@@ -44,7 +44,7 @@ from spendhub.tenants.attribution import Attribution
 from spendhub.tenants.snapshot import Principal
 from telemetry.drafts import SpanDraft
 from telemetry.interrupted import payload_for
-from telemetry.recording import settle_call
+from telemetry.recording import end_hold, settle_call, store_call
 
 logger = logging.getLogger(__name__)
 
@@ -121,6 +121,16 @@ class OpenCall:
         if self.first_token_ms is None:
             self.first_token_ms = self._elapsed_ms()
 
+    @property
+    def strictest_budget(self) -> str:
+        """The name of the strict budget with the least room, "" without one."""
+        found = tightest_strict(self.decision)
+        return "" if found is None else found.matched.budget.name
+
+    def note_ended(self, reason: str) -> None:
+        """Keeps in the span that its strict budget has ended the answer early, and why."""
+        self._facts |= {"ended": reason, "ended_by": self.strictest_budget}
+
     async def hold_more(self, output_tokens: int) -> bool:
         """Holds money for that much more output of a running call; False where no budget has room for it."""
         call = self._held.call
@@ -130,8 +140,12 @@ class OpenCall:
             estimated_nano_usd=estimate_nano_usd(self._price_asked, 0, output_tokens),
             max_output_tokens=output_tokens,
         )
-        # Should this process die, both holds are found; the first books the call, the other is its duplicate.
-        payload = payload_for(call, self.request_id, self.request.model[:120])
+        # Should this process die, its holds are found together or one after the other: each knows of those before it.
+        held_nano_usd = sum(each.call.estimated_nano_usd for each in (self._held, *self._more_held))
+        payload = payload_for(
+            call, self.request_id, self.request.model[:120], self._origin.trace_id, self._facts,
+            held_nano_usd=held_nano_usd + more.estimated_nano_usd,
+        )  # fmt: skip
         try:
             self._more_held.append(await drive_async(reserve(more, hold_id=new_id(), payload=payload)))
         except BudgetExceeded:
@@ -194,7 +208,9 @@ class OpenCall:
     async def _book(self, status: str, error_code: str, breakdown: dict[str, int], reader: UsageReader | None) -> None:
         draft = self._draft(status, error_code, breakdown, reader)
         try:
-            await drive_async(settle_call(self._held, draft, datetime.now(UTC)))
+            stored = await drive_async(store_call(self._held, draft, datetime.now(UTC)))
+            # Told, not waited for: whoever reserves after the answer is behind it.
+            await drive_until_asked(end_hold(self._held, stored, datetime.now(UTC)))
         except Unavailable:
             # The vendor has answered, so this must not be lost: its hold stays until the ledger takes it.
             _keep_settling(self._held, draft)
@@ -244,9 +260,17 @@ class OpenCall:
 
 
 async def open_call(
-    origin: Origin, request: CallRequest, candidate: Candidate, need: Need, facts: dict[str, Any], *, may_wait: bool
+    origin: Origin,
+    request: CallRequest,
+    candidate: Candidate,
+    need: Need,
+    facts: dict[str, Any],
+    *,
+    may_wait: bool,
+    seconds_left: float | None = None,
 ) -> OpenCall:
-    """Holds what the call may cost with this candidate in every budget it falls under.
+    """Holds what the call may cost with this candidate in every budget it falls under. Nobody, and no budget, lets it
+    wait longer than the `seconds_left` of it (None: no limit).
 
     Raises BudgetExceeded or UnboundedCall; then nothing is held.
     """
@@ -268,8 +292,8 @@ async def open_call(
         input_tokens=need.input_tokens,
         max_output_tokens=need.output_tokens,
     )
-    payload = payload_for(call, str(hold_id), request.model[:120])
-    patience = Patience(origin.wait_seconds, may_wait and origin.wait_seconds != NEVER_WAITS)
+    payload = payload_for(call, str(hold_id), request.model[:120], origin.trace_id, facts)
+    patience = Patience(origin.wait_seconds, may_wait and origin.wait_seconds != NEVER_WAITS, seconds_left)
     money = await hold_money(call, hold_id, payload, candidate, need, patience, request)
     return OpenCall(origin, request, candidate, money, facts, need=need, price=price)
 

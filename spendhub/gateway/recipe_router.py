@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
@@ -29,9 +29,11 @@ from routing.upstreams.transport import Transport
 from spendhub.api.bodies import decode
 from spendhub.api.errors import headers_of, status_of
 from spendhub.errors import Invalid, SpendHubError
+from spendhub.gateway.answer_headers import refusal_headers
 from spendhub.gateway.attempts import Attempts, Begun, CallFailed
 from spendhub.gateway.attribution import attribute
 from spendhub.gateway.brake import apply_brakes
+from spendhub.gateway.call_headers import call_headers
 from spendhub.gateway.calls import new_origin, plan_call
 from spendhub.gateway.declared import NO_DEMANDS, Demands, demands_of
 from spendhub.gateway.dialect import CallRequest
@@ -43,6 +45,7 @@ from spendhub.gateway.openai.models import models_to_show
 from spendhub.gateway.request_bodies import object_in
 from spendhub.gateway.reviews import Reviewer
 from spendhub.gateway.whole_answers import take_whole
+from spendhub.money import parse_usd
 from spendhub.tenants.attribution import DIMENSIONS
 from spendhub.tenants.snapshot import Principal
 
@@ -51,14 +54,15 @@ _encoder = msgspec.json.Encoder(enc_hook=str)
 
 
 class RouterBody(msgspec.Struct, forbid_unknown_fields=True, rename="camel"):
-    """What is asked. `budget_id` is the feature that the call counts for; `metadata` may name the other dimensions."""
+    """What is asked. `budget_id` is the feature that the call counts for; `metadata` may name the other dimensions, and
+    as `budgetPerRequest` what the call may cost at most, in USD."""
 
     prompt: Annotated[str, Meta(min_length=1)]
     max_tokens: Annotated[int, Meta(ge=1, le=1_000_000_000)] | None = None
     required_capabilities: list[str] = []
     budget_id: Text | None = None
     strategy: Text | None = None
-    user_tier: Text | None = None
+    user_tier: Literal["free", "standard", "premium"] | None = None
     timeout_ms: Annotated[int, Meta(ge=1, le=MOST_MS)] | None = None
     confidence_threshold: Annotated[float, Meta(ge=0, le=1)] | None = None
     metadata: dict[str, Any] | None = None
@@ -101,7 +105,9 @@ async def _answer(exchange: Exchange, principal: Principal, transport: Transport
     try:
         begun = await Attempts(origin, request, plan, CHAT_DIALECT, transport, input_tokens).begin()
     except CallFailed as failed:
-        raise failed.error from failed
+        status, told_error, headers = tell_recipe_error(failed.error)
+        await exchange.answer(status, told_error, [*headers, *call_headers(failed.call)])
+        return
     reply = await take_whole(begun, _reply)
     reviewed = await reviewer.look_over(begun, reply, _reply) if reviewer is not None else None
     if reviewed is not None:
@@ -123,9 +129,8 @@ async def _answer(exchange: Exchange, principal: Principal, transport: Transport
     }
     if reviewed is not None:
         told |= {"confidence": reviewed.confidence, "isEscalated": reviewed.is_escalated}
-    headers = reviewed.headers() if reviewed is not None else []
     exchange.note_booked(call.request_id, cost_nano_usd)
-    await exchange.answer(200, _encoder.encode(told), [_JSON, *headers])
+    await exchange.answer(200, _encoder.encode(told), [_JSON, *call_headers(call, reviewed=reviewed)])
 
 
 def list_routable(principal: Principal) -> dict[str, Any]:
@@ -163,8 +168,10 @@ def read_routed(raw: bytes, by_headers: Demands = NO_DEMANDS) -> Routed:
         wire=CHAT, body=chat, model=AUTO, max_output_tokens=body.max_tokens, metadata=_attributed(body)
     )
     base = by_headers.of_model
+    most = (body.metadata or {}).get("budgetPerRequest")
     declared = replace(
         base,
+        max_cost_nano_usd=base.max_cost_nano_usd if most is None else parse_usd(most),
         capabilities=base.capabilities | frozenset(body.required_capabilities),
         timeout_ms=base.timeout_ms if body.timeout_ms is None else body.timeout_ms,
         strategy=body.strategy or base.strategy,
@@ -187,6 +194,8 @@ def tell_recipe_error(error: SpendHubError) -> tuple[int, bytes, Headers]:
     elif status in (402, 404, 409):
         status = 400
     headers = [(name.lower().encode(), value.encode()) for name, value in headers_of(error).items()]
+    if isinstance(error, BudgetExceeded):
+        headers += refusal_headers(error.decision)
     return status, _encoder.encode(told), [_JSON, *headers]
 
 

@@ -186,10 +186,11 @@ class Reviewer:
             timeout_ms=_milliseconds(seconds),
             retries=0,
             facts={"review_of": reviewed.request_id},
+            demanded=self._review.demanded,
         )
         # What the client says to its vendor beside the body is not meant for the reviewer's.
         origin = msgspec.structs.replace(self._origin, passed_headers={}, notices=[])
-        begun = await self._begin(origin, request, plan, CHAT_DIALECT, estimate_input_tokens(request.body))
+        begun = await self._begin(found, origin, request, plan, CHAT_DIALECT, estimate_input_tokens(request.body))
         try:
             said = await take_whole(begun, _reply_words, seconds=max(0.0, until - time.monotonic()))
         finally:
@@ -213,7 +214,7 @@ class Reviewer:
         )
         begun = None
         try:
-            begun = await self._begin(self._origin, self._request, plan, self._dialect, self._input_tokens)
+            begun = await self._begin(found, self._origin, self._request, plan, self._dialect, self._input_tokens)
             left = None if self._deadline is None else self._seconds_left()
             answer = await take_whole(begun, say, seconds=left)
         except Exception as error:
@@ -228,12 +229,16 @@ class Reviewer:
         found.begun, found.answer, found.is_escalated = begun, answer, True
 
     async def _begin(
-        self, origin: Origin, request: CallRequest, plan: Plan, dialect: ClientDialect, input_tokens: int
-    ) -> Begun:
+        self, found: Reviewed[Any], origin: Origin, request: CallRequest, plan: Plan, dialect: ClientDialect,
+        input_tokens: int,
+    ) -> Begun:  # fmt: skip
+        attempts = Attempts(origin, request, plan, dialect, self._transport, input_tokens)
         try:
-            return await Attempts(origin, request, plan, dialect, self._transport, input_tokens).begin()
+            return await attempts.begin()
         except CallFailed as failed:
             raise failed.error from failed
+        finally:
+            found.beside_nano_usd += attempts.failed_nano_usd
 
     async def _keep(self, found: Reviewed[Any]) -> None:
         """The confidence becomes a judge's feedback on the answer, where routing and the admin look for quality."""

@@ -130,7 +130,7 @@ NOWHERE = (
     "routes/x", "routes/%00", f"routes/{NOBODY}", f"credentials/{NOBODY}", "cache-rules/x",
     "cache-rules/99999999999999999999", f"brakes/{NOBODY}", "brakes/7", f"brake-stops/{NOBODY}",
     "experiments/nothing", "experiments/%00", "experiments/%ff", "experiments/" + "x" * 2_000, "experiments/a/b/../c",
-    "feedback/1", "quality/x", "performance/x", "breakers/x", "shadow/x",
+    "feedback/1", "quality/x", "quality-weights/1", "performance/x", "breakers/x", "shadow/x",
 )  # fmt: skip
 RAW = {
     "empty": b"",

@@ -112,6 +112,31 @@ def test_nothing_is_wider_than_a_phone(server: SpendHub, chromium: Browser, sche
     assert troubles == []
 
 
+# What is cut off: the page itself, or a box on it that can be pushed sideways.
+TOO_WIDE = (
+    "[document.documentElement, ...document.querySelectorAll('.sh-scroll, .simplebar-content-wrapper')]"
+    ".filter(box => box.scrollWidth > box.clientWidth + 1).map(box => box.className)"
+)
+
+
+@pytest.mark.parametrize("width", [390, 1200])
+def test_nothing_is_cut_off(server: SpendHub, chromium: Browser, width: int) -> None:
+    troubles: list[str] = []
+    page = sign_in(chromium, server, "demo-maya", troubles, viewport={"width": width, "height": 900})
+    for path in (
+        "/admin/routing/model/add/", "/admin/routing/price/", "/admin/routing/provider/",
+        "/admin/routing/provider/health/?all=1", "/admin/telemetry/costspan/savings/", "/admin/telemetry/feedback/",
+    ):  # fmt: skip
+        page.goto(server.url + path)
+        page.wait_for_load_state("networkidle")
+        assert page.evaluate(TOO_WIDE) == [], path
+    page.goto(f"{server.url}/admin/budgets/decision/")
+    page.click("#result_list tbody a")
+    page.wait_for_load_state("networkidle")
+    assert page.evaluate(TOO_WIDE) == []
+    assert troubles == []
+
+
 def test_an_owner_makes_a_budget_and_freezes_it(server: SpendHub, chromium: Browser, tmp_path: Path) -> None:
     troubles: list[str] = []
     page = sign_in(chromium, server, "demo-maya", troubles)

@@ -39,7 +39,8 @@ def now() -> datetime:
 def begin(acme: Tenant, now: datetime, nano_usd: int = 6 * NANO) -> HeldCall:
     """A gateway call that is held for a minute; nobody extends it, as if its process were gone."""
     call = Call(acme.pk, now, nano_usd, ADA, "sh_1", "vendor", "m")
-    return drive(reserve(call, hold_id=uuid.uuid4(), ttl_seconds=60, payload=payload_for(call, "call-1", "latest")))
+    payload = payload_for(call, "call-1", "latest", "trace-1", {})
+    return drive(reserve(call, hold_id=uuid.uuid4(), ttl_seconds=60, payload=payload))
 
 
 def left(acme: Tenant, now: datetime) -> Any:

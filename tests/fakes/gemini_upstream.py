@@ -7,13 +7,14 @@ In the test's process: `with FakeGemini() as upstream: upstream.base_url`. On it
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from tests.fakes.vendor import WORDS_OF_ANSWER, Answer, FakeVendor, pieces_of, plan, run, sse, words_in
 
 __all__ = ["WORDS_OF_ANSWER", "FakeGemini"]
 SIGNATURE = "CiQBjz1rXfak"
+LOGPROB = -0.5
 EMBEDDINGS = "/v1beta/openai/embeddings"
 _CALL = re.compile(r"/v1beta/models/([^/:?]+):(generateContent|streamGenerateContent\?alt=sse)$")
 STATUSES = {
@@ -51,7 +52,9 @@ class FakeGemini(FakeVendor):
         tool = functions[0]["name"] if functions and not results and mode != "NONE" else None
         words = sum(4 + words_in(part) for content in body["contents"] for part in content["parts"]) + 3
         result = " ".join(str(value) for each in results for value in each.values())
-        return plan(asked, model=found[1] if found else "", tool=tool, words=words, result=result)
+        planned = plan(asked, model=found[1] if found else "", tool=tool, words=words, result=result)
+        planned.completion *= _candidates_in(body)
+        return planned
 
     def whole(self, path: str, body: Mapping[str, Any], answer: Answer) -> dict[str, Any]:
         if path == EMBEDDINGS:
@@ -59,7 +62,7 @@ class FakeGemini(FakeVendor):
             texts = body["input"] if isinstance(body["input"], list) else [body["input"]]
             data = [{"object": "embedding", "index": n, "embedding": [0.25, -0.5]} for n in range(len(texts))]
             return {"object": "list", "data": data, "model": body["model"], "usage": usage}
-        return _chunk(path, answer, list(_parts(answer)), is_last=True)
+        return _asked(_chunk(path, answer, list(_parts(answer)), is_last=True), body, range(_candidates_in(body)))
 
     def events(self, path: str, body: Mapping[str, Any], answer: Answer) -> Iterator[bytes]:
         parts = []
@@ -73,11 +76,38 @@ class FakeGemini(FakeVendor):
             yield sse(_chunk(path, answer, [], is_last=True))
             return
         for number, part in enumerate(parts):
-            yield sse(_chunk(path, answer, [part], is_last=False, so_far=number))
-        yield sse(_chunk(path, answer, [{"text": ""}], is_last=True))
+            for index in range(_candidates_in(body)):
+                yield sse(_asked(_chunk(path, answer, [part], is_last=False, so_far=number), body, [index]))
+        for index in range(_candidates_in(body)):
+            yield sse(_asked(_chunk(path, answer, [{"text": ""}], is_last=True), body, [index]))
 
     def error(self, status: int, message: str) -> dict[str, Any]:
         return {"error": {"code": status, "message": message, "status": STATUSES.get(status, "UNKNOWN")}}
+
+
+def _candidates_in(body: Mapping[str, Any]) -> int:
+    return int(body.get("generationConfig", {}).get("candidateCount", 1))
+
+
+def _asked(chunk: dict[str, Any], body: Mapping[str, Any], indices: Iterable[int]) -> dict[str, Any]:
+    """The chunk with its one candidate, if any, as each of `indices`, and how likely its words were, if that is asked."""
+    if "candidates" not in chunk:
+        return chunk
+    (candidate,) = chunk["candidates"]
+    config = body.get("generationConfig", {})
+    if config.get("responseLogprobs"):
+        parts = candidate["content"]["parts"]
+        words = [word for part in parts if not part.get("thought") for word in pieces_of(part.get("text", ""))]
+        candidate = {**candidate, "logprobsResult": _likelihoods(words, config.get("logprobs", 0))}
+    return {**chunk, "candidates": [{**candidate, "index": index} for index in indices]}
+
+
+def _likelihoods(words: list[str], top: int) -> dict[str, Any]:
+    """Each word is a token; the likeliest in its place is itself, and the others are numbers."""
+    chosen = [{"token": word, "tokenId": 7, "logProbability": LOGPROB} for word in words]
+    others = [{"token": str(number), "tokenId": number, "logProbability": 2 * LOGPROB} for number in range(1, top)]
+    tops = [{"candidates": [token, *others][:top]} for token in chosen]
+    return {"chosenCandidates": chosen, "topCandidates": tops}
 
 
 def _parts(answer: Answer) -> Iterator[dict[str, Any]]:

@@ -27,6 +27,7 @@ from tests.fakes.vendor import (
 )
 
 __all__ = ["WORDS_OF_ANSWER", "FakeOpenAI"]
+LOGPROB = -0.5
 CHAT, RESPONSES, EMBEDDINGS = "/v1/chat/completions", "/v1/responses", "/v1/embeddings"
 
 
@@ -47,6 +48,7 @@ class FakeOpenAI(FakeVendor):
             planned = plan(" ".join(texts), model=str(body.get("model")), tool=None, words=sum(map(words_in, texts)))
             planned.completion, planned.text = 0, ""
             return planned
+        _check_logprobs(body)
         items = body["messages"] if path == CHAT else _items(body)
         last = items[-1]
         results = [_result(item) for item in takewhile(_is_result, reversed(items))]
@@ -56,6 +58,7 @@ class FakeOpenAI(FakeVendor):
         words = sum(4 + words_in(item.get("content")) for item in items) + 3
         asked, result = text_in(last.get("content")), " ".join(reversed(results))
         planned = plan(asked, model=str(body.get("model")), tool=tool, words=words, result=result)
+        planned.completion *= body.get("n") or 1
         if body.get("response_format") and str(body.get("model")).startswith("reviewer-plain-"):
             planned.fault = "400"  # as a vendor who knows no schemas
         return planned
@@ -91,7 +94,15 @@ def _completion(body: Mapping[str, Any], answer: Answer) -> dict[str, Any]:
         message |= {"content": None, "refusal": "I cannot say that."}
     whole = {
         **_head(body, "chat.completion"),
-        "choices": [{"index": 0, "message": message, "logprobs": None, "finish_reason": _finish_reason(answer)}],
+        "choices": [
+            {
+                "index": index,
+                "message": message,
+                "logprobs": _logprobs(body, answer.text),
+                "finish_reason": _finish_reason(answer),
+            }
+            for index in range(body.get("n") or 1)
+        ],
     }
     return whole if answer.fault == "no-usage" else {**whole, "usage": _usage(answer)}
 
@@ -104,8 +115,9 @@ def _chunks(body: Mapping[str, Any], answer: Answer) -> Iterator[bytes]:
         head["usage"] = _usage(answer) if answer.fault == "usage-every-chunk" else None
 
     def chunk(delta: Mapping[str, Any], finish_reason: str | None = None) -> bytes:
-        choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish_reason}
-        return sse({**head, "choices": [choice]})
+        logprobs = _logprobs(body, delta.get("content"))
+        choice = {"delta": delta, "logprobs": logprobs, "finish_reason": finish_reason}
+        return b"".join(sse({**head, "choices": [{"index": index, **choice}]}) for index in range(body.get("n") or 1))
 
     yield chunk({"role": "assistant", "content": None if answer.calls else "", "refusal": None})
     for piece in pieces_of(answer.thoughts):
@@ -124,6 +136,23 @@ def _chunks(body: Mapping[str, Any], answer: Answer) -> Iterator[bytes]:
     if includes_usage:
         yield sse({**head, "choices": [], "usage": _usage(answer)})
     yield b"data: [DONE]\n\n"
+
+
+def _check_logprobs(body: Mapping[str, Any]) -> None:
+    """As OpenAI: how many of the likeliest are told is a whole number up to 20. Raises ValueError."""
+    top = body.get("top_logprobs")
+    if top is not None and (type(top) is not int or not 0 <= top <= 20):
+        raise ValueError("top_logprobs")
+
+
+def _logprobs(body: Mapping[str, Any], text: str | None) -> dict[str, Any] | None:
+    """How likely the words were, each a token; the likeliest in its place is itself, and the others are numbers."""
+    if not body.get("logprobs") or not text:
+        return None
+    top = int(body.get("top_logprobs") or 0)
+    others = [{"token": str(number), "bytes": None, "logprob": 2 * LOGPROB} for number in range(1, top)]
+    tokens = [{"token": word, "bytes": list(word.encode()), "logprob": LOGPROB} for word in pieces_of(text)]
+    return {"content": [{**token, "top_logprobs": [token, *others][:top]} for token in tokens], "refusal": None}
 
 
 def _finish_reason(answer: Answer) -> str:

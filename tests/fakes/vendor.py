@@ -1,10 +1,10 @@
 """What the fake vendors share: a real HTTP server in a thread, what it served, and faults on demand.
 
 A fault is asked for by text in the last message, `[fault:NAME]`, or by a model called `fault-NAME`: a status
-(`500`, `401`, `529`, `429` with Retry-After), `slow` (2 s before the answer; `slow=0.3`), `slow-stream`, `hang`,
-`reset` (mid-stream), `stall` (mid-stream), `reset-at-once`, `split-utf8` (every byte its own chunk), `crlf`,
+(`500`, `401`, `529`, `429` with Retry-After), `slow` (2 s before the answer; `slow=0.3`), `slow-stream`,
+`slow-body` (a whole answer's head at once, its end after 2 s), `broken-body` (never), `hang`, `reset` (mid-stream), `stall` (mid-stream), `reset-at-once`, `split-utf8` (every byte its own chunk), `crlf`,
 `malformed-sse`, `not-json`, `html`, `no-usage`, `impossible-usage`, `usage-every-chunk`, `cut` (ends without its end),
-`error` (the vendor's error event in mid-stream), `blocked` (the content is refused). `[say:words]` sets the answer's
+`error` (the vendor's error event in mid-stream; `error-at-once`: as the first one), `blocked` (the content is refused). `[say:words]` sets the answer's
 text, `[think:words]` its thoughts; `[in:N]`, `[cached:N]`, `[written:N]`, `[written1h:N]`, `[reasoning:N]` and
 `[out:N]` its counts, `[searches:N]` how often its vendor searched for it (responses and messages). Where tools are offered and the last message is no tool's result, the first tool is called;
 `[calls:N]` asks for it N times. After a tool's result, in which the same may be asked for, the answer quotes it.
@@ -34,6 +34,7 @@ WORDS_OF_ANSWER = "Grüße aus dem Süden: naïve café, 東京 and 🚀 costs c
 KEPT_REQUESTS = 200
 ARGUMENTS = {"city": "Köln"}
 _WISH = re.compile(r"\[(\w+):([^\]]*)\]")
+_GAP = b"\r\n\r\n"
 _KEY_FAULT = re.compile(r"fault-(\d{3})")
 
 
@@ -269,6 +270,17 @@ class FakeVendor:
             _send_json(writer, int(name), self.error(int(name), f"fault {name} on demand"), extra)
         elif self.is_stream(path, body):
             return await self._stream(writer, path, body, answer, name)
+        elif name in ("slow-body", "broken-body"):
+            answered = _answer_of(200, "application/json", to_json(self.whole(path, body, answer)))
+            head, _, whole = answered.partition(_GAP)
+            writer.write(head + _GAP + whole[:20])
+            await writer.drain()
+            if name == "broken-body":
+                writer.transport.abort()
+                return False
+            await asyncio.sleep(2)
+            self._count(answer)
+            writer.write(whole[20:])
         else:
             self._count(answer)
             _send_json(writer, 200, self.whole(path, body, answer))
@@ -292,7 +304,7 @@ class FakeVendor:
                 await asyncio.sleep(3600)
             if fault == "cut" and index == len(events) // 2:
                 break
-            if fault == "error" and index == len(events) // 2:
+            if (fault, index) in (("error", len(events) // 2), ("error-at-once", 0)):
                 _write_chunk(writer, self.error_event(path, 529, "overloaded on demand"))
                 break
             pieces = [event[i : i + 1] for i in range(len(event))] if fault == "split-utf8" else [event]
@@ -373,6 +385,10 @@ def _send_json(writer: asyncio.StreamWriter, status: int, value: Any, extra: Map
 def _send(
     writer: asyncio.StreamWriter, status: int, content_type: str, body: bytes, extra: Mapping[str, str] | None = None
 ) -> None:
+    writer.write(_answer_of(status, content_type, body, extra))
+
+
+def _answer_of(status: int, content_type: str, body: bytes, extra: Mapping[str, str] | None = None) -> bytes:
     headers = {
         "content-type": content_type,
         "content-length": str(len(body)),
@@ -381,7 +397,7 @@ def _send(
     }
     lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
     phrase = "Overloaded" if status == 529 else HTTPStatus(status).phrase
-    writer.write(f"HTTP/1.1 {status} {phrase}\r\n{lines}\r\n".encode() + body)
+    return f"HTTP/1.1 {status} {phrase}\r\n{lines}\r\n".encode() + body
 
 
 def run(vendor: type[FakeVendor]) -> None:

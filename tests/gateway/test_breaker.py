@@ -42,6 +42,14 @@ def test_after_so_many_failures_the_vendor_is_not_asked_until_a_probe_succeeds(g
     assert [guarded.ask(user=user).status_code for _ in range(3)] == [200] * 3
 
 
+def test_a_vendor_that_says_200_and_breaks_off_is_left_alone_too(guarded: Served, user: str) -> None:
+    for is_stream in (True, False):
+        fault = "reset" if is_stream else "broken-body"
+        assert '"error"' in guarded.ask(f"[fault:{fault}]", model="vendor-judge", user=user, stream=is_stream).text
+    refused = guarded.ask(model="vendor-judge", user=user)
+    assert (refused.status_code, refused.json()["error"]["code"]) == (503, "circuit_open")
+
+
 def test_a_route_goes_around_an_open_breaker(guarded: Served, user: str) -> None:
     route = define_route(guarded, ["vendor-out"], ["vendor-chat"])
     for _ in range(2):

@@ -33,3 +33,6 @@ def test_calls_of_a_weighted_route_are_counted_by_arm(served: Served) -> None:
 
     lines = {line["key"]: line for line in served.native("GET", "performance", params={"group_by": "model"})["results"]}
     assert lines["fault-500"]["errors"] >= failing["errors"]
+    # How each answer has ended is on its span; what has failed without an answer is no bad one.
+    assert working["rules"] == {"score": 5.0, "calls": working["calls"], "faults": {}}
+    assert failing["rules"] == {"score": None, "calls": 0, "faults": {}}

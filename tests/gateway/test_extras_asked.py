@@ -46,6 +46,14 @@ def model(**tiers: CompiledPrice) -> ModelFacts:
         {"tools": [{"type": "bash_20250124"}, {"type": "memory_20250818"}]},
         {"prompt_cache_options": {"ttl": "30m"}},
         {"tools": "no list", "service_tier": 7},
+        {"tools": [{"functionDeclarations": [{"name": "f"}]}, {"computerUse": {}}]},
+        {
+            "tools": [
+                {"type": "shell", "environment": {"type": "local"}},
+                {"type": "tool_search", "execution": "client"},
+            ]
+        },
+        {"context_management": {"edits": [{"type": "clear_tool_uses_20250919"}]}},
     ],
 )
 def test_a_request_without_extras_has_none(body: dict[str, Any]) -> None:
@@ -96,10 +104,19 @@ def test_chats_search_costs_one_that_the_vendor_does_not_tell_of() -> None:
         ({"tools": [{"type": "function"}, {"type": "code_interpreter"}]}, "tools[1]"),
         ({"tools": [{"type": "web_fetch_20250910"}]}, "tools[0]"),
         ({"tools": [{"urlContext": {}}]}, "tools[0]"),
+        ({"tools": [{"type": "shell", "environment": {"type": "container_auto"}}]}, "tools[0]"),
+        ({"tools": [{"type": "tool_search_tool_regex_20251119", "name": "s"}]}, "tools[0]"),
+        # A tool that is not known to run at the client: the next one that a vendor thinks of.
+        ({"tools": [{"type": "crystal_ball"}]}, "tools[0]"),
         ({"mcp_servers": [{"url": "https://x"}]}, "mcp_servers"),
+        ({"plugins": [{"id": "web"}]}, "plugins"),
+        ({"prompt": {"id": "pmpt_1"}}, "prompt"),
+        ({"cachedContent": "cachedContents/1"}, "cachedContent"),
+        ({"context_management": {"edits": [{"type": "compact_20260112"}]}}, "context_management"),
+        ({"context_management": [{"type": "compaction", "compact_threshold": 1000}]}, "context_management"),
     ],
 )
-def test_the_field_that_lets_the_vendor_run_tools_is_named(body: dict[str, Any], field: str) -> None:
+def test_the_field_that_lets_the_vendor_do_more_than_answer_is_named(body: dict[str, Any], field: str) -> None:
     assert extras_of(asked(**body)).vendor_tools == field
 
 

@@ -59,6 +59,29 @@ def test_a_stream_falls_back_before_its_first_event(served: Served, user: str) -
     assert [model for model, _, _ in attempts(served, user)] == ["fault-429", "vendor-chat"]
 
 
+@pytest.mark.parametrize(
+    ("fault", "is_stream"),
+    [("error-at-once", True), ("broken-body", False), ("not-json", False), ("html", False)],
+)
+def test_a_vendor_that_says_200_and_then_has_no_answer_gives_way_too(
+    served: Served, user: str, fault: str, is_stream: bool
+) -> None:
+    route = define_route(served, [f"fault-{fault}"], ["vendor-chat"], options={"retries": 5})
+    budget = served.define_budget(user, "10")
+    calls = served.vendor.served.calls
+    answered = served.ask(CALL, model=route, user=user, stream=is_stream, max_tokens=50)
+    assert answered.status_code == 200, answered.text
+    assert answered.headers["x-spendhub-model"] == "vendor-chat"
+    assert '"error"' not in answered.text and "Grüße" in answered.text
+    # It may have done the work, so the same model is not asked again; what it is thought to cost is booked.
+    assert served.vendor.served.calls == calls + 2
+    first, second = served.spans(user)
+    assert (first["model"], first["status"], first["error_code"]) == (f"fault-{fault}", "error", "upstream_failed")
+    assert (second["model"], second["status"], second["cost_nano_usd"]) == ("vendor-chat", "ok", CALL_NANO_USD)
+    assert served.ledger(budget) == first["cost_nano_usd"] + second["cost_nano_usd"]
+    assert served.held(user) == "0.00"
+
+
 def test_a_free_model_with_a_paid_fallback_does_not_slip_through(served: Served, user: str) -> None:
     route = define_route(served, ["fault-503"], ["vendor-chat"])
     served.define_budget(user, "0.000001")
@@ -107,6 +130,20 @@ def test_a_model_that_is_too_dear_gives_way_to_a_capable_one_that_still_fits(ser
     assert attempts(served, user) == [("vendor-chat", "ok", CALL_NANO_USD)]
 
 
+def test_what_fails_everywhere_is_tried_at_the_next_two_and_not_at_every_cheaper_model(
+    served: Served, user: str
+) -> None:
+    models = ["vendor-judge", "fault-500", "vendor-chat", "vendor-out", "reviewer-0.2"]
+    route = define_route(served, models, strategy="capability-based",
+                         options={"preferred": {"general": ["vendor-judge"]}})  # fmt: skip
+    served.define_budget(user, "100")
+    calls = served.vendor.served.calls
+    answered = served.ask("[fault:503]", model=route, user=user, max_tokens=100)
+    assert (answered.status_code, answered.json()["error"]["message"]) == (503, "fault 503 on demand")
+    assert served.vendor.served.calls == calls + 3
+    assert len(served.spans(user)) == 3
+
+
 def test_auto_takes_the_cheapest_model_that_can_do_it(served: Served, user: str) -> None:
     answered = served.ask(CALL, model="auto", user=user, headers={"x-spendhub-deny": "fault-503,vendor-out,nobody"})
     assert answered.status_code == 200
@@ -122,6 +159,7 @@ def test_what_no_model_can_do_is_refused_by_name(served: Served, user: str) -> N
     answered = served.ask(CALL, model="auto", user=user, headers={"x-spendhub-region": "atlantis"})
     assert (answered.status_code, answered.json()["error"]["code"]) == (503, "no_model_fits")
     assert "atlantis" in answered.text
+    assert answered.headers["x-should-retry"] == "false"
     assert served.spans(user) == []
 
 
@@ -134,6 +172,8 @@ def test_what_no_model_can_do_is_refused_by_name(served: Served, user: str) -> N
         {"x-spendhub-wait": "-1"},
         {"x-spendhub-max-cost": "NaN"},
         {"x-spendhub-strategy": "cheapest"},
+        {"x-spendhub-user-tier": "gold"},
+        {"x-spendhub-capabilities": "vision,telepathy"},
     ],
 )
 def test_a_demand_that_cannot_be_is_a_400(served: Served, user: str, headers: dict[str, str]) -> None:
@@ -163,6 +203,10 @@ def test_the_recipes_router_answers_with_the_model_its_cost_and_its_words(served
     assert (told["model"], told["provider"], told["strategy"]) == (span["model"], "vendor", "cost-optimized")
     assert round(told["cost"] * 10**9) == span["cost_nano_usd"]
     assert told["latencyMs"] >= 0
+    headers = answered.headers
+    assert float(headers["x-spendhub-cost"]) == told["cost"]
+    assert (headers["x-spendhub-model"], headers["x-spendhub-decision"]) == (told["model"], "allow")
+    assert headers["x-spendhub-request-id"] == told["requestId"]
 
 
 def test_the_recipes_router_is_behind_the_budgets(served: Served, user: str) -> None:
@@ -170,7 +214,18 @@ def test_the_recipes_router_is_behind_the_budgets(served: Served, user: str) -> 
     answered = route_prompt(served, prompt="hello", metadata={"user": user})
     assert answered.status_code == 429
     assert (answered.json()["code"], answered.json()["allowed"]) == ("budget_exceeded", False)
+    assert (answered.headers["x-spendhub-decision"], answered.headers["x-spendhub-remaining"]) == ("hard-stop", "0.00")
     assert served.spans(user) == []
+
+
+def test_the_recipes_router_says_when_a_strict_budget_has_shortened_the_answer(served: Served, user: str) -> None:
+    served.define_budget(user, "0.01", strict=True)
+    headers = {"authorization": f"Bearer {served.key}", "x-spendhub-allow": "vendor-out"}
+    body = {"prompt": "[out:20]", "maxTokens": 1_500, "metadata": {"user": user}}
+    answered = httpx.post(f"{served.server.url}/api/router", headers=headers, json=body, timeout=30)
+    # Its input is free, and a token of its output 10,000 nano_usd: 10,000,000 are 1,000 of them.
+    assert (answered.status_code, answered.headers["x-spendhub-clamped"]) == (200, "1000")
+    assert answered.headers["x-spendhub-remaining"] == "0.0098"
 
 
 @pytest.mark.parametrize(
@@ -187,6 +242,9 @@ def test_the_recipes_router_is_behind_the_budgets(served: Served, user: str) -> 
         {"prompt": "hello", "timeoutMs": -1},
         {"prompt": "hello", "strategy": "cheapest"},
         {"prompt": "hello", "surprise": 1},
+        {"prompt": "hello", "userTier": "gold"},
+        {"prompt": "hello", "metadata": {"budgetPerRequest": "much"}},
+        {"prompt": "hello", "metadata": {"budgetPerRequest": -1}},
         [],
     ],
 )
@@ -201,6 +259,18 @@ def test_what_the_recipes_router_cannot_understand_is_a_400_with_the_issues(serv
 def test_the_recipes_router_says_when_no_model_fits(served: Served, user: str) -> None:
     answered = route_prompt(served, prompt="hello", requiredCapabilities=["chinese", "audio"], metadata={"user": user})
     assert (answered.status_code, answered.json()["code"]) == (503, "no_model_fits")
+
+
+def test_the_recipes_router_takes_what_one_call_may_cost_inclusively(served: Served, user: str) -> None:
+    allow = {"x-spendhub-allow": "vendor-out"}  # its input is free: 100 tokens of output are 0.001 USD
+    statuses = []
+    for usd in (0.001, "0.000999999"):
+        asked = {"prompt": "[out:20]", "maxTokens": 100, "metadata": {"user": user, "budgetPerRequest": usd}}
+        headers = {"authorization": f"Bearer {served.key}"} | allow
+        answered = httpx.post(f"{served.server.url}/api/router", headers=headers, json=asked, timeout=30)
+        statuses.append((answered.status_code, answered.json().get("code")))
+    assert statuses == [(200, None), (503, "no_model_fits")]
+    assert len(served.spans(user)) == 1
 
 
 def test_the_recipes_router_lists_its_models(served: Served) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from concurrent.futures import ThreadPoolExecutor
 
+import httpx
 import pytest
 
 from tests.gateway.served import (
@@ -114,10 +115,12 @@ def test_a_stream_that_outgrows_a_strict_budget_ends_and_is_billed_for_what_it_s
     answered = served.ask(f"[say:{words}]", model="vendor-chat", user=user, stream=True)
     clamped = int(answered.headers["x-spendhub-clamped"])
     assert clamped < 60
-    last = events_of(answered.text)[-1]
-    assert last["error"]["code"] == "out_of_money"
+    *_, last, done = events_of(answered.text)
+    assert done == "[DONE]"
+    assert (last["choices"][0]["finish_reason"], last["spendhub"]["ended"]) == ("length", "out_of_money")
+    assert last["spendhub"]["budget"] == f"{user} per month"
     span = served.the_span(user)
-    assert (span["status"], span["error_code"]) == ("error", "out_of_money")
+    assert (span["status"], span["error_code"], metadata_of(span)["ended"]) == ("ok", "", "out_of_money")
     assert clamped <= span["output_tokens"] < 200
     assert served.held(user) == "0.00"
 
@@ -145,8 +148,6 @@ def test_a_stream_without_a_limit_holds_more_as_it_goes_on(served: Served, user:
 
 
 def test_what_is_left_for_the_holder_of_the_key_can_be_asked(served: Served, user: str) -> None:
-    import httpx
-
     served.define_budget(user, "1", period="day")
     served.ask(CALL, user=user)
     headers = {"authorization": f"Bearer {served.key}", "x-spendhub-user": user}
@@ -222,3 +223,88 @@ def test_a_strict_budget_holds_for_the_usual_tier_when_a_cheaper_one_has_no_room
     assert served.ask(call, model="vendor-out", user=user, service_tier="flex", max_tokens=100).status_code == 200
     span = served.the_span(user)
     assert (span["reserved_nano_usd"], span["cost_nano_usd"]) == (100 * OUTPUT_NANO_USD, 20 * OUTPUT_NANO_USD // 2)
+
+
+# --- input that only the vendor sees ----------------------------------------------------------------------------------
+FILE_CALL = [{"type": "text", "text": "[in:40000] [out:100]"}, {"type": "file", "file": {"file_id": "file-1"}}]
+FILE_CALL_NANO_USD = 40_100 * 1_000_000
+
+
+@pytest.fixture(scope="module")
+def reader(served: Served) -> str:
+    """A model that takes 40,000 tokens and says 100. It is dear, so that `auto` never takes it."""
+    name = "reader"
+    served.server.manage(
+        "provider",
+        "set",
+        name,
+        "--dialect",
+        "openai",
+        "--base-url",
+        served.vendor.base_url,
+        "--api-key-env",
+        "VENDOR_KEY",
+    )
+    facts = {"provider": name, "name": name, "context_tokens": 40_000, "max_output_tokens": 100}
+    served.native("POST", "models", json=facts)
+    served.native("POST", "prices", json={"model": name, "input": "1000", "output": "1000"})
+    pause_for_snapshots()
+    return name
+
+
+def ask_about_a_file(served: Served, user: str, model: str) -> httpx.Response:
+    return httpx.post(
+        f"{served.url}/chat/completions",
+        headers={"authorization": f"Bearer {served.key}"},
+        json={"model": model, "user": user, "messages": [{"role": "user", "content": FILE_CALL}]},
+        timeout=30,
+    )
+
+
+def test_a_strict_budget_is_not_exceeded_by_a_file_that_only_the_vendor_sees(
+    served: Served, user: str, reader: str
+) -> None:
+    # Room for one bill and a half; of the request itself 1,200 tokens can be seen.
+    budget = served.define_budget(user, usd(3 * FILE_CALL_NANO_USD // 2), strict=True)
+    answered = [ask_about_a_file(served, user, reader).status_code for _ in range(2)]
+    assert answered == [200, 402]
+    span = served.the_span(user)
+    assert span["reserved_nano_usd"] == span["cost_nano_usd"] == served.ledger(budget) == FILE_CALL_NANO_USD
+
+
+def test_without_strict_the_same_file_is_held_as_if_it_were_small_and_booked_in_full(
+    served: Served, user: str, reader: str
+) -> None:
+    budget = served.define_budget(user, usd(3 * FILE_CALL_NANO_USD // 2))
+    answered = [ask_about_a_file(served, user, reader).status_code for _ in range(3)]
+    assert answered == [200, 200, 402]
+    assert served.ledger(budget) == 2 * FILE_CALL_NANO_USD > 3 * FILE_CALL_NANO_USD // 2
+
+
+def test_a_strict_budget_refuses_a_file_for_a_model_of_unknown_size_and_nobody_is_asked(
+    served: Served, user: str
+) -> None:
+    budget = served.define_budget(user, "1", strict=True)
+    before = served.vendor.served.calls
+    refused = ask_about_a_file(served, user, "vendor-chat")
+    assert refused.status_code == 402
+    error = refused.json()["error"]
+    assert (error["code"], error["field"]) == ("unbounded_call", "messages[0].content[1]")
+    assert (served.ledger(budget), served.held(user), served.spans(user)) == (0, "0.00", [])
+    assert served.vendor.served.calls == before
+
+
+def test_a_route_passes_over_a_model_of_unknown_size_where_a_strict_budget_holds(
+    served: Served, user: str, reader: str
+) -> None:
+    route = f"files-{user}"
+    # The cheaper one comes first.
+    served.native(
+        "POST", "routes", json={"name": route, "models": ["vendor-chat", reader], "strategy": "cost-optimized"}
+    )
+    pause_for_snapshots()
+    served.define_budget(user, usd(FILE_CALL_NANO_USD), strict=True)
+    # Beside the messages, for a vendor who takes them there: no capability of ours is asked for.
+    answered = served.ask("[in:40000] [out:100]", model=route, user=user, documents=["doc-1"])
+    assert (answered.status_code, answered.headers["x-spendhub-model"]) == (200, reader)
+    assert served.the_span(user)["cost_nano_usd"] == FILE_CALL_NANO_USD

@@ -52,6 +52,23 @@ def test_a_rule_towards_a_model_without_a_key_leaves_the_call_as_it_is(served: S
     assert (answered.status_code, answered.headers["x-spendhub-model"]) == (200, "vendor-chat")
 
 
+@pytest.mark.parametrize(
+    ("content", "headers"),
+    [
+        ([{"type": "image_url", "image_url": {"url": "data:image/png;base64,iVBORw0KGgo="}}], {}),
+        ("hello", {"x-spendhub-deny": "vendor-out"}),
+        ("hello", {"x-spendhub-capabilities": "general"}),
+    ],
+)
+def test_a_rule_towards_a_model_that_cannot_do_it_or_may_not_see_it_leaves_the_call_as_it_is(
+    served: Served, user: str, content: Any, headers: dict[str, str]
+) -> None:
+    served.define_budget(user, "1", soft_cap="0", downgrade_rules=[{"from": ["*"], "to": "vendor-out"}])
+    answered = served.ask(user=user, messages=[{"role": "user", "content": content}], headers=headers)
+    assert (answered.status_code, answered.headers["x-spendhub-model"]) == (200, "vendor-chat")
+    assert served.the_span(user)["model"] == "vendor-chat"
+
+
 def test_disabled_tools_are_taken_out_of_the_request(served: Served, user: str) -> None:
     served.define_budget(user, "1", soft_cap="0", disabled_tools=["browse"])
     answered = served.ask(user=user, tools=[tool("browse"), tool("weather")], tool_choice=None)

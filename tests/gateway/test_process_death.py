@@ -71,6 +71,29 @@ def test_a_call_whose_process_is_killed_is_booked_as_interrupted_once(served: Se
     assert served.ledger(budget) == CALL_NANO_USD
 
 
+def test_a_stream_that_held_more_before_its_process_was_killed_is_booked_once_at_all_that_was_held(
+    served: Served, user: str
+) -> None:
+    budget = served.define_budget(user, "1")
+    words = " ".join(["word"] * 2_400)
+    # Held for 1,024 tokens without a limit, and for as many again after 768; it stalls half way.
+    text, both_nano_usd = f"[fault:stall] [say:{words}]", 2 * 1_024 * OUTPUT_NANO_USD
+    connection = post_in_the_background(served, user, text, stream=True, max_tokens=None)
+    wait_until(lambda: float(served.held(user, "vendor-out")) * 10**9 == both_nano_usd, 10, "both holds")
+    os.kill(serving_process(served), signal.SIGKILL)
+    connection.close()
+    # The two may end seconds apart: the span is there at the first, and right at the second.
+    wait_until(lambda: served.ledger(budget) == both_nano_usd, 40, "all that was held to be booked")
+    wait_until(lambda: served.held(user, "vendor-out") == "0.00", 20, "the holds to end")
+    time.sleep(3)  # the worker looks again meanwhile
+    span = served.the_span(user)
+    assert (span["status"], span["cost_nano_usd"], span["reserved_nano_usd"]) == (
+        "interrupted", both_nano_usd, both_nano_usd,
+    )  # fmt: skip
+    assert len(span["trace_id"]) == 36
+    assert served.ledger(budget) == both_nano_usd
+
+
 def test_a_process_that_is_killed_while_an_answer_is_reviewed_loses_no_call_and_counts_none_twice(
     served: Served, user: str
 ) -> None:

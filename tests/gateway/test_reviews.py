@@ -29,15 +29,16 @@ def usd(nano_usd: int) -> float:
 def reviewed_route(
     served: Served, *reviewers: str, match: dict[str, str] | None = None, judge: str = "vendor-judge", **options: Any
 ) -> str:
-    """A route of one workhorse and one judge, in force when this returns; its name."""
+    """A route of one workhorse and one judge (or `judges`), in force when this returns; its name."""
     name = f"reviewed-{uuid.uuid4().hex[:12]}"
-    pools = {"workhorses": ["vendor-chat"], "judges": [judge]}
+    judges = options.pop("judges", [judge])
+    pools = {"workhorses": ["vendor-chat"], "judges": judges}
     served.native(
         "POST",
         "routes",
         json={
             "name": name,
-            "models": ["vendor-chat", judge],
+            "models": ["vendor-chat", *judges],
             "strategy": "judgment-based",
             "options": {**pools, "reviewers": [f"reviewer-{wish}" for wish in reviewers], **options},
             "match": match or {},
@@ -202,6 +203,20 @@ def test_a_judge_that_fails_lets_the_first_answer_go_out(served: Served, user: s
         ("vendor-chat", "ok", CALL_NANO_USD), ("fault-500", "error", 0), ("reviewer-0.2", "ok", REVIEW_NANO_USD),
     ]  # fmt: skip
     assert (served.ledger(budget), served.held(user)) == (CALL_NANO_USD + REVIEW_NANO_USD, "0.00")
+
+
+def test_a_judge_that_breaks_off_before_another_one_answers_is_part_of_the_cost(served: Served, user: str) -> None:
+    route = reviewed_route(served, "0.2", judges=["fault-broken-body", "vendor-judge"])
+    budget = served.define_budget(user, "10")
+    answered = ask(served, route, user)
+    assert told(answered) == ("0.2", "true", "1 of 1", None)
+    assert answered.headers["x-spendhub-model"] == "vendor-judge"
+    broken = next(span for span in served.spans(user) if span["model"] == "fault-broken-body")
+    assert (broken["status"], broken["cost_nano_usd"] > 0) == ("error", True)
+    cost = CALL_NANO_USD + REVIEW_NANO_USD + broken["cost_nano_usd"] + JUDGE_NANO_USD
+    assert float(answered.headers["x-spendhub-cost"]) == usd(cost)
+    assert float(answered.headers["x-spendhub-remaining"]) == round(10 - usd(cost), 9)
+    assert (served.ledger(budget), served.held(user)) == (cost, "0.00")
 
 
 def test_a_doubted_answer_is_not_given_again_from_memory(served: Served, user: str) -> None:

@@ -14,6 +14,7 @@ from budgets.errors import BudgetExceeded
 from budgets.matching import Matches
 from budgets.reservations import HeldCall
 from spendhub.gateway import waiting
+from spendhub.gateway.holding import Patience
 from spendhub.gateway.waiting import hold_in_turn
 from spendhub.snapshots import refresh_all
 from tests.budgets.facts import budget, call, decision
@@ -69,6 +70,17 @@ def test_who_is_first_in_line_stays_first_when_somebody_who_had_not_waited_was_q
     asyncio.run(two())
     assert served == ["first late", "first late", "first held", "second held"]
     assert waiting._lines == {}
+
+
+def test_neither_the_caller_nor_a_budget_is_more_patient_than_the_call_has_time() -> None:
+    patient = budget("user:ada", "1", patience_seconds=9)
+    held = decision(call("0.5"), (patient, "0", "1"))
+    assert Patience().seconds_for(held) == 9
+    assert Patience(30).seconds_for(held) == 30
+    for asked, seconds_left in ((0, 2), (30, 2), (30, 0)):
+        assert Patience(asked, seconds_left=seconds_left).seconds_for(held) == seconds_left
+    assert Patience(30, may_wait=False, seconds_left=2).seconds_for(held) == 0
+    assert Patience(30).seconds_for(decision(call("0.5"), (patient, "1", "0"))) == 0  # spent
 
 
 def test_money_that_has_been_spent_meanwhile_is_waited_for_no_longer() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -13,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pytest_django import Settings
 
-from routing import breaker_sharing
+from routing import breaker_sharing, hooks
 from routing.breaker_sharing import HASH, exchange_states, share_breakers
 from routing.breakers import BREAKERS, PROBES, Breakers, Circuit, breaker_key_of
 from routing.models import Model
@@ -52,6 +53,30 @@ def half_open() -> Circuit:
 def open_up(breakers: Breakers, key: str = KEY, now: float = NOW) -> None:
     for _ in range(5):
         breakers.note_failure(key, now)
+
+
+# --- what is told of it --------------------------------------------------------------------------------------------
+def test_each_change_of_state_is_told_once_where_it_happens_and_logged(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(key: str, before: str, after: str) -> None:
+        raise RuntimeError("a stranger's defect")
+
+    told: list[tuple[str, str, str]] = []
+    monkeypatch.setattr(hooks, "BREAKER_CHANGED", [broken, lambda *change: told.append(change)])
+    caplog.set_level(logging.WARNING, logger="routing.breakers")
+    breakers, other = Breakers(), Breakers()
+    open_up(breakers)
+    other.adopt(KEY, "open", NOW)
+    assert breakers.admit(KEY, NOW + 31)
+    for _ in range(3):
+        breakers.note_success(KEY, NOW + 32)
+    breakers.force(KEY, "open", NOW + 33)
+    assert told == [
+        (KEY, "closed", "open"), (KEY, "open", "half-open"), (KEY, "half-open", "closed"), (KEY, "closed", "open"),
+    ]  # fmt: skip
+    logged = [record.getMessage() for record in caplog.records if record.name == "routing.breakers"]
+    assert logged == [f"breaker of {KEY} opened at failure 5", f"breaker of {KEY} opened by hand"]
 
 
 # --- one breaker, pure -------------------------------------------------------------------------------------------

@@ -414,6 +414,43 @@ def test_a_vendor_that_repeats_the_key_does_not_hand_it_to_the_client() -> None:
     assert hide_key(Secret(""), b"words") == b"words"
 
 
+class EchoingVendor(TalkativeVendor):
+    """Says 200, and the key in its answer: whole, or as a stream in two chunks that cut the key in two."""
+
+    def __init__(self, content_type: str) -> None:
+        super().__init__()
+        self.status, self.headers = 200, {"content-type": content_type}
+
+    async def aiter_bytes(self) -> AsyncIterator[bytes]:
+        said = b"data: " + await self.aread() + b"\n\n"
+        yield said[:40]
+        yield said[40:] + b"data: [DONE]\n\n"
+
+    async def aread(self) -> bytes:
+        return b'{"choices":[{"delta":{"content":"%s!"}}]}' % self.sent["authorization"][7:].encode()
+
+
+async def said_by(vendor: EchoingVendor, secret: str, *, is_stream: bool) -> bytes:
+    model = with_keys(KeyFacts(uuid4(), None, Secret(secret), 1))
+    begun = await execute(model, chat({"messages": []}, is_stream=is_stream), transport=vendor)
+    assert secret not in repr(begun)
+    if not is_stream:
+        return await begun.read()
+    return b"".join([event.encode() async for event, _ in begun.events()])
+
+
+def test_an_answer_or_an_event_that_repeats_the_key_does_not_hand_it_to_the_client() -> None:
+    hidden = b'{"choices":[{"delta":{"content":"(hidden key)!"}}]}'
+    whole, stream = EchoingVendor("application/json"), EchoingVendor("text/event-stream")
+    assert asyncio.run(said_by(whole, SECRET, is_stream=False)) == hidden
+    assert asyncio.run(said_by(stream, SECRET, is_stream=True)) == b"data: " + hidden + b"\n\ndata: [DONE]\n\n"
+
+
+def test_a_word_that_stands_in_place_of_a_key_may_be_said() -> None:
+    said = b'{"choices":[{"delta":{"content":"sk-no-key-required!"}}]}'
+    assert asyncio.run(said_by(EchoingVendor("application/json"), "sk-no-key-required", is_stream=False)) == said
+
+
 def test_the_next_attempt_can_avoid_the_key_that_was_refused() -> None:
     first, second, vendor = key("a", 1000), key("b"), TalkativeVendor()
     with pytest.raises(UpstreamRefused) as refused:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from routing import execution
 from routing.errors import (
     CredentialMissing,
     DialectNotSpoken,
@@ -37,9 +38,12 @@ def vendor_key(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FAKE_KEY", "sk-fake")
 
 
-def ask(vendor: FakeOpenAI, text: str = "hello", *, is_stream: bool = False, timeout: int = 5, **body: Any) -> Answered:
+def ask(
+    vendor: FakeOpenAI, text: str = "hello", *, is_stream: bool = False, timeout: int = 5, looks_ahead: bool = False,
+    **body: Any,
+) -> Answered:  # fmt: skip
     """Makes one call and reads it to its end."""
-    return asyncio.run(_ask(vendor, text, is_stream, timeout, body))
+    return asyncio.run(_ask(vendor, text, is_stream, timeout, body, looks_ahead=looks_ahead))
 
 
 class Answered:
@@ -56,23 +60,27 @@ class Answered:
         return "".join(choice[0]["delta"].get("content") or "" for choice in deltas if choice)
 
 
-async def _ask(vendor: FakeOpenAI, text: str, is_stream: bool, timeout: int, extra: dict[str, Any]) -> Answered:
+async def _ask(
+    vendor: FakeOpenAI, text: str, is_stream: bool, timeout: int, extra: dict[str, Any], *, looks_ahead: bool
+) -> Answered:
     client = HttpTransport()
     model = model_facts("m", base_url=vendor.base_url, api_key_env="FAKE_KEY", timeout_seconds=timeout)
     body = {"model": "alias-of-m", "messages": [{"role": "user", "content": text}], **extra}
     events: list[bytes] = []
     whole, failed = b"", None
     try:
-        execution = await execute(model, chat(body, is_stream=is_stream), transport=client)
+        begun = await execute(model, chat(body, is_stream=is_stream), transport=client)
         try:
+            if looks_ahead:
+                await begun.look_ahead(is_stream=is_stream)
             if is_stream:
-                async for event, _ in execution.events():
+                async for event, _ in begun.events():
                     events.append(event.data)
             else:
-                whole = await execution.read()
+                whole = await begun.read()
         except UpstreamError as error:
             failed = error
-        return Answered(execution, whole, events, failed)
+        return Answered(begun, whole, events, failed)
     finally:
         await client.aclose()
 
@@ -152,6 +160,36 @@ def test_nobody_listening_is_an_upstream_error() -> None:
     stopped = FakeOpenAI(port=1)
     with pytest.raises(UpstreamError):
         ask(stopped)
+
+
+@pytest.mark.parametrize("seconds", [0.0, 2.0])
+@pytest.mark.parametrize("fault", ["slow-stream", "split-utf8", "crlf"])
+def test_looking_ahead_at_a_stream_takes_nothing_from_it_whether_its_first_events_come_soon_or_late(
+    vendor: FakeOpenAI, monkeypatch: pytest.MonkeyPatch, fault: str, seconds: float
+) -> None:
+    monkeypatch.setattr(execution, "FIRST_EVENTS_SECONDS", seconds)
+    asked = ask(vendor, f"hello [fault:{fault}]", is_stream=True, looks_ahead=True)
+    assert (asked.text, asked.events[-1]) == (WORDS_OF_ANSWER, b"[DONE]")
+    assert asked.reader.usage == TokenUsage(input_tokens=9, output_tokens=15)
+
+
+def test_looking_ahead_at_a_whole_answer_reads_it_once(vendor: FakeOpenAI) -> None:
+    asked = ask(vendor, looks_ahead=True)
+    assert json.loads(asked.body)["choices"][0]["message"]["content"] == WORDS_OF_ANSWER
+    assert asked.reader.usage == USAGE_OF_HELLO
+
+
+def test_looking_ahead_finds_the_error_that_comes_instead_of_an_answer(vendor: FakeOpenAI) -> None:
+    for fault, is_stream in (("error-at-once", True), ("broken-body", False), ("not-json", False)):
+        asked = ask(vendor, f"[fault:{fault}]", is_stream=is_stream, looks_ahead=True)
+        assert isinstance(asked.error, UpstreamError)
+        assert asked.events == []
+
+
+def test_what_comes_after_the_first_events_is_told_where_it_comes(vendor: FakeOpenAI) -> None:
+    asked = ask(vendor, "[fault:error]", is_stream=True, looks_ahead=True)
+    assert isinstance(asked.error, UpstreamError)
+    assert WORDS_OF_ANSWER.startswith(asked.text) and asked.text
 
 
 def test_a_stream_that_breaks_hands_on_what_came_and_can_be_estimated(vendor: FakeOpenAI) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import random
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -46,6 +47,10 @@ def plan_for(*models: ModelFacts, **facts: Any) -> Plan:
 # What makes a model fall out
 
 
+def at(provider: str, model: ModelFacts) -> ModelFacts:
+    return replace(model, provider=replace(model.provider, name=provider))
+
+
 def off(model: ModelFacts) -> ModelFacts:
     return replace(model, provider=replace(model.provider, is_enabled=False))
 
@@ -63,6 +68,10 @@ def off(model: ModelFacts) -> ModelFacts:
         ({}, {"declared": {"allow": frozenset({"other/*"})}}, "it is not on the list of models to use"),
         ({}, {"needs": ["vision", "files", "tools"]}, "it lacks files, vision"),
         ({}, {"declared": {"capabilities": frozenset({"chinese"})}}, "it lacks chinese"),
+        ({"dialect": "anthropic"}, {"needs": ["logprobs", "tools"]}, "it lacks log probabilities"),
+        ({"dialect": "bedrock"}, {"needs": ["choices", "logprobs", "vision"]},
+         "it lacks log probabilities, several answers at once, vision"),
+        ({"base_url": "https://api.mistral.ai/v1"}, {"needs": ["logprobs"]}, "it lacks log probabilities"),
         ({}, {"declared": {"min_quality": "premium"}}, "its quality tier is standard, below premium"),
         ({"region": "us-east-1"}, {"declared": {"region": "eu"}}, "it runs in us-east-1, not in eu"),
         ({}, {"declared": {"region": "eu"}}, "it runs in a region nobody has noted, not in eu"),
@@ -89,6 +98,9 @@ def test_a_model_falls_out_for_one_reason_in_plain_words(
         ({"retires_at": NOW + timedelta(seconds=1)}, {}),
         ({}, {"declared": {"allow": frozenset({"vendor/*"})}}),
         ({"capabilities": frozenset({"tools", "vision"})}, {"needs": ["vision"]}),
+        ({}, {"needs": ["choices", "logprobs"]}),
+        ({"dialect": "gemini"}, {"needs": ["choices", "logprobs"]}),
+        ({"base_url": "https://api.mistral.ai/v1"}, {"needs": ["choices"]}),
         ({}, {"declared": {"min_quality": "standard"}}),
         ({"region": "eu-west-1"}, {"declared": {"region": "EU"}}),
         ({}, {"max_output_tokens": 4096}),
@@ -102,6 +114,14 @@ def test_at_the_very_limit_a_model_still_fits(model: dict[str, Any], asked: dict
     assert names(plan_for(priced("m", 1, 2, **model), **asked)) == ["m"]
 
 
+def test_a_dearer_model_is_chosen_where_the_cheapest_cannot_say_how_likely_its_words_are() -> None:
+    models = (priced("cheap", 1, 2, dialect="anthropic"), priced("dear", 5, 10))
+    assert names(plan_for(*models))[0] == "cheap"
+    plan = plan_for(*models, needs=["logprobs"])
+    assert names(plan) == ["dear"]
+    assert [(each.model, each.reason) for each in plan.fell_out] == [("cheap", "it lacks log probabilities")]
+
+
 def test_an_unpriced_model_counts_at_the_default_where_the_tenant_says_so(settings: Any) -> None:
     settings.DEFAULT_INPUT_NANO_USD_PER_MTOK = settings.DEFAULT_OUTPUT_NANO_USD_PER_MTOK = 10**9
     plan = plan_for(priced("m", 1, 2, prices=PriceTable()), unpriced_models="default")
@@ -113,6 +133,21 @@ def test_a_provider_that_is_switched_off_takes_its_models_along() -> None:
     plan = plan_for(off(priced("a", 1, 1)), priced("b", 2, 2))
     assert names(plan) == ["b"]
     assert [(each.model, each.reason) for each in plan.fell_out] == [("a", "its provider vendor is switched off")]
+
+
+def test_a_model_that_always_searches_is_chosen_where_it_or_a_search_is_asked_for() -> None:
+    models = (priced("gpt-4o-search-preview", 1, 2, aliases=("searcher",)), priced("plain", 5, 10))
+    plan = plan_for(*models)
+    assert names(plan) == ["plain"]
+    assert [each.model for each in plan.fell_out] == ["gpt-4o-search-preview"]
+    assert plan.fell_out[0].reason.startswith("it always searches the web")
+    assert names(plan_for(*models, extras=Extras(web_searches=1, untold_searches=1)))[0] == "gpt-4o-search-preview"
+    for named in ("gpt-4o-search-preview", "searcher", "vendor/gpt-4o-search-preview"):
+        assert names(plan_for(*models, declared={"allow": frozenset({named})})) == ["gpt-4o-search-preview"]
+    assert names(plan_for(*models, declared={"allow": frozenset({"vendor/*"})})) == ["plain"]
+    own = make_plan(catalog_of(*models, routes=[route("auto", models=("searcher", "plain"))]), wanted())
+    assert names(own)[0] == "gpt-4o-search-preview"
+    assert names(make_plan(catalog_of(*models), wanted("searcher"))) == ["gpt-4o-search-preview"]
 
 
 def test_what_is_expected_of_a_model_decides_its_estimate() -> None:
@@ -281,6 +316,15 @@ def test_without_a_fallback_of_its_own_a_route_tries_the_next_two() -> None:
     assert plan.cheaper == ()
 
 
+def test_one_of_the_two_is_at_another_provider_where_there_is_any() -> None:
+    here = [priced(f"here-{number}", number, number) for number in (1, 2, 3, 4)]
+    elsewhere = [at("other", priced(f"elsewhere-{number}", 10 * number, number)) for number in (1, 2)]
+    assert names(plan_for(*here)) == ["here-1", "here-2", "here-3"]
+    assert names(plan_for(*here, *elsewhere)) == ["here-1", "here-2", "elsewhere-1"]
+    near = at("third", priced("near", 2, 1))
+    assert names(plan_for(*here, *elsewhere, near)) == ["here-1", "near", "here-2"]
+
+
 def test_a_fallback_may_be_outside_the_candidates_and_is_skipped_where_it_cannot() -> None:
     models = [priced("a", 1, 1), priced("b", 2, 2), priced("spare", 9, 9), priced("off", 1, 1, is_enabled=False)]
     mine = route("mine", models=("a", "b"), fallback=("off", "ghost", "a", "spare", "spare"))
@@ -385,6 +429,28 @@ class Alphabetical(Strategy):
     def rank(self, options: Any, task: Task, settings: Any) -> Ranking:
         ordered: list[Option] = sorted(options, key=lambda option: option.name, reverse=True)
         return Ranking(tuple(Ranked(option, 0.0) for option in ordered), "the last in the alphabet", "")
+
+
+def test_who_steps_in_for_a_chosen_model_is_held_to_the_request_the_caller_and_the_route() -> None:
+    plain, sees = priced("plain", 1, 1), priced("sees", 2, 2, capabilities=frozenset({"vision"}), region="eu-west-1")
+    strategy = route("auto", options={"region": "eu"})
+    catalog = catalog_of(plain, sees, routes=[strategy])
+    named = make_plan(catalog, wanted("plain", needs={"vision"}))
+    assert [named.may_be_answered_by(each) for each in (plain, sees)] == [False, True]
+    named = make_plan(catalog, wanted("plain", declared={"deny": frozenset({"sees"})}))
+    assert [named.may_be_answered_by(each) for each in (plain, sees)] == [True, False]
+    routed = make_plan(catalog, wanted("auto"))
+    assert [routed.may_be_answered_by(each) for each in (plain, sees)] == [False, True]
+    assert Plan(routed.candidates).may_be_answered_by(plain)  # nothing is known of the call
+
+
+@pytest.mark.parametrize(("drawn", "is_reviewed"), [(0.0, True), (0.24, True), (0.25, False), (0.99, False)])
+def test_a_share_of_the_answers_is_reviewed(monkeypatch: pytest.MonkeyPatch, drawn: float, is_reviewed: bool) -> None:
+    monkeypatch.setattr(random, "random", lambda: drawn)
+    options = {"workhorses": ["a"], "judges": ["b"], "reviewers": ["b"], "review_share": 0.25}
+    judged = route("auto", "judgment-based", options=options)
+    plan = make_plan(catalog_of(priced("a", 1, 1), priced("b", 2, 2), routes=[judged]), wanted(text="hello"))
+    assert (plan.review is not None) is is_reviewed
 
 
 def test_a_strategy_of_ones_own_is_one_class_and_one_registration() -> None:

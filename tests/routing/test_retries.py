@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from routing import hooks
 from routing.errors import UpstreamError, UpstreamRefused, UpstreamTimeout
 from routing.retries import (
     FIRST_PAUSE_SECONDS,
@@ -58,6 +59,29 @@ def test_each_failure_leads_where_the_table_says(
     assert is_failure(error) is counts
 
 
+def test_a_checker_of_ones_own_says_first_what_is_repeated(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(error: UpstreamError) -> bool | None:
+        raise RuntimeError("a stranger's defect")
+
+    def quota_is_no_traffic(error: UpstreamError) -> bool | None:
+        if isinstance(error, UpstreamRefused):
+            return False if b"quota" in error.body else None
+        return True
+
+    monkeypatch.setattr(
+        hooks, "MAY_REPEAT", [broken, quota_is_no_traffic, lambda error: True if "501" in str(error) else None]
+    )
+    assert not may_repeat(refused(429, b'{"error": {"code": "insufficient_quota"}}'))
+    assert may_repeat(UpstreamTimeout("too slow"))
+    assert may_repeat(refused(501))
+    # Of these nobody has anything to say, so the table holds.
+    assert may_repeat(refused(429))
+    assert not may_repeat(refused(400))
+    assert "a stranger's defect" in caplog.text
+
+
 def test_what_is_repeated_may_also_fall_back() -> None:
     """Whoever may ask again at the same vendor loses nothing by asking another."""
     for status in range(300, 600):
@@ -79,6 +103,12 @@ def test_a_refusal_of_content_falls_back_only_where_the_tenant_says_so(status: i
     error = refused(status, body)
     assert is_content_refusal(error)
     assert not may_repeat(error)
+    assert may_fall_back(error, on_content_refusal=True)
+    assert not may_fall_back(error, on_content_refusal=False)
+
+
+def test_so_does_one_that_is_told_in_a_stream() -> None:
+    error = UpstreamError("the vendor broke off in mid-stream: content_filter: not this")
     assert may_fall_back(error, on_content_refusal=True)
     assert not may_fall_back(error, on_content_refusal=False)
 

@@ -37,8 +37,8 @@ def test_a_route_without_reviewers_has_no_reviews() -> None:
 
 def test_a_route_names_its_reviewers_their_consensus_and_when_a_judge_answers() -> None:
     assert settings(reviewers=["a"]).reviewing == Reviewing(("a",), "mean", 0.5)
-    found = settings(reviewers=["a", "b"], consensus="all", escalate_below=0.8, judges=["j"])
-    assert found.reviewing == Reviewing(("a", "b"), "all", 0.8)
+    found = settings(reviewers=["a", "b"], consensus="all", escalate_below=0.8, review_share=0.1, judges=["j"])
+    assert found.reviewing == Reviewing(("a", "b"), "all", 0.8, 0.1)
     assert JudgmentBased().names_in(found) == ("j", "a", "b")
 
 
@@ -52,6 +52,8 @@ def test_a_route_names_its_reviewers_their_consensus_and_when_a_judge_answers() 
         ({"reviewers": ["a"], "consensus": "loudest"}, "consensus must be one of mean, median, all, any, majority"),
         ({"reviewers": ["a"], "escalate_below": 1.1}, "escalate_below must be a number from 0 to 1, not '1.1'"),
         ({"reviewers": ["a"], "escalate_below": True}, "escalate_below must be a number from 0 to 1"),
+        ({"reviewers": ["a"], "review_share": 2}, "review_share must be a number from 0 to 1, not '2'"),
+        ({"review_share": 0.1}, "reviewers must name 1 to 5 models"),
         ({"consensus": "all"}, "reviewers must name 1 to 5 models"),
         ({"escalate_below": 0.5}, "reviewers must name 1 to 5 models"),
     ],

@@ -12,11 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pytest_django import Settings
 
-from routing.errors import InvalidRoute, NoModelFits, UnknownStrategy
+from routing.breakers import PROBES, Breakers, Circuit
+from routing.errors import InvalidRoute, NoModelFits, UnknownStrategy, UpstreamRefused, UpstreamTimeout
 from routing.performance import forget_observed, percentile, set_observed
 from routing.plans import Choice, Plan, choose, make_plan
 from routing.pricing import price_usage
+from routing.retries import may_fall_back, may_repeat
 from routing.snapshot import Catalog, ModelFacts
 from routing.standing import standing_of
 from routing.strategies.judgment_based import is_judge
@@ -25,25 +28,21 @@ from routing.token_usage import TokenUsage
 from spendhub.money import parse_usd
 from tests.routing.strategies.facts import TENANT, catalog_of, measured, priced, route, wanted
 
+ROOT = Path(__file__).parents[2]
 VECTORS: list[dict[str, Any]] = json.loads((Path(__file__).parent / "vectors" / "router.json").read_text("utf-8"))
 BY_NAME = {vector["name"]: vector for vector in VECTORS}
 PREMIUM = ("claude-opus", "gpt-4-turbo")
 
-FALLBACK, BREAKER = "tests/gateway/test_fallback.py", "tests/gateway/test_breaker.py"
-# Cases about executing calls and counting money, each with the test that answers it.
-LATER_BY_GATEWAY = {
-    "breaker opens at the 5th consecutive failure": BREAKER,
-    "breaker closes after 3 half-open successes": BREAKER,
-    "half-open admits unlimited probes": BREAKER,
-    "default retry test is textual": FALLBACK,
-    "remaining budget exhausted gives no model, not a budget error": FALLBACK,
-    "router budget: exactly the remaining is allowed": FALLBACK,
-    "router budget: soft limit": FALLBACK,
-    "router budget: negative estimate": FALLBACK,
-    "router budget: new day resets lazily": FALLBACK,
+# Cases about money, run beside the code that counts it.
+BUDGETS, SPEND = "tests/budgets/test_router_vectors.py", "tests/telemetry/test_spend_rates.py"
+ELSEWHERE = {
+    "remaining budget exhausted gives no model, not a budget error": BUDGETS,
+    "router budget: exactly the remaining is allowed": BUDGETS,
+    "router budget: soft limit": BUDGETS,
+    "router budget: negative estimate": BUDGETS,
+    "router budget: new day resets lazily": BUDGETS,
+    "anomaly against the preceding window": SPEND,
 }
-# Cases about reports over what was spent.
-LATER = {"anomaly against the preceding window": "spend anomalies belong to telemetry's later work"}
 ANSWERED: dict[str, str] = {}
 
 Test = Callable[..., None]
@@ -364,10 +363,61 @@ def test_budget_aware_is_a_strategy_like_the_others(vector: dict[str, Any]) -> N
     assert chosen == ["large", "large", "small"]
 
 
-def test_every_case_is_run_or_listed() -> None:
+OPEN_SECONDS = 30
+NOW = 1_800_000_000.0
+
+
+@case("breaker opens at the 5th consecutive failure")
+def test_a_breaker_opens_at_the_5th_failure_in_a_row(vector: dict[str, Any]) -> None:
+    circuit, states = Circuit(), []
+    for failures, successes in ((4, 0), (0, 1), (4, 0), (1, 0)):
+        for _ in range(failures):
+            circuit = circuit.failed(NOW, vector["given"]["failureThreshold"])
+        for _ in range(successes):
+            circuit = circuit.succeeded(NOW)
+        states.append(circuit.state.upper())
+    assert states == vector["then"]["states"]
+
+
+@case("breaker closes after 3 half-open successes")
+def test_a_breaker_closes_after_3_successes(vector: dict[str, Any]) -> None:
+    assert vector["given"]["halfOpenMaxCalls"] == PROBES
+    circuit, states = Circuit("half-open"), []
+    for _ in range(3):
+        circuit = circuit.succeeded(NOW)
+        states.append(circuit.state.upper().replace("-", "_"))
+    assert states == vector["then"]["states"]
+
+
+@case("half-open admits unlimited probes", "three at a time: a vendor that has just failed is not asked by everybody")
+def test_a_half_open_breaker_admits_three_at_a_time(vector: dict[str, Any], settings: Settings) -> None:
+    settings.BREAKER_OPEN_SECONDS = OPEN_SECONDS
+    breakers = Breakers()
+    for _ in range(5):
+        breakers.note_failure("vendor/m", NOW)
+    asked = vector["then"]["allowed"]
+    assert [breakers.admit("vendor/m", NOW + OPEN_SECONDS) for _ in range(asked)].count(True) == 3
+
+
+@case("default retry test is textual", "by what has happened and the vendor's status, never by an error's words")
+def test_whether_to_repeat_is_read_from_the_status(vector: dict[str, Any]) -> None:
+    assert vector["then"] == [True, False, True, False]
+    errors = [
+        UpstreamTimeout("timeout"),
+        UpstreamRefused("vendor", 400, {}, b"bad request 400"),
+        UpstreamRefused("vendor", 422, {}, b"field 15 invalid"),
+        UpstreamRefused("vendor", 429, {}, b"status 429"),
+    ]
+    # After a timeout the vendor may still be working, and billing: another model is asked, not the same one again.
+    assert [may_repeat(error) for error in errors] == [False, False, False, True]
+    assert [may_fall_back(error, on_content_refusal=False) for error in errors] == [True, False, False, True]
+
+
+def test_every_case_is_run_here_or_where_it_is_said_to_be() -> None:
     assert len(BY_NAME) == len(VECTORS)
-    told = [*ANSWERED, *LATER_BY_GATEWAY, *LATER]
-    assert sorted(told) == sorted(BY_NAME)
+    assert sorted([*ANSWERED, *ELSEWHERE]) == sorted(BY_NAME)
+    for name, path in ELSEWHERE.items():
+        assert f'case("{name}"' in (ROOT / path).read_text("utf-8")
     should_differ = {vector["name"] for vector in VECTORS if "replacement_should" in vector}
     silent = {name for name in should_differ & set(ANSWERED) if not ANSWERED[name]}
     assert silent == set()

@@ -6,11 +6,12 @@ import asyncio
 import base64
 import json
 import struct
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import BaseModel, Field
 
 from routing.errors import UpstreamRefused
 from routing.execution import execute
@@ -120,6 +121,32 @@ def test_it_answers_in_words_when_no_tool_is_wanted_or_the_tool_has_answered() -
     assert ask("use tool", tools=[TOOL], tool_choice="none")[0]["choices"][0]["message"]["content"]
     after = ask(tools=[TOOL], tool_choice="required", messages=[{"role": "tool", "content": "22 C"}])[0]
     assert 'The tool answered: "22 C"' in after["choices"][0]["message"]["content"]
+
+
+class Town(BaseModel):
+    name: Literal["Oslo", "Bergen"]
+    people: int
+
+
+class Trip(BaseModel):
+    towns: Annotated[list[Town], Field(min_length=2)]
+    guide: Town | None
+    note: str | None = None
+
+
+def test_it_answers_with_what_fits_the_schema_when_it_is_given_one() -> None:
+    schema = {"name": "trip", "schema": Trip.model_json_schema(), "strict": True}
+    answer, _ = ask(response_format={"type": "json_schema", "json_schema": schema})
+    town = Town(name="Oslo", people=1)
+    content = answer["choices"][0]["message"]["content"]
+    assert Trip.model_validate_json(content) == Trip(towns=[town, town], guide=town)
+
+
+def test_a_schema_that_refers_to_itself_comes_to_an_end() -> None:
+    tree = {"type": "object", "properties": {"left": {"$ref": "#"}}}
+    schema = {"type": "json_schema", "json_schema": {"name": "tree", "schema": tree}}
+    answer, _ = ask(response_format=schema)
+    assert answer["choices"][0]["message"]["content"].startswith('{"left": {"left"')
 
 
 def test_it_answers_in_json_when_asked() -> None:
@@ -233,6 +260,25 @@ def test_images_and_other_inputs_are_in_the_estimate() -> None:
     assert estimate_input_tokens({"input": "abcdef"}) == 3 + 2
     assert estimate_input_tokens({"input": ["abcdef"]}) > 3
     assert estimate_input_tokens({}) == 3
+
+
+@pytest.mark.parametrize(
+    "beside",
+    [
+        {"reasoning_content": "abcdef"},
+        {"reasoning": "abcdef"},
+        {"reasoning_details": "abcdef"},
+        {"tool_call_id": "abcdef"},
+        {"field_of_tomorrow": "abcdef"},
+    ],
+)
+def test_whatever_a_message_says_beside_its_content_is_in_the_estimate(beside: dict[str, Any]) -> None:
+    assert estimate_input_tokens({"messages": [{"role": "assistant", "content": "abc", **beside}]}) == 3 + 4 + 1 + 2
+
+
+def test_thoughts_that_are_sent_back_to_google_are_in_the_estimate() -> None:
+    part = {"text": "abc", "thoughtSignature": "abcdef"}
+    assert estimate_input_tokens({"contents": [{"role": "model", "parts": [part]}]}) == 3 + 4 + 1 + 2
 
 
 @given(st.text(st.characters(max_codepoint=127), max_size=200))

@@ -72,7 +72,7 @@ def test_each_arm_is_told_with_its_calls_cost_speed_and_quality(acme: Tenant) ->
     assert arms_of(told)["old"] == {
         "name": "old", "share_wanted": 0.75, "share_seen": 0.5, "calls": 4, "errors": 1, "success_rate": 0.75,
         "cost": "3.00", "cost_per_call": "0.75", "p50_ms": 200.0, "p95_ms": 290.0, "p99_ms": 298.0, "quality": 4.0,
-        "ratings": 3, "elsewhere": 0,
+        "ratings": 3, "rules": {"score": None, "calls": 0, "faults": {}}, "blended_quality": 4.0, "elsewhere": 0,
     }  # fmt: skip
     new = arms_of(told)["new"]
     assert (new["cost_per_call"], new["success_rate"], new["quality"], new["ratings"]) == ("0.50", 1.0, None, 0)

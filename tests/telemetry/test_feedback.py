@@ -15,7 +15,7 @@ from budgets.counters.drive import drive
 from spendhub.tenants.models import Tenant
 from telemetry.corrections import SpanMissing
 from telemetry.feedback import COMMENT_CHARACTERS, keep_judgment, qualities_of
-from telemetry.models import CostSpan, Feedback
+from telemetry.models import CostSpan, Feedback, QualityWeights
 from tests import factories
 
 pytestmark = pytest.mark.django_db
@@ -130,7 +130,7 @@ def test_another_tenants_call_cannot_be_rated(acme: Caller, globex: Caller) -> N
     assert globex.get("feedback")[1]["results"] == []
     assert globex.get(f"feedback?span_id={call.id}")[1]["results"] == []
     assert globex.get("quality?group_by=model")[1]["groups"] == []
-    assert qualities_of(globex.tenant.pk, timezone.now() - timedelta(days=1)) == {}
+    assert qualities_of(globex.tenant.pk, timezone.now() - timedelta(days=1), QualityWeights()) == {}
 
 
 @pytest.mark.parametrize(("permissions", "status"), [(("spend",), 201), (("manage",), 201), (("read",), 403)])
@@ -194,8 +194,10 @@ def test_overall_scores_are_given_by_model_and_thumbs_alone_count_as_best_and_wo
     Feedback.objects.create(
         tenant=acme.tenant, span=span(acme.tenant), at=timezone.now() - timedelta(days=3), model="small", overall=1
     )
-    found = qualities_of(acme.tenant.pk, timezone.now() - timedelta(days=1))
-    assert {model: sorted(scores) for model, scores in found.items()} == {"small": [3.5, 5.0], "large": [0.0]}
+    found = qualities_of(acme.tenant.pk, timezone.now() - timedelta(days=1), QualityWeights())
+    assert {model: sorted(ratings) for model, ratings in found.items()} == {
+        "small": [(3.5, 1.0), (5.0, 1.0)], "large": [(0.0, 1.0)],
+    }  # fmt: skip
 
 
 @pytest.mark.django_db(transaction=True)

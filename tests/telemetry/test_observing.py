@@ -17,6 +17,7 @@ from spendhub.tenants.attribution import Attribution
 from spendhub.tenants.models import Tenant
 from telemetry.drafts import SpanDraft
 from telemetry.expected_outputs import LEAST_CALLS, expected_output_tokens, learn, quantile, set_learned
+from telemetry.models import CostSpan, Feedback, QualityWeights
 from telemetry.observing import LATEST_CALLS, observe
 from telemetry.recording import record
 from tests import factories
@@ -87,6 +88,39 @@ def test_reviews_teach_how_fast_a_model_is_and_not_how_long_its_answers_are() ->
     observe(NOW)
     assert observed_of("small", acme.pk).calls == 30
     assert expected_output_tokens(acme.pk, None, "small") == 1_024
+
+
+@pytest.mark.django_db(transaction=True)
+def test_faults_of_answers_are_learned_as_the_account_weighs_them() -> None:
+    acme, globex = factories.acme(), factories.globex()
+    QualityWeights.objects.create(tenant=acme, rules_weight=1, cut_off_points=2.5)
+    book(acme, 3, output=10, metadata={"finish_reason": "stop"})
+    book(acme, 1, output=20, metadata={"finish_reason": "length"}, occurred_at=NOW - timedelta(days=7))
+    book(acme, 1, output=30, metadata={"finish_reason": "length", "clamped_to": 30})
+    book(acme, 1, output=12, metadata={"finish_reason": "length", "review_of": "r-1"})
+    book(globex, 4, output=0, metadata={"finish_reason": "end_turn"})
+    observe(NOW)
+    # A quarter of acme's answers lost half of their points; all of globex's lost all, of which half goes off.
+    for tenant_id, lost, looked_at in ((acme.pk, 0.125, 4), (globex.pk, 0.5, 4), (None, 0.3125, 8)):
+        seen = observed_of("small", tenant_id)
+        assert (seen.quality_lost, seen.looked_at) == (lost, looked_at)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_ratings_are_learned_as_the_account_weighs_them() -> None:
+    acme = factories.acme()
+    book(acme, 2)
+    first, second = CostSpan.objects.for_tenant(acme)
+    for span, source, overall in ((first, "caller", 1), (first, "judge", 4), (second, "judge", 4)):
+        Feedback.objects.create(tenant=acme, span=span, source=source, at=NOW, model="small", overall=overall)
+    observe(NOW)
+    assert (observed_of("small", acme.pk).quality, observed_of("small", acme.pk).scores) == (3.0, 3)
+    QualityWeights.objects.create(tenant=acme, caller_weight=4)
+    observe(NOW)
+    assert observed_of("small", acme.pk).quality == 2.0
+    QualityWeights.objects.for_tenant(acme).update(caller_weight=0)
+    observe(NOW)
+    assert (observed_of("small", acme.pk).quality, observed_of("small", acme.pk).scores) == (4.0, 2)
 
 
 @pytest.mark.django_db(transaction=True)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import uuid
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -66,6 +68,33 @@ def test_a_user_who_spends_more_than_so_many_times_the_usual_is_paused(acme: Ten
     assert (stop.cause, stop.reason) == ("spend", "10.01 USD within 600 s, 10.0 times the usual 1.00")
     assert watch_spend(NOW + timedelta(seconds=15)) == 1
     assert len(stops(acme)) == 1
+
+
+VECTORS = json.loads((Path(__file__).parents[1] / "routing" / "vectors" / "router.json").read_text("utf-8"))
+
+
+def case(name: str) -> Any:
+    """Marks the test that runs a worked case of the recipe's router (tests/routing/test_router_vectors.py)."""
+    return pytest.mark.parametrize("vector", [each for each in VECTORS if each["name"] == name], ids=[name])
+
+
+# Ours differs on purpose: an anomaly is so many times the usual of all hours, not deviations from the two before.
+@case("anomaly against the preceding window")
+def test_an_hour_far_above_the_hours_before_it_is_an_anomaly_and_the_hours_before_are_none(
+    acme: Tenant, vector: dict[str, Any]
+) -> None:
+    brake(acme, within_seconds=3600, spend_factor=2)
+    costs, found = vector["given"]["costs"], []
+    for hour, dollars in enumerate(costs):
+        ago = timedelta(hours=len(costs) - 1 - hour)
+        spend(acme, dollars, ago + timedelta(minutes=30))
+        if watch_spend(NOW - ago):
+            found.append(hour)
+    (told,) = vector["then"]
+    assert found == [told["index"]]
+    assert told["expected"] == 1.5
+    stop = BrakeStop.objects.for_tenant(acme).get()
+    assert stop.reason == "10.00 USD within 3600 s, 6.7 times the usual 1.50"
 
 
 @pytest.mark.parametrize(

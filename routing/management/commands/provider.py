@@ -9,7 +9,7 @@ from django.core.management.base import BaseCommand, CommandError
 
 from routing.catalog import set_provider
 from routing.errors import InvalidCatalog
-from routing.models import Provider
+from routing.models.provider import dialect_choices
 
 
 class Command(BaseCommand):
@@ -20,7 +20,8 @@ class Command(BaseCommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("action", choices=["set"], help="add an upstream, or change a known one")
         parser.add_argument("name")
-        parser.add_argument("--dialect", choices=Provider.Dialect.values, help="the wire format it speaks")
+        dialects = [name for name, _ in dialect_choices()]
+        parser.add_argument("--dialect", choices=dialects, help="the wire format it speaks")
         parser.add_argument("--base-url", help="where calls are sent, e.g. https://api.openai.com/v1")
         parser.add_argument("--api-key-env", help="the environment variable that holds its key")
         parser.add_argument(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from routing.conversation import Conversation
+from routing.conversation import BESIDE_WORDS, Conversation
 from routing.snapshot import ModelFacts
 from routing.upstreams.anthropic.messages import MessagesReader
 from routing.upstreams.anthropic.request import messages_body
@@ -43,6 +43,10 @@ class AnthropicDialect:
     def reader(self, wire: Wire | None) -> UsageReader:
         """See Dialect."""
         return MessagesReader()
+
+    def lacks(self, model: ModelFacts) -> frozenset[str]:
+        """See Dialect."""
+        return BESIDE_WORDS
 
 
 def _request(model: ModelFacts, credential: str, body: dict[str, Any], *, is_stream: bool) -> UpstreamRequest:

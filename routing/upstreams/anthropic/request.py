@@ -21,6 +21,7 @@ from routing.conversation import (
     ToolCall,
     ToolResult,
     arguments_of,
+    is_cache_point,
 )
 from routing.snapshot import ModelFacts
 from routing.upstreams.anthropic.generations import Generation, generation_of
@@ -52,7 +53,7 @@ def messages_body(model: ModelFacts, conversation: Conversation) -> dict[str, An
         ],
     }
     if conversation.system:
-        body["system"] = [_text(part) for part in conversation.system if part.text]
+        body["system"] = _content(conversation.system)
     if conversation.tools:
         body["tools"] = [_tool(tool) for tool in conversation.tools]
     if conversation.stop:
@@ -83,14 +84,20 @@ def _refuse_the_unsayable(conversation: Conversation) -> None:
 def _content(blocks: Iterable[Block]) -> list[dict[str, Any]]:
     # Results come first: the API wants them right behind the calls they answer.
     ordered = sorted(blocks, key=lambda block: not isinstance(block, ToolResult))
-    return [said for block in ordered if (said := _block(block)) is not None]
+    return [said for block in ordered if (said := _marked(block)) is not None]
+
+
+def _marked(block: Block) -> dict[str, Any] | None:
+    """The block, and that it may be kept in the prompt cache, where its client says so."""
+    said = _block(block)
+    if said is not None and is_cache_point(block):
+        said["cache_control"] = CACHE_POINT
+    return said
 
 
 def _block(block: Block) -> dict[str, Any] | None:
     match block:
-        case Text():
-            return _text(block) if block.text else None
-        case Refusal():
+        case Text() | Refusal():
             return {"type": "text", "text": block.text} if block.text else None
         case Image():
             return {"type": "image", "source": _image_source(block)}
@@ -104,13 +111,6 @@ def _block(block: Block) -> dict[str, Any] | None:
             return _result(block)
         case _:
             raise NotTranslatable("messages: audio", TOWARDS)
-
-
-def _text(block: Text) -> dict[str, Any]:
-    said: dict[str, Any] = {"type": "text", "text": block.text}
-    if block.is_cache_point:
-        said["cache_control"] = CACHE_POINT
-    return said
 
 
 def _image_source(block: Image) -> dict[str, Any]:
@@ -145,7 +145,7 @@ def _thinking(block: Thinking) -> dict[str, Any] | None:
 
 def _result(block: ToolResult) -> dict[str, Any]:
     said: dict[str, Any] = {"type": "tool_result", "tool_use_id": plain_id(block.call_id)}
-    content = [part for each in block.content if (part := _block(each)) is not None]
+    content = [part for each in block.content if (part := _marked(each)) is not None]
     if content:
         said["content"] = content
     if block.is_error:
@@ -218,7 +218,10 @@ def _say_output(body: dict[str, Any], conversation: Conversation, generation: Ge
     if wanted.schema is None or not generation.takes_schemas:
         # There is no "any JSON object" here, and asking for one in words is no promise.
         raise NotTranslatable("output", f"{TOWARDS} without a JSON schema")
-    chosen = {"type": "json_schema", "schema": closed_schema(wanted.schema)}
+    schema = closed_schema(wanted.schema)
+    if wanted.description:
+        schema.setdefault("description", wanted.description)  # A format has no word for it here, its schema has.
+    chosen = {"type": "json_schema", "schema": schema}
     body["output_config"] = {**body.get("output_config", {}), "format": chosen}
 
 

@@ -27,6 +27,7 @@ from routing.conversation import (
     ToolCall,
     ToolResult,
     arguments_of,
+    is_cache_point,
 )
 from routing.upstreams.bedrock.families import TOWARDS, Family
 from routing.upstreams.signatures import signature_for
@@ -67,22 +68,25 @@ class ContentWriter:
 
     def system(self, parts: Iterable[Text]) -> list[dict[str, Any]]:
         """The system prompt as `system`."""
-        return [said for part in parts for said in self._text(part)]
+        return [said for part in parts for said in self._marked(part)]
 
     def _content(self, blocks: Iterable[Block]) -> list[dict[str, Any]]:
         # Results come first: Anthropic's models want them right behind the calls they answer.
         ordered = sorted(blocks, key=lambda block: not isinstance(block, ToolResult))
-        content = [said for block in ordered for said in self._said(block)]
+        content = [said for block in ordered for said in self._marked(block)]
         documents = [said["document"]["name"] for said in content if "document" in said]
         if documents and not any("text" in said for said in content):
             content.append({"text": documents[0]})  # A document alone is refused: it wants words beside it.
         return content
 
+    def _marked(self, block: Block) -> list[dict[str, Any]]:
+        """The block, and that it may be kept in the prompt cache, where its client says so."""
+        said = self._said(block)
+        return [*said, dict(CACHE_POINT)] if said and is_cache_point(block) and self._may_cache else said
+
     def _said(self, block: Block) -> list[dict[str, Any]]:
         match block:
-            case Text():
-                return self._text(block)
-            case Refusal():
+            case Text() | Refusal():
                 return _words(block.text)
             case Image():
                 return [_image(block)]
@@ -98,10 +102,6 @@ class ContentWriter:
             case ToolResult():
                 return [self._result(block)]
 
-    def _text(self, block: Text) -> list[dict[str, Any]]:
-        said = _words(block.text)
-        return [*said, dict(CACHE_POINT)] if said and block.is_cache_point and self._may_cache else said
-
     def _thinking(self, block: Thinking) -> list[dict[str, Any]]:
         if not self._family.is_claude:
             return []  # Only Claude needs its thoughts back; several others refuse a request that has any.
@@ -115,7 +115,7 @@ class ContentWriter:
         return [{"reasoningContent": {"reasoningText": {"text": block.text, "signature": signature}}}]
 
     def _result(self, block: ToolResult) -> dict[str, Any]:
-        content = [said for part in block.content for said in self._said(part) if said != CACHE_POINT]
+        content = [said for part in block.content for said in self._said(part)]
         result: dict[str, Any] = {
             "toolUseId": call_id(block.call_id),
             "content": content or [{"text": "(empty)"}],  # Neither no content nor a blank text is taken.

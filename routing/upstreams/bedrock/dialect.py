@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
 
-from routing.conversation import Conversation
+from routing.conversation import BESIDE_WORDS, Conversation
 from routing.errors import DialectNotSpoken
 from routing.snapshot import ModelFacts
 from routing.upstreams.base import UpstreamRequest, UsageReader, Wire
@@ -46,6 +46,10 @@ class BedrockDialect:
     def reader(self, wire: Wire | None) -> UsageReader:
         """See Dialect."""
         return ConverseReader()
+
+    def lacks(self, model: ModelFacts) -> frozenset[str]:
+        """See Dialect."""
+        return BESIDE_WORDS
 
 
 def _address(model: ModelFacts) -> str:

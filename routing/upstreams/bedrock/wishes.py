@@ -52,8 +52,8 @@ def _of_claude(model: ModelFacts, family: Family, conversation: Conversation) ->
     output = said.get("output_config", {})
     if "effort" in output:
         wishes.output["effort"] = output["effort"]
-    if conversation.output is not None and "format" in output:
-        wishes.output["textFormat"] = _text_format(conversation.output, output["format"]["schema"])
+    if conversation.output is not None and conversation.output.schema is not None:
+        wishes.output["textFormat"] = _text_format(conversation.output, closed_schema(conversation.output.schema))
     choice = said.get("tool_choice", {})
     forced = _CHOICES.get(choice.get("type", ""))
     if forced:

@@ -12,6 +12,7 @@ from typing import Any
 from routing.conversation import (
     Began,
     Block,
+    Choice,
     Delta,
     Ended,
     Finish,
@@ -29,6 +30,7 @@ from routing.token_usage import TokenUsage
 from routing.tokens import count_tokens
 from routing.upstreams.billed import Billed
 from routing.upstreams.gemini.grounding import Grounding
+from routing.upstreams.gemini.logprobs import logprobs_in
 from routing.upstreams.json_objects import encode, object_in
 from routing.upstreams.signatures import marked
 from routing.upstreams.turns import plain_id
@@ -57,8 +59,11 @@ class ContentsReader(Billed):
         # The event that was read last: `deltas` is asked about the same bytes.
         self._last: tuple[bytes, dict[str, Any]] = (b"", {})
         self._has_begun = False
-        self._has_ended = False
-        self._calls = 0
+        # Candidates that have begun and not ended, those that have, and those whose end `deltas` has told.
+        self._going_on: set[int] = set()
+        self._over: set[int] = set()
+        self._ended: set[int] = set()
+        self._calls: dict[int, int] = {}  # by candidate, how many it has made
         self._own_id = ""
         self._is_blocked = False
         self._grounding = Grounding()
@@ -77,8 +82,8 @@ class ContentsReader(Billed):
         raise_for_error(event)
         self._last = (data, event)
         self._take(event)
-        self._take_usage(event, is_last=self.finish_reason is not None)
-        self.is_complete = self.finish_reason is not None
+        self.is_complete = self.finish_reason is not None and (self._is_blocked or not self._going_on)
+        self._take_usage(event, is_last=self.is_complete)
         return event if isinstance(event.get("usageMetadata"), dict) else None
 
     def passes_over(self, complete: bytes) -> bool:
@@ -91,31 +96,22 @@ class ContentsReader(Billed):
         return max(total, self.usage_so_far.output_tokens if self.usage_so_far else 0)
 
     def reply(self) -> Reply:
-        """See UsageReader. The first candidate alone: no more are asked for."""
+        """See UsageReader."""
         if not isinstance(self._answer.get("candidates"), list) and self.finish_reason is None:
             raise UpstreamError("the vendor's answer has no candidates")
-        blocks: list[Block] = []
-        self._calls = 0
-        for part in _parts(self._answer):
-            signature = marked("gemini", str(part.get("thoughtSignature") or ""))
-            call = part.get("functionCall")
-            if isinstance(call, dict):
-                name, arguments = str(call.get("name") or ""), encode(call.get("args") or {}).decode()
-                blocks.append(ToolCall(self._id_of(call), name, arguments, signature))
-            elif part.get("thought"):
-                blocks.append(Thinking(str(part.get("text") or ""), signature))
-            else:
-                if part.get("text"):
-                    blocks.append(Text(str(part["text"])))
-                if signature:
-                    # The signature of all thoughts before may come with the words that follow them.
-                    blocks.append(Thinking(signature=signature))
+        self._calls.clear()
+        # A question that is blocked has no candidates.
+        first, *others = [self._choice(each) for each in sorted(_candidates(self._answer), key=_number)] or [
+            Choice((), self._finish(0, self.finish_reason))
+        ]
         return Reply(
             id=self.response_id or "",
             model=str(self._answer.get("modelVersion") or ""),
-            blocks=tuple(blocks),
-            finish=self._finish(),
+            blocks=first.blocks,
+            finish=first.finish,
             usage=self.usage,
+            logprobs=first.logprobs,
+            others=tuple(others),
         )
 
     def deltas(self, data: bytes) -> Sequence[Delta]:
@@ -125,45 +121,78 @@ class ContentsReader(Billed):
         if not self._has_begun:
             self._has_begun = True
             found.append(Began(self.response_id or "", str(event.get("modelVersion") or "")))
-        if self._has_ended:
-            return found
-        for part in _parts(event):
-            found += self._said(part)
-        if _finish_reason(event) is not None:
-            self._has_ended = True
-            found.append(Ended(self._finish()))
+        for candidate in _candidates(event):
+            found += self._said(candidate)
+        if _block_reason(event) and 0 not in self._ended:
+            self._ended.add(0)
+            found.append(Ended("content_filter"))
         return found
 
-    def _said(self, part: Mapping[str, Any]) -> Iterator[Delta]:
-        signature = marked("gemini", str(part.get("thoughtSignature") or ""))
-        call = part.get("functionCall")
-        if isinstance(call, dict):
-            index = self._calls
-            yield ToolCallBegan(index, self._id_of(call), str(call.get("name") or ""), signature)
-            yield ToolCallDelta(index, encode(call.get("args") or {}).decode())
-        elif part.get("thought"):
-            yield ThinkingDelta(str(part.get("text") or ""), signature)
-        else:
-            if part.get("text"):
-                yield TextDelta(str(part["text"]))
-            if signature:
-                yield ThinkingDelta(signature=signature)
+    def _choice(self, candidate: Mapping[str, Any]) -> Choice:
+        number, blocks = _number(candidate), list[Block]()
+        for part in _parts_of(candidate):
+            signature = marked("gemini", str(part.get("thoughtSignature") or ""))
+            call = part.get("functionCall")
+            if isinstance(call, dict):
+                name, arguments = str(call.get("name") or ""), encode(call.get("args") or {}).decode()
+                blocks.append(ToolCall(self._id_of(call, number), name, arguments, signature))
+            elif part.get("thought"):
+                blocks.append(Thinking(str(part.get("text") or ""), signature))
+            else:
+                if part.get("text"):
+                    blocks.append(Text(str(part["text"])))
+                if signature:
+                    # The signature of all thoughts before may come with the words that follow them.
+                    blocks.append(Thinking(signature=signature))
+        finish = self._finish(number, _reason_of(candidate) or self.finish_reason)
+        return Choice(tuple(blocks), finish, logprobs_in(candidate))
 
-    def _id_of(self, call: Mapping[str, Any]) -> str:
-        """Google's own id of a call, or one made of the answer's id and the call's place in it."""
-        place, self._calls = self._calls, self._calls + 1
+    def _said(self, candidate: Mapping[str, Any]) -> Iterator[Delta]:
+        """What one event says of a candidate."""
+        number = _number(candidate)
+        if number in self._ended:
+            return
+        likely = logprobs_in(candidate)
+        for part in _parts_of(candidate):
+            signature = marked("gemini", str(part.get("thoughtSignature") or ""))
+            call = part.get("functionCall")
+            if isinstance(call, dict):
+                index = self._calls.get(number, 0)
+                called = self._id_of(call, number)
+                yield ToolCallBegan(index, called, str(call.get("name") or ""), signature, number)
+                yield ToolCallDelta(index, encode(call.get("args") or {}).decode(), number)
+            elif part.get("thought"):
+                yield ThinkingDelta(str(part.get("text") or ""), signature, choice=number)
+            else:
+                if part.get("text"):
+                    yield TextDelta(str(part["text"]), number, likely)
+                    likely = ()
+                if signature:
+                    yield ThinkingDelta(signature=signature, choice=number)
+        if likely:
+            yield TextDelta("", number, likely)
+        reason = _reason_of(candidate)
+        if reason is not None:
+            self._ended.add(number)
+            # How many candidates there will be, only who asked knows.
+            yield Ended(self._finish(number, reason), choice=number, is_last=False)
+
+    def _id_of(self, call: Mapping[str, Any], number: int) -> str:
+        """Google's own id of a call of candidate `number`, or one made of the answer's id and the call's place."""
+        place = self._calls.get(number, 0)
+        self._calls[number] = place + 1
         if call.get("id"):
             return str(call["id"])
         self._own_id = self._own_id or plain_id(self.response_id or new_id().hex)
-        return f"call_{self._own_id}_{place}"
+        return f"call_{self._own_id}_{number}_{place}" if number else f"call_{self._own_id}_{place}"
 
-    def _finish(self) -> Finish:
-        reason = self.finish_reason or "STOP"
+    def _finish(self, number: int, reason: str | None) -> Finish:
+        reason = reason or "STOP"
         if reason in _CUT:
             return "length"
         if self._is_blocked or _FILTERED.search(reason):
             return "content_filter"
-        return "tool_calls" if self._calls else "stop"
+        return "tool_calls" if self._calls.get(number) else "stop"
 
     def _take(self, event: Mapping[str, Any]) -> None:
         self.response_id = event.get("responseId") or self.response_id
@@ -171,6 +200,12 @@ class ContentsReader(Billed):
         # Whatever the reason is called ("OTHER" among them), a question that is blocked is a refusal of its content.
         self._is_blocked = self._is_blocked or bool(_block_reason(event))
         for candidate in _candidates(event):
+            number = _number(candidate)
+            if _reason_of(candidate) is not None:
+                self._going_on.discard(number)
+                self._over.add(number)
+            elif number not in self._over:
+                self._going_on.add(number)
             for part in _parts_of(candidate):
                 if isinstance(part.get("text"), str):
                     self._produced.append(part["text"])
@@ -198,12 +233,10 @@ def _candidates(event: Mapping[str, Any]) -> list[dict[str, Any]]:
     return [each for each in candidates if isinstance(each, dict)] if isinstance(candidates, list) else []
 
 
-def _candidate(event: Mapping[str, Any]) -> Mapping[str, Any]:
-    return next((each for each in _candidates(event) if each.get("index", 0) == 0), {})
-
-
-def _parts(event: Mapping[str, Any]) -> list[dict[str, Any]]:
-    return _parts_of(_candidate(event))
+def _number(candidate: Mapping[str, Any]) -> int:
+    """Which of several candidates it is; Google does not number a first one in every version."""
+    index = candidate.get("index")
+    return index if isinstance(index, int) else 0
 
 
 def _parts_of(candidate: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -213,8 +246,15 @@ def _parts_of(candidate: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def _finish_reason(event: Mapping[str, Any]) -> str | None:
-    """Why the answer ended, or why the question was not answered at all."""
-    reason = _block_reason(event) or _candidate(event).get("finishReason")
+    """Why the first answer ended, or why the question was not answered at all."""
+    blocked = _block_reason(event)
+    if blocked:
+        return str(blocked)
+    return next((_reason_of(each) for each in _candidates(event) if _number(each) == 0), None)
+
+
+def _reason_of(candidate: Mapping[str, Any]) -> str | None:
+    reason = candidate.get("finishReason")
     return str(reason) if reason and reason != "FINISH_REASON_UNSPECIFIED" else None
 
 

@@ -48,6 +48,10 @@ class GeminiDialect:
         """See Dialect."""
         return EmbeddingsReader() if wire == EMBEDDINGS else ContentsReader()
 
+    def lacks(self, model: ModelFacts) -> frozenset[str]:
+        """See Dialect."""
+        return frozenset()
+
 
 def _contents(model: ModelFacts, credential: str, body: Mapping[str, Any], *, is_stream: bool) -> UpstreamRequest:
     headers = {

@@ -40,6 +40,12 @@ NO_SIGNATURE = "skip_thought_signature_validator"
 _MODES: Mapping[str, str] = {"auto": "AUTO", "none": "NONE", "required": "ANY", "named": "ANY"}
 _BUDGETED = re.compile(r"gemini-(1|2)\.")  # later ones take a level, and refuse a budget
 _LEAST_BUDGET_OF_PRO = 128
+# What a schema may say without naming a parameter.
+_OF_NO_PARAMETERS = frozenset(
+    ("$id", "$comment", "$defs", "definitions", "type", "title", "description", "required", "additionalProperties")
+)
+# Source: ai.google.dev API reference, "GenerationConfig".
+MAX_CHOICES, MAX_LOGPROBS = 8, 20
 
 
 def contents_body(model: ModelFacts, conversation: Conversation) -> dict[str, Any]:
@@ -72,9 +78,8 @@ def stand_in_for(model: ModelFacts) -> str:
 
 def _refuse_the_unsayable(conversation: Conversation) -> None:
     unsayable = {
-        # Google has words for these two, but an answer in no vendor's words has no place for what they bring.
-        "logprobs": conversation.logprobs is not None,
-        "choices": conversation.choices > 1,
+        "choices": conversation.choices > MAX_CHOICES,
+        "logprobs": (conversation.logprobs or 0) > MAX_LOGPROBS,
         "is_parallel": conversation.is_parallel is False and bool(conversation.tools),
     }
     for name, is_said in unsayable.items():
@@ -156,8 +161,13 @@ def _tool(tool: Tool) -> dict[str, Any]:
     said: dict[str, Any] = {"name": tool.name}
     if tool.description:
         said["description"] = tool.description
-    if tool.parameters.get("properties"):
-        said["parametersJsonSchema"] = _plain_schema(tool.parameters)
+    schema = _plain_schema(tool.parameters)
+    # A function without parameters has no schema at Google's; one may well have parameters and no `properties` of its
+    # own, e.g. behind a `$ref` or an `anyOf`.
+    if any(value and name not in _OF_NO_PARAMETERS for name, value in schema.items()) or (
+        isinstance(schema.get("additionalProperties"), dict) and schema["additionalProperties"]
+    ):
+        said["parametersJsonSchema"] = schema
     return said
 
 
@@ -182,6 +192,9 @@ def _generation_config(model: ModelFacts, conversation: Conversation) -> dict[st
         "presencePenalty": conversation.presence_penalty or None,
         "stopSequences": list(conversation.stop) or None,
         "seed": conversation.seed,
+        "candidateCount": conversation.choices if conversation.choices > 1 else None,
+        "responseLogprobs": None if conversation.logprobs is None else True,
+        "logprobs": conversation.logprobs or None,
         "thinkingConfig": _thinking_config(model.upstream_name, conversation),
     }
     config = {name: value for name, value in plain.items() if value is not None}

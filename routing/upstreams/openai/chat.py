@@ -11,6 +11,7 @@ from typing import Any
 from routing.conversation import (
     Began,
     Block,
+    Choice,
     Delta,
     Ended,
     Finish,
@@ -30,6 +31,8 @@ from routing.token_usage import TokenUsage
 from routing.tokens import count_tokens
 from routing.upstreams.billed import Billed
 from routing.upstreams.json_objects import object_in, readable_objects
+from routing.upstreams.odd_answers import tokens_in
+from routing.upstreams.openai.logprobs import logprobs_in
 from routing.upstreams.sse import data_in
 from routing.upstreams.vendor_errors import raise_for_error
 
@@ -66,10 +69,11 @@ class ChatReader(Billed):
         self._unread: list[bytes] = []
         self._answer: dict[str, Any] = {}
         self._has_begun = False
-        self._ended: str | None = None
-        # Of a translated stream: by the vendor's index, which call of ours it is, and its id.
-        self._calls: dict[int, tuple[int, str]] = {}
-        self._calls_begun = 0
+        # Of a translated stream: why each choice has ended, None for one that goes on still.
+        self._endings: dict[int, str | None] = {0: None}
+        # By choice and the vendor's index, which call of ours it is, and its id; and by choice, how many there are.
+        self._calls: dict[tuple[int, int], tuple[int, str]] = {}
+        self._calls_begun: dict[int, int] = {}
 
     def read_body(self, body: bytes) -> dict[str, Any]:
         """See UsageReader."""
@@ -109,16 +113,18 @@ class ChatReader(Billed):
 
     def produced_tokens(self) -> int:
         """See UsageReader."""
+        return tokens_in(readable_objects([*data_in(self._unread), *self._events]), self._produced_in)
+
+    def _produced_in(self, event: Mapping[str, Any]) -> int:
         total = 0
-        for event in readable_objects([*data_in(self._unread), *self._events]):
-            self.response_id = self.response_id or event.get("id")
-            for choice in event.get("choices") or ():
-                part = (choice.get("delta") or choice.get("message") or {}) if isinstance(choice, dict) else {}
-                for name in ("content", *_THOUGHTS, "refusal"):
-                    total += sum(count_tokens(words) for _, words in _said_in(part.get(name)))
-                for call in part.get("tool_calls") or ():
-                    function = call.get("function") or {}
-                    total += count_tokens(f"{function.get('name') or ''} {function.get('arguments') or ''}")
+        self.response_id = self.response_id or event.get("id")
+        for choice in event.get("choices") or ():
+            part = (choice.get("delta") or choice.get("message") or {}) if isinstance(choice, dict) else {}
+            for name in ("content", *_THOUGHTS, "refusal"):
+                total += sum(count_tokens(words) for _, words in _said_in(part.get(name)))
+            for call in part.get("tool_calls") or ():
+                function = call.get("function") or {}
+                total += count_tokens(f"{function.get('name') or ''} {function.get('arguments') or ''}")
         return total
 
     def reply(self) -> Reply:
@@ -126,21 +132,28 @@ class ChatReader(Billed):
         choices = self._answer.get("choices")
         if not isinstance(choices, list) or not choices or not isinstance(choices[0], dict):
             raise UpstreamError("the vendor's answer has no choices")
-        message = choices[0].get("message")
-        if not isinstance(message, dict):
+        if not isinstance(choices[0].get("message"), dict):
             raise UpstreamError("the vendor's answer has no message")
+        first, *others = (
+            _choice(choice)
+            for choice in choices
+            if isinstance(choice, dict) and isinstance(choice.get("message"), dict)
+        )
         return Reply(
             id=str(self._answer.get("id") or ""),
             model=str(self._answer.get("model") or ""),
-            blocks=tuple(_blocks(message)),
-            finish=_FINISHES.get(str(choices[0].get("finish_reason")), "stop"),
+            blocks=first.blocks,
+            finish=first.finish,
             usage=self.usage,
+            logprobs=first.logprobs,
+            others=tuple(others),
         )
 
     def deltas(self, data: bytes) -> Sequence[Delta]:
-        """See UsageReader. The first choice alone: other dialects have no word for more."""
+        """See UsageReader."""
         if data == DONE:
-            return [Ended(_FINISHES.get(self._ended or "stop", "stop"))]
+            *others, last = sorted(self._endings)
+            return [*(self._end(number, is_last=False) for number in others), self._end(last, is_last=True)]
         event = object_in(data)
         found: list[Delta] = []
         # Azure's first event tells of its filters alone, and has neither id nor model yet.
@@ -148,43 +161,55 @@ class ChatReader(Billed):
             self._has_begun = True
             found.append(Began(str(event.get("id") or ""), str(event.get("model") or "")))
         for choice in event.get("choices") or ():
-            if not isinstance(choice, dict) or choice.get("index", 0) != 0:
+            if not isinstance(choice, dict):
                 continue
+            number = _number(choice)
             delta = choice.get("delta")
-            if isinstance(delta, dict):
-                found.extend(self._said(delta))
-            self._ended = choice.get("finish_reason") or self._ended
-            self.finish_reason = self._ended
+            found.extend(self._said(delta if isinstance(delta, dict) else {}, choice, number))
+            self._endings[number] = choice.get("finish_reason") or self._endings.get(number)
+            self.finish_reason = self._endings[number] or self.finish_reason
         return found
 
-    def _said(self, delta: Mapping[str, Any]) -> list[Delta]:
+    def _end(self, number: int, *, is_last: bool) -> Ended:
+        return Ended(_FINISHES.get(self._endings[number] or "stop", "stop"), choice=number, is_last=is_last)
+
+    def _said(self, delta: Mapping[str, Any], choice: Mapping[str, Any], number: int) -> list[Delta]:
         found: list[Delta] = []
         for name in _THOUGHTS:
             if delta.get(name) and isinstance(delta[name], str):
-                found.append(ThinkingDelta(delta[name]))
+                found.append(ThinkingDelta(delta[name], choice=number))
                 break
-        found += [ThinkingDelta(words) if is_thought else TextDelta(words)
-                  for is_thought, words in _said_in(delta.get("content"))]  # fmt: skip
-        if delta.get("refusal"):
-            found.append(RefusalDelta(str(delta["refusal"])))
+        likely = logprobs_in(choice, "content")
+        for is_thought, words in _said_in(delta.get("content")):
+            if is_thought:
+                found.append(ThinkingDelta(words, choice=number))
+            else:
+                found.append(TextDelta(words, number, likely))
+                likely = ()
+        if likely:
+            found.append(TextDelta("", number, likely))  # tokens of a character that is not whole yet
+        likely = logprobs_in(choice, "refusal")
+        if delta.get("refusal") or likely:
+            found.append(RefusalDelta(str(delta.get("refusal") or ""), number, likely))
         for place, call in enumerate(delta.get("tool_calls") or ()):
-            found += self._called(call, place)
+            found += self._called(call, place, number)
         return found
 
-    def _called(self, call: Mapping[str, Any], place: int) -> Iterator[Delta]:
-        """What is said of a tool call that stands at `place` among those of its event."""
+    def _called(self, call: Mapping[str, Any], place: int, number: int) -> Iterator[Delta]:
+        """What choice `number` says of a tool call that stands at `place` among those of its event."""
         function = call.get("function") or {}
         name, call_id = str(function.get("name") or ""), str(call.get("id") or "")
         # Kimi may leave the index out, and Ollama has numbered every call 0. A name and another id is another call; an
         # id alone is none, since Kimi may change it on the way.
-        position = int(call["index"]) if call.get("index") is not None else place
+        position = (number, int(call["index"]) if call.get("index") is not None else place)
         known = self._calls.get(position)
         if known is None or (name and call_id and call_id != known[1]):
-            known = self._calls[position] = (self._calls_begun, call_id)
-            self._calls_begun += 1
-            yield ToolCallBegan(known[0], call_id or f"call_{known[0]}", name)
+            begun = self._calls_begun.get(number, 0)
+            known = self._calls[position] = (begun, call_id)
+            self._calls_begun[number] = begun + 1
+            yield ToolCallBegan(begun, call_id or f"call_{begun}", name, choice=number)
         if function.get("arguments"):
-            yield ToolCallDelta(known[0], str(function["arguments"]))
+            yield ToolCallDelta(known[0], str(function["arguments"]), number)
 
     def _take_usage(self, answer: Mapping[str, Any]) -> None:
         self.response_id = answer.get("id") or self.response_id
@@ -231,6 +256,20 @@ def _said_in(content: Any) -> Iterator[tuple[bool, str]]:
         words = said if isinstance(said, str) else "".join(words for _, words in _said_in(said))
         if words:
             yield is_thought, words
+
+
+def _number(choice: Mapping[str, Any]) -> int:
+    """Which of several choices it is; some vendors do not number a single one."""
+    index = choice.get("index")
+    return index if isinstance(index, int) else 0
+
+
+def _choice(choice: Mapping[str, Any]) -> Choice:
+    return Choice(
+        tuple(_blocks(choice["message"])),
+        _FINISHES.get(str(choice.get("finish_reason")), "stop"),
+        (*logprobs_in(choice, "content"), *logprobs_in(choice, "refusal")),
+    )
 
 
 def _blocks(message: Mapping[str, Any]) -> list[Block]:

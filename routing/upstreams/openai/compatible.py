@@ -39,6 +39,7 @@ class Manners:
     `stream_options` asks for it; else it always does, and refuses the field. `fixed`: settings that it refuses, but for
     one value. `wants_thoughts`: tool calls come back with the thoughts before them. `efforts`: its words for ours, None
     where they are OpenAI's; what is not in it is not said. `can_stop_thinking`: by `thinking`, not by an effort.
+    `lacks`: fields of a conversation that it has no word for, `choices` and `logprobs` among them.
     """
 
     limit: str = ""
@@ -48,11 +49,13 @@ class Manners:
     wants_thoughts: bool = False
     efforts: Mapping[str, str] | None = None
     can_stop_thinking: bool = False
+    lacks: frozenset[str] = frozenset()
 
 
+_NO_LOGPROBS, _NEITHER = frozenset(("logprobs",)), frozenset(("choices", "logprobs"))
 _USUAL = Manners()
 _AZURES = Manners(limit=NEW_LIMIT)
-_MISTRAL = Manners(limit=OLD_LIMIT, wants_asking=False, seed="random_seed")
+_MISTRAL = Manners(limit=OLD_LIMIT, wants_asking=False, seed="random_seed", lacks=_NO_LOGPROBS)
 _DEEPSEEK = Manners(
     limit=OLD_LIMIT,
     wants_thoughts=True,
@@ -60,17 +63,20 @@ _DEEPSEEK = Manners(
         {"minimal": "low", "low": "low", "medium": "high", "high": "high", "xhigh": "high", "max": "max"}
     ),
     can_stop_thinking=True,
+    lacks=frozenset(("choices",)),
 )
 _NO_EFFORTS: Mapping[str, str] = MappingProxyType({})
-_MOONSHOT = Manners(limit=NEW_LIMIT)
-_KIMI_K2 = Manners(limit=NEW_LIMIT, fixed=_SAMPLING, wants_thoughts=True, efforts=_NO_EFFORTS)
+_MOONSHOT = Manners(limit=NEW_LIMIT, lacks=_NO_LOGPROBS)
+_KIMI_K2 = Manners(limit=NEW_LIMIT, fixed=_SAMPLING, wants_thoughts=True, efforts=_NO_EFFORTS, lacks=_NO_LOGPROBS)
+_KIMI_K2_5 = replace(_KIMI_K2, can_stop_thinking=True, lacks=_NEITHER)
 _KIMI_K3 = replace(
     _KIMI_K2,
+    lacks=_NEITHER,
     efforts=MappingProxyType(
         {"none": "low", "minimal": "low", "low": "low", "medium": "high", "high": "high", "xhigh": "max", "max": "max"}
     ),
 )
-_GLM = Manners(limit=OLD_LIMIT, efforts=_NO_EFFORTS, can_stop_thinking=True)
+_GLM = Manners(limit=OLD_LIMIT, efforts=_NO_EFFORTS, can_stop_thinking=True, lacks=_NEITHER)
 _STREAMLAKE = Manners(limit=OLD_LIMIT)
 # For each address the models' names that begin so, the longer ones first.
 _BY_HOST: Mapping[str, Sequence[tuple[str, Manners]]] = {
@@ -79,8 +85,8 @@ _BY_HOST: Mapping[str, Sequence[tuple[str, Manners]]] = {
     **dict.fromkeys(
         ("api.moonshot.ai", "api.moonshot.cn"),
         (
-            ("kimi-k2.5", replace(_KIMI_K2, can_stop_thinking=True)),
-            ("kimi-k2.6", replace(_KIMI_K2, can_stop_thinking=True)),
+            ("kimi-k2.5", _KIMI_K2_5),
+            ("kimi-k2.6", _KIMI_K2_5),
             ("kimi-k2", _KIMI_K2),
             ("kimi-", _KIMI_K3),
             ("", _MOONSHOT),

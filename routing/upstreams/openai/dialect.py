@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from routing.conversation import Conversation
+from routing.conversation import Conversation, NotTranslatable
 from routing.snapshot import ModelFacts
 from routing.upstreams.base import CHAT, EMBEDDINGS, RESPONSES, UpstreamRequest, UsageReader, Wire
 from routing.upstreams.foreign_thoughts import items_without
@@ -14,7 +14,7 @@ from routing.upstreams.openai.addresses import address
 from routing.upstreams.openai.chat import ChatReader
 from routing.upstreams.openai.compatible import in_its_manners, manners_of
 from routing.upstreams.openai.embeddings import EmbeddingsReader
-from routing.upstreams.openai.request import chat_body
+from routing.upstreams.openai.request import TOWARDS, chat_body
 from routing.upstreams.openai.responses import ResponsesReader
 
 # Fields that are ours or other dialects'; a vendor would refuse them.
@@ -51,6 +51,8 @@ class OpenAIDialect:
         self, model: ModelFacts, credential: str, conversation: Conversation, *, is_stream: bool
     ) -> UpstreamRequest:
         """See Dialect."""
+        for name in sorted(conversation.asked_beside() & self.lacks(model)):
+            raise NotTranslatable(name, TOWARDS)
         asked = chat_body(model, conversation)
         _ask_for_usage(asked, model, is_stream=is_stream)
         return self._request(model, credential, CHAT, asked, is_stream=is_stream)
@@ -58,6 +60,10 @@ class OpenAIDialect:
     def reader(self, wire: Wire | None) -> UsageReader:
         """See Dialect."""
         return _READERS[wire]()
+
+    def lacks(self, model: ModelFacts) -> frozenset[str]:
+        """See Dialect."""
+        return manners_of(model).lacks
 
     def _request(
         self, model: ModelFacts, credential: str, wire: Wire, body: Mapping[str, Any], *, is_stream: bool

@@ -35,7 +35,8 @@ TOWARDS = "OpenAI's chat format"
 
 def chat_body(model: ModelFacts, conversation: Conversation) -> dict[str, Any]:
     """The body without `stream`. Raises NotTranslatable."""
-    _refuse_the_unsayable(conversation)
+    if conversation.top_k is not None:
+        raise NotTranslatable("top_k", TOWARDS)
     manners = manners_of(model)
     body: dict[str, Any] = {"model": model.upstream_name, "messages": list(_messages(conversation, manners))}
     plain = {
@@ -49,6 +50,9 @@ def chat_body(model: ModelFacts, conversation: Conversation) -> dict[str, Any]:
         "parallel_tool_calls": conversation.is_parallel if conversation.tools else None,
         "stop": list(conversation.stop) or None,
         "user": conversation.user or None,
+        "n": conversation.choices if conversation.choices > 1 else None,
+        "logprobs": None if conversation.logprobs is None else True,
+        "top_logprobs": conversation.logprobs or None,
     }
     body.update({name: value for name, value in plain.items() if value is not None and name not in manners.fixed})
     if conversation.tools:
@@ -58,18 +62,6 @@ def chat_body(model: ModelFacts, conversation: Conversation) -> dict[str, Any]:
     if conversation.output is not None:
         body["response_format"] = _response_format(conversation)
     return body | _thinking(conversation, manners)
-
-
-def _refuse_the_unsayable(conversation: Conversation) -> None:
-    unsayable = {
-        "top_k": conversation.top_k is not None,
-        # Chats have words for these two, but an answer in no vendor's words has no place for what they bring.
-        "logprobs": conversation.logprobs is not None,
-        "choices": conversation.choices > 1,
-    }
-    for name, is_said in unsayable.items():
-        if is_said:
-            raise NotTranslatable(name, TOWARDS)
 
 
 def _messages(conversation: Conversation, manners: Manners) -> Iterator[dict[str, Any]]:

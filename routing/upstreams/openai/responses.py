@@ -14,6 +14,7 @@ from routing.token_usage import TokenUsage
 from routing.tokens import count_tokens
 from routing.upstreams.billed import Billed
 from routing.upstreams.json_objects import object_in, readable_objects
+from routing.upstreams.odd_answers import tokens_in
 from routing.upstreams.openai.tools_run import is_search, not_priced_in, searches_in
 from routing.upstreams.sse import data_in
 from routing.upstreams.vendor_errors import raise_for_error
@@ -76,16 +77,7 @@ class ResponsesReader(Billed):
 
     def produced_tokens(self) -> int:
         """See UsageReader."""
-        total = 0
-        for event in readable_objects([*data_in(self._unread), *self._events]):
-            kind = event.get("type")
-            if isinstance(event.get("delta"), str) and kind != _SOUND:
-                total += count_tokens(event["delta"])
-            if kind == "response.output_item.added" and isinstance(event.get("item"), dict):
-                total += count_tokens(str(event["item"].get("name") or ""))
-            for item in event.get("output") or ():
-                total += _item_tokens(item) if isinstance(item, dict) else 0
-        return total
+        return tokens_in(readable_objects([*data_in(self._unread), *self._events]), _event_tokens)
 
     def searched(self) -> int:
         """See UsageReader. Each item that is done has an event of its own."""
@@ -113,6 +105,17 @@ class ResponsesReader(Billed):
                 self.usage = TokenUsage.from_openai(usage, searches)
             except ImpossibleUsage as error:
                 raise UpstreamError(f"the vendor reported impossible usage: {error.message}") from None
+
+
+def _event_tokens(event: Mapping[str, Any]) -> int:
+    total, kind = 0, event.get("type")
+    if isinstance(event.get("delta"), str) and kind != _SOUND:
+        total += count_tokens(event["delta"])
+    if kind == "response.output_item.added" and isinstance(event.get("item"), dict):
+        total += count_tokens(str(event["item"].get("name") or ""))
+    for item in event.get("output") or ():
+        total += _item_tokens(item) if isinstance(item, dict) else 0
+    return total
 
 
 def _item_tokens(item: Mapping[str, Any]) -> int:

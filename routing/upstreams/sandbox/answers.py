@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from routing.tokens import PIECE, count_chat_tokens, count_tokens
+from routing.upstreams.sandbox.examples import example_of
 
 LABEL = "[SpendHub sandbox]"
 ERROR_TYPES = {
@@ -90,7 +91,11 @@ def answer(body: Mapping[str, Any]) -> CannedAnswer:
 def _canned_text(body: Mapping[str, Any], last: Mapping[str, Any], asked: str) -> str:
     heard = " ".join(asked.split())[:200]
     wanted = body.get("response_format")
-    if isinstance(wanted, Mapping) and wanted.get("type") in ("json_object", "json_schema"):
+    kind = wanted.get("type") if isinstance(wanted, Mapping) else None
+    named = wanted.get("json_schema") if isinstance(wanted, Mapping) and kind == "json_schema" else None
+    if isinstance(named, Mapping) and isinstance(named.get("schema"), Mapping) and named["schema"]:
+        return json.dumps(example_of(named["schema"]))
+    if kind in ("json_object", "json_schema"):
         return json.dumps({"sandbox": True, "note": "canned answer, no model was asked", "you_wrote": heard})
     said = "The tool answered" if last.get("role") == "tool" else "You wrote"
     return (
@@ -112,20 +117,8 @@ def _tool_calls(body: Mapping[str, Any], last: Mapping[str, Any], asked: str) ->
     elif choice != "required" and "use tool" not in asked.lower():
         return []
     name = str(tools[0].get("name", ""))
-    arguments = json.dumps(_example(tools[0].get("parameters") or {}))
+    arguments = json.dumps(example_of(tools[0].get("parameters") or {}))
     return [{"id": "call_sandbox_1", "type": "function", "function": {"name": name, "arguments": arguments}}]
-
-
-def _example(schema: Mapping[str, Any], depth: int = 0) -> Any:
-    """A smallest value that a JSON schema of the usual kind accepts."""
-    if schema.get("enum"):
-        return schema["enum"][0]
-    kind = schema.get("type")
-    if kind == "object" or "properties" in schema:
-        properties = schema.get("properties") or {}
-        required = schema.get("required", list(properties))
-        return {name: _example(properties.get(name) or {}, depth + 1) for name in required if depth < 8}
-    return {"array": [], "integer": 1, "number": 1, "boolean": True, "null": None}.get(str(kind), "sandbox")
 
 
 def _text(message: Mapping[str, Any]) -> str:

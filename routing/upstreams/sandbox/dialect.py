@@ -7,6 +7,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
+from routing.conversation import LOGPROBS
 from routing.snapshot import ModelFacts
 from routing.upstreams.base import CHAT, EMBEDDINGS, UpstreamRequest, Wire
 from routing.upstreams.openai.dialect import OpenAIDialect
@@ -19,6 +20,10 @@ class SandboxDialect(OpenAIDialect):
 
     name = "sandbox"
     wires: frozenset[Wire] = frozenset((CHAT, EMBEDDINGS))
+
+    def lacks(self, model: ModelFacts) -> frozenset[str]:
+        """See Dialect. What nobody has thought has no probability."""
+        return frozenset((LOGPROBS,))
 
     def _request(
         self, model: ModelFacts, credential: str, wire: Wire, body: Mapping[str, Any], *, is_stream: bool

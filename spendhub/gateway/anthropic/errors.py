@@ -9,6 +9,7 @@ Source: Anthropic's API reference, "Errors".
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -34,12 +35,15 @@ _OWN_NAMES = ("type", "message", "code")
 _encoder = msgspec.json.Encoder(enc_hook=str)
 
 
-def error_object(error: SpendHubError) -> dict[str, Any]:
-    """The whole error: `type`, `error` and `request_id`, the vendor's where there is one."""
+def error_object(error: SpendHubError, money: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """The whole error: `type`, `error` and `request_id`, the vendor's where there is one. `money` is what a call that
+    broke off has cost."""
     status = error_status(error)
     facts = {name: value for name, value in error.details.items() if name not in _OWN_NAMES}
     kind = _TYPES.get(status, "api_error" if status >= 500 else "invalid_request_error")
     told = {"type": kind, "message": error_words(error), "code": error.code, **facts}
+    if money is not None:
+        told["spendhub"] = money
     request_id = None
     if isinstance(error, UpstreamRefused):
         request_id = error.headers.get("request-id") or error.headers.get("x-request-id")
@@ -54,6 +58,6 @@ def error_answer(error: SpendHubError) -> tuple[int, bytes, Headers]:
     return error_status(error), _encoder.encode(error_object(error)), error_headers(error)
 
 
-def error_event(error: SpendHubError) -> bytes:
+def error_event(error: SpendHubError, money: Mapping[str, Any] | None = None) -> bytes:
     """The error as the last event of a stream that has begun already."""
-    return b"event: error\ndata: " + _encoder.encode(error_object(error)) + b"\n\n"
+    return b"event: error\ndata: " + _encoder.encode(error_object(error, money)) + b"\n\n"

@@ -6,7 +6,7 @@ Source: Anthropic's API reference, "Create a message".
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from msgspec.structs import replace
@@ -101,9 +101,9 @@ class MessagesDialect:
         """See ClientDialect."""
         return error_answer(error)
 
-    def error_event(self, error: SpendHubError) -> bytes:
+    def error_event(self, error: SpendHubError, money: Mapping[str, Any] | None = None) -> bytes:
         """See ClientDialect."""
-        return error_event(error)
+        return error_event(error, money)
 
 
 MESSAGES_DIALECT = MessagesDialect()

@@ -12,6 +12,7 @@ import msgspec
 
 from routing.conversation import Block, File, Image, Message, NotTranslatable, Text, Thinking, ToolCall, ToolResult
 from spendhub.errors import Invalid
+from spendhub.gateway.foreign_fields import TOWARDS, refuse_others
 from spendhub.gateway.request_bodies import (
     flag_in,
     list_at,
@@ -22,7 +23,15 @@ from spendhub.gateway.request_bodies import (
     text_at,
 )
 
-TOWARDS = "another dialect"
+# What we read of a block, and what its SDK writes down beside it that changes no answer.
+_TEXT = ("type", "text", "cache_control", "citations", "parsed_output")
+_IMAGE = ("type", "source", "cache_control")
+_DOCUMENT = ("type", "source", "title", "context", "citations", "cache_control")
+_CALL = ("type", "id", "name", "input", "cache_control", "signature")
+_RESULT = ("type", "tool_use_id", "content", "is_error", "cache_control")
+_SOURCE = ("type", "media_type", "data", "url", "content")
+# What every vendor does with a picture that is too large; and that the model has called a tool itself.
+_SAYS_NOTHING: Mapping[str, Any] = {"transformations": {"oversized_image": "downsize"}, "caller": {"type": "direct"}}
 _encoder = msgspec.json.Encoder()
 
 
@@ -43,6 +52,7 @@ def read_messages(given: Sequence[Mapping[str, Any]]) -> tuple[Message, ...]:
     for position, message in enumerate(given):
         place = f"messages[{position}]"
         role, content = message.get("role"), message.get("content")
+        refuse_others(message, ("role", "content"), place)
         if content is None:
             raise Invalid(f"{place}.content must be a text or a list of blocks", field=f"{place}.content")
         blocks = list(_blocks(content, f"{place}.content"))
@@ -61,8 +71,11 @@ def _asked(block: Mapping[str, Any], names: Mapping[str, str], place: str) -> It
         call_id = name_at(block.get("tool_use_id"), f"{place}.tool_use_id")
         content = [each for inner, part in _blocks(block.get("content"), f"{place}.content")
                    for each in _shown(part, inner)]  # fmt: skip
-        is_error = bool(flag_in(block, "is_error"))
-        yield ToolResult(call_id, tuple(content), is_error=is_error, name=names.get(call_id, ""))
+        _refuse_others(block, _RESULT, place)
+        yield ToolResult(
+            call_id, tuple(content), is_error=bool(flag_in(block, "is_error")), name=names.get(call_id, ""),
+            is_cache_point=_marks_cache(block),
+        )  # fmt: skip
     else:
         yield from _shown(block, place)
 
@@ -92,29 +105,46 @@ def _said(block: Mapping[str, Any], names: dict[str, str], place: str) -> Block:
             call_id = name_at(block.get("id"), f"{place}.id")
             names[call_id] = name = name_at(block.get("name"), f"{place}.name")
             arguments = _encoder.encode(object_field(block, "input") or {}).decode()
-            return ToolCall(call_id, name, arguments, optional_text_at(block.get("signature"), f"{place}.signature"))
+            _refuse_others(block, _CALL, place)
+            signature = optional_text_at(block.get("signature"), f"{place}.signature")
+            return ToolCall(call_id, name, arguments, signature, is_cache_point=_marks_cache(block))
         case _:
             raise _not_said(block, place)
 
 
 def _text(block: Mapping[str, Any], place: str) -> Text:
-    return Text(text_at(block.get("text"), f"{place}.text"), is_cache_point=bool(block.get("cache_control")))
+    _refuse_others(block, _TEXT, place)
+    return Text(text_at(block.get("text"), f"{place}.text"), is_cache_point=_marks_cache(block))
+
+
+def _marks_cache(block: Mapping[str, Any]) -> bool:
+    return bool(block.get("cache_control"))
+
+
+def _refuse_others(block: Mapping[str, Any], known: Sequence[str], place: str) -> None:
+    harmless = [name for name, value in _SAYS_NOTHING.items() if block.get(name) == value]
+    refuse_others(block, (*known, *harmless), place)
 
 
 def _image(block: Mapping[str, Any], place: str) -> Image:
+    _refuse_others(block, _IMAGE, place)
+    is_cache_point = _marks_cache(block)
     place = f"{place}.source"
     source = object_at(block.get("source"), place)
+    refuse_others(source, (*_SOURCE, "file_id"), place)
     match source.get("type"):
         case "base64":
             media_type = text_at(source.get("media_type"), f"{place}.media_type")
-            return Image(media_type=media_type, data=text_at(source.get("data"), f"{place}.data"))
+            data = text_at(source.get("data"), f"{place}.data")
+            return Image(media_type=media_type, data=data, is_cache_point=is_cache_point)
         case "url":
-            return Image(url=text_at(source.get("url"), f"{place}.url"))
+            return Image(url=text_at(source.get("url"), f"{place}.url"), is_cache_point=is_cache_point)
         case other:
             raise NotTranslatable(f"{place}.type {str(other)[:40]!r}", TOWARDS)
 
 
 def _document(block: Mapping[str, Any], place: str) -> Iterator[Text | Image | File]:
+    _refuse_others(block, _DOCUMENT, place)
     citations = object_field(block, "citations")
     if citations is not None and citations.get("enabled"):
         raise NotTranslatable(f"{place}.citations", TOWARDS)
@@ -122,16 +152,21 @@ def _document(block: Mapping[str, Any], place: str) -> Iterator[Text | Image | F
     context = optional_text_at(block.get("context"), f"{place}.context")
     if context:
         yield Text(context)
+    mark = _marks_cache(block)
     place = f"{place}.source"
     source = object_at(block.get("source"), place)
+    refuse_others(source, (*_SOURCE, "file_id"), place)
     match source.get("type"):
         case "base64":
             media_type = text_at(source.get("media_type"), f"{place}.media_type")
-            yield File(media_type=media_type, data=text_at(source.get("data"), f"{place}.data"), name=name)
+            data = text_at(source.get("data"), f"{place}.data")
+            yield File(media_type=media_type, data=data, name=name, is_cache_point=mark)
         case "text":
-            yield File(media_type="text/plain", text=text_at(source.get("data"), f"{place}.data"), name=name)
+            text = text_at(source.get("data"), f"{place}.data")
+            yield File(media_type="text/plain", text=text, name=name, is_cache_point=mark)
         case "url":
-            yield File(media_type="application/pdf", url=text_at(source.get("url"), f"{place}.url"), name=name)
+            url = text_at(source.get("url"), f"{place}.url")
+            yield File(media_type="application/pdf", url=url, name=name, is_cache_point=mark)
         case "content":
             for inner, part in _blocks(source.get("content"), f"{place}.content"):
                 if part.get("type") not in ("text", "image"):

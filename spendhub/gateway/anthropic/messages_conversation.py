@@ -18,7 +18,8 @@ from routing.conversation import (
     ToolChoice,
 )
 from spendhub.errors import Invalid
-from spendhub.gateway.anthropic.messages_blocks import TOWARDS, read_messages, read_system
+from spendhub.gateway.anthropic.messages_blocks import read_messages, read_system
+from spendhub.gateway.foreign_fields import TOWARDS, refuse_others
 from spendhub.gateway.request_bodies import (
     flag_in,
     list_at,
@@ -43,8 +44,14 @@ _TRANSLATED = frozenset(
 DROPPED = frozenset(("cache_control", "service_tier", "diagnostics", "user_profile_id", "workspace_id", "betas"))
 # A value that says what would hold anyway.
 _SAYS_NOTHING: Mapping[str, Sequence[Any]] = {"speed": ("standard",), "mcp_servers": ([],)}
-# Of a tool; the rest of its fields changes nothing for other vendors.
-_SERVERS_OWN = {"defer_loading": (None, False), "allowed_callers": (None, [], ["direct"])}
+# What we read of a tool; the last two change no answer of other vendors.
+_TOOL = (
+    "type", "name", "description", "input_schema", "strict", "cache_control", "eager_input_streaming", "input_examples",
+)  # fmt: skip
+# Anthropic's word for what holds everywhere else: that the model calls the tool, and no program of the vendor's.
+_DIRECT = ["direct"]
+# Which thoughts may come back only concerns Anthropic, which alone gets its own.
+_THINKING = ("type", "budget_tokens", "display", "block_binding")
 # Anthropic's efforts that others have no word for.
 _EFFORTS = {"xhigh": "high", "max": "high"}
 
@@ -79,9 +86,8 @@ def _tool(tool: Mapping[str, Any], place: str) -> Tool:
     kind = tool.get("type")
     if kind not in (None, "custom"):
         raise NotTranslatable(f"{place}.type {str(kind)[:40]!r}", TOWARDS)
-    for name, harmless in _SERVERS_OWN.items():
-        if tool.get(name) not in harmless:
-            raise NotTranslatable(f"{place}.{name}", TOWARDS)
+    known = (*_TOOL, "allowed_callers") if tool.get("allowed_callers") == _DIRECT else _TOOL
+    refuse_others(tool, known, place)
     schema = tool.get("input_schema")
     return Tool(
         name=name_at(tool.get("name"), f"{place}.name"),
@@ -93,6 +99,7 @@ def _tool(tool: Mapping[str, Any], place: str) -> Tool:
 
 
 def _tool_choice(choice: Mapping[str, Any]) -> ToolChoice:
+    refuse_others(choice, ("type", "name", "disable_parallel_tool_use"), "tool_choice")
     kind = choice.get("type")
     if kind == "tool":
         return ToolChoice("named", name_at(choice.get("name"), "tool_choice.name"))
@@ -128,6 +135,7 @@ def _output(body: Mapping[str, Any], config: Mapping[str, Any]) -> OutputFormat 
     kind = object_at(wanted, place).get("type")
     if kind != "json_schema":
         raise NotTranslatable(f"{place}.type {str(kind)[:40]!r}", TOWARDS)
+    refuse_others(wanted, ("type", "schema"), place)
     # Anthropic holds every answer to its schema; to others that is `strict`.
     return OutputFormat(schema=object_at(wanted.get("schema"), f"{place}.schema"), is_strict=True)
 
@@ -135,6 +143,7 @@ def _output(body: Mapping[str, Any], config: Mapping[str, Any]) -> OutputFormat 
 def _reasoning(thinking: Mapping[str, Any] | None, config: Mapping[str, Any]) -> Reasoning | None:
     effort = optional_text_at(config.get("effort"), "output_config.effort")
     effort = _EFFORTS.get(effort, effort)
+    refuse_others(thinking or {}, _THINKING, "thinking")
     kind = None if thinking is None else thinking.get("type")
     if thinking is None or kind == "disabled":
         return Reasoning(effort=effort) if effort else None

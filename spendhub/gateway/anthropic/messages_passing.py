@@ -13,6 +13,7 @@ from typing import Any
 from routing.token_usage import TokenUsage
 from routing.upstreams.json_objects import readable_object
 from routing.upstreams.sse import SseEvent, UnreadEvents
+from spendhub.gateway.anthropic.messages_so_far import MessagesSoFar
 from spendhub.gateway.anthropic.messages_writing import STOP, message_delta
 from spendhub.gateway.dialect import Burst
 from spendhub.gateway.stream_events import named_event
@@ -24,6 +25,7 @@ class MessagesPassing:
     def __init__(self) -> None:
         self.is_done = False
         self._held: SseEvent | None = None
+        self._so_far = MessagesSoFar()
 
     def pass_on(self, burst: Burst) -> bytes:
         """See StreamOut."""
@@ -52,6 +54,17 @@ class MessagesPassing:
         if told is None:
             told = message_delta(None, None, usage)
         return named_event("message_delta", {**told, "spendhub": money}) + STOP
+
+    def follow(self, sent: bytes) -> None:
+        """See StreamOut."""
+        self._so_far.follow(sent)
+
+    def end_early(self, usage: TokenUsage, money: Mapping[str, Any], model: str, response_id: str | None) -> bytes:
+        """See StreamOut. Where the vendor has said already why it ends, that stays."""
+        if self._held is not None:
+            return self._so_far.stops() + self.last_events(usage, money, model, response_id)
+        told = {**message_delta("max_tokens", None, usage), "spendhub": money}
+        return self._so_far.stops() + named_event("message_delta", told) + STOP
 
     def _let_go(self, pieces: list[bytes]) -> None:
         if self._held is not None:

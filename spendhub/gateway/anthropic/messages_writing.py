@@ -33,6 +33,7 @@ from routing.errors import UpstreamError
 from routing.token_usage import TokenUsage
 from routing.upstreams.base import UsageReader
 from spendhub.gateway.dialect import Burst
+from spendhub.gateway.several_answers import Answers
 from spendhub.gateway.stream_events import named_event
 
 NO_ID = "msg_spendhub"
@@ -98,6 +99,7 @@ class MessagesWriting:
     def __init__(self, reader: UsageReader, model: str) -> None:
         self.is_done = False
         self._reader = reader
+        self._answers = Answers(reader)
         self._model = model
         self._has_begun = False
         self._index = -1
@@ -110,9 +112,8 @@ class MessagesWriting:
     def pass_on(self, burst: Burst) -> bytes:
         """See StreamOut."""
         pieces: list[bytes] = []
-        for event, _ in burst:
-            for delta in self._reader.deltas(event.data):
-                self._write(delta, pieces)
+        for delta in self._answers.deltas(burst):
+            self._write(delta, pieces)
         return b"".join(pieces)
 
     def last_events(self, usage: TokenUsage, money: Mapping[str, Any], model: str, response_id: str | None) -> bytes:
@@ -124,6 +125,14 @@ class MessagesWriting:
         reason = _reason(self._end.finish, self._end.stop_sequence)
         told = {**message_delta(reason, self._end.stop_sequence, usage), "spendhub": money}
         return b"".join(pieces) + named_event("message_delta", told) + STOP
+
+    def follow(self, sent: bytes) -> None:
+        """See StreamOut. It has written all of it itself."""
+
+    def end_early(self, usage: TokenUsage, money: Mapping[str, Any], model: str, response_id: str | None) -> bytes:
+        """See StreamOut."""
+        self._end = Ended("length")
+        return self.last_events(usage, money, model, response_id)
 
     def _write(self, delta: Delta, pieces: list[bytes]) -> None:
         match delta:

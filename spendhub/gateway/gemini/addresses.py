@@ -1,6 +1,6 @@
 """Where Google's clients ask: the model and what is wanted of it stand in the path, the key in a header or the query.
 
-    POST /v1beta/models/{model}:generateContent         also :streamGenerateContent?alt=sse, :countTokens,
+    POST /v1beta/models/{model}:generateContent         also :streamGenerateContent, :countTokens,
     GET  /v1beta/models, /v1beta/models/{model}           :embedContent, :batchEmbedContents
 
 The calls are also understood below /v1, the API's other version. A model's name may have slashes and colons.
@@ -16,7 +16,8 @@ from spendhub.gateway.exchange import Exchange
 
 MODELS = "/v1beta/models"
 _PREFIXES = ("/v1beta/models/", "/v1/models/")
-_METHODS = (":generateContent", ":streamGenerateContent", ":countTokens", ":embedContent", ":batchEmbedContents")
+STREAM = ":streamGenerateContent"
+_METHODS = (":generateContent", STREAM, ":countTokens", ":embedContent", ":batchEmbedContents")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,13 +42,21 @@ def called_in(path: str) -> Called | None:
     return None
 
 
-def expect_events(exchange: Exchange) -> None:
-    """Raises Invalid for a stream that is not asked for as events: without `alt=sse` Google answers a JSON array, which
-    has no place for what we tell at a stream's end."""
+def expects_array(exchange: Exchange) -> bool:
+    """Whether a stream is asked for as Google tells it by default: as a JSON array, not as events."""
+    return exchange.path.endswith(STREAM) and _alt(exchange) != "sse"
+
+
+def check_alt(exchange: Exchange) -> None:
+    """Raises Invalid where a stream is asked for in a form that is neither events nor a JSON array."""
+    if _alt(exchange) not in ("sse", "json"):
+        raise Invalid("alt must be sse, for events, or json, for an array", field="alt")
+
+
+def _alt(exchange: Exchange) -> str:
+    """The form that is asked for, without what is said about it: `json;enum-encoding=int`."""
     query = exchange.query
-    alt = query.get("alt") or query.get("$alt") or "json"
-    if alt.partition(";")[0] != "sse":
-        raise Invalid("a stream is told as events: ask for it with ?alt=sse, as Google's SDKs do", field="alt")
+    return (query.get("alt") or query.get("$alt") or "json").partition(";")[0]
 
 
 def googles_key(exchange: Exchange) -> str | None:

@@ -81,9 +81,9 @@ class EmbedDialect(EmbeddingsDialect):
         """See ClientDialect. Never the vendor's own body: it was asked in OpenAI's words."""
         return error_answer(error, EMBEDDINGS)
 
-    def error_event(self, error: SpendHubError) -> bytes:
+    def error_event(self, error: SpendHubError, money: Mapping[str, Any] | None = None) -> bytes:
         """See ClientDialect."""
-        return error_event(error)
+        return error_event(error, money)
 
 
 class EmbedExchange(Exchange):

@@ -10,6 +10,7 @@ Source: google.aip.dev/193, "Errors"; google/rpc/error_details.proto.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -38,9 +39,10 @@ _STATUSES = {
 _encoder = msgspec.json.Encoder(enc_hook=str)
 
 
-def error_object(error: SpendHubError) -> dict[str, Any]:
-    """What stands in `error`."""
+def error_object(error: SpendHubError, money: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """What stands in `error`; `money` is what a call that broke off has cost."""
     status = error_status(error)
+    facts = error.details if money is None else {**error.details, "spendhub": money}
     texts = {name: value for name, value in error.details.items() if isinstance(value, str)}
     return {
         "code": status,
@@ -48,7 +50,7 @@ def error_object(error: SpendHubError) -> dict[str, Any]:
         "status": _STATUSES.get(status, "UNAVAILABLE" if status >= 500 else "INVALID_ARGUMENT"),
         "details": [
             {"@type": ERROR_INFO, "reason": error.code.upper(), "domain": DOMAIN, "metadata": texts},
-            {**error.details, "@type": FACTS, "code": error.code},
+            {**facts, "@type": FACTS, "code": error.code},
         ],
     }
 
@@ -61,6 +63,6 @@ def error_answer(error: SpendHubError, wire: Wire = GENERATE) -> tuple[int, byte
     return error_status(error), _encoder.encode({"error": error_object(error)}), error_headers(error)
 
 
-def error_event(error: SpendHubError) -> bytes:
+def error_event(error: SpendHubError, money: Mapping[str, Any] | None = None) -> bytes:
     """The error as the last event of a stream that has begun already."""
-    return b"data: " + _encoder.encode({"error": error_object(error)}) + b"\n\n"
+    return b"data: " + _encoder.encode({"error": error_object(error, money)}) + b"\n\n"

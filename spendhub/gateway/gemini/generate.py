@@ -11,7 +11,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from routing.conversation import Conversation, Reply
+from routing.conversation import Conversation, Reply, beside_words
 from routing.upstreams.base import GENERATE, UsageReader, Wire
 from spendhub.errors import Invalid, SpendHubError
 from spendhub.gateway.dialect import CallRequest, StreamOut
@@ -63,7 +63,7 @@ class GenerateDialect:
             if isinstance(media, dict):
                 family = str(media.get("mimeType") or "").partition("/")[0].lower()
                 found.add(_NEEDS_OF_MEDIA.get(family, "files"))
-        return frozenset(found)
+        return beside_words(request.choices, wants_logprobs=config.get("responseLogprobs") is True).union(found)
 
     def text(self, request: CallRequest) -> str:
         """See ClientDialect."""
@@ -96,7 +96,7 @@ class GenerateDialect:
 
     def whole(self, reply: Reply, request: CallRequest, model: str) -> bytes:
         """See ClientDialect."""
-        return answer(reply, model)
+        return answer(reply, model, request.choices)
 
     def passing(self, request: CallRequest) -> StreamOut:
         """See ClientDialect."""
@@ -104,15 +104,15 @@ class GenerateDialect:
 
     def writing(self, request: CallRequest, reader: UsageReader, model: str) -> StreamOut:
         """See ClientDialect."""
-        return GenerateWriting(reader, model)
+        return GenerateWriting(reader, model, request.choices)
 
     def error_answer(self, error: SpendHubError) -> tuple[int, bytes, Headers]:
         """See ClientDialect."""
         return error_answer(error)
 
-    def error_event(self, error: SpendHubError) -> bytes:
+    def error_event(self, error: SpendHubError, money: Mapping[str, Any] | None = None) -> bytes:
         """See ClientDialect."""
-        return error_event(error)
+        return error_event(error, money)
 
 
 # For errors of requests that never came so far as to name a model.

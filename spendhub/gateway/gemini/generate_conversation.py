@@ -11,6 +11,7 @@ from typing import Any
 
 from routing.conversation import Conversation, NotTranslatable, OutputFormat, Reasoning, Tool, ToolChoice
 from spendhub.errors import Invalid
+from spendhub.gateway.foreign_fields import refuse_others
 from spendhub.gateway.gemini.generate_parts import TOWARDS, read_contents, read_system
 from spendhub.gateway.gemini.schemas import closed_if_strict, json_schema
 from spendhub.gateway.request_bodies import (
@@ -41,6 +42,10 @@ _TRANSLATED_CONFIG = frozenset(
      "temperature", "topP", "topK", "seed", "presencePenalty", "frequencyPenalty", "responseLogprobs", "logprobs",
      "thinkingConfig")
 )  # fmt: skip
+_TRANSLATED_FUNCTION = frozenset(
+    # What a function answers with is told to no model elsewhere: `response` and its schema are dropped.
+    ("name", "description", "parameters", "parametersJsonSchema", "behavior", "response", "responseJsonSchema")
+)
 # A value that says what would hold anyway.
 _SAYS_NOTHING: Mapping[str, Sequence[Any]] = {
     "serviceTier": ("unspecified", "standard", "SERVICE_TIER_UNSPECIFIED", "SERVICE_TIER_STANDARD", "STANDARD"),
@@ -105,6 +110,7 @@ def _tools(body: Mapping[str, Any]) -> tuple[Tool, ...]:
     for position, tool in enumerate(objects_in(body, "tools")):
         place = f"tools[{position}]"
         for name, value in tool.items():
+            # Google's own tools are asked for by an empty object.
             if name != "functionDeclarations" and value is not None:
                 raise NotTranslatable(f"{place}.{name[:40]}", TOWARDS)
         for number, function in enumerate(objects_in(tool, "functionDeclarations")):
@@ -113,6 +119,7 @@ def _tools(body: Mapping[str, Any]) -> tuple[Tool, ...]:
 
 
 def _tool(function: Mapping[str, Any], place: str) -> Tool:
+    refuse_others(function, _TRANSLATED_FUNCTION, place)
     if function.get("behavior") not in (None, "UNSPECIFIED", "BLOCKING"):
         raise NotTranslatable(f"{place}.behavior", TOWARDS)
     parameters: dict[str, Any] = {}
@@ -135,8 +142,11 @@ def _tool_choice(body: Mapping[str, Any]) -> tuple[ToolChoice | None, frozenset[
             raise NotTranslatable(f"toolConfig.{name[:40]}", TOWARDS)
     place = "toolConfig.functionCallingConfig"
     config = object_field(given, "functionCallingConfig")
+    refuse_others(config or {}, ("mode", "allowedFunctionNames"), place)
     mode = None if config is None else config.get("mode")
     if config is None or mode in (None, "MODE_UNSPECIFIED"):
+        if config and config.get("allowedFunctionNames"):
+            raise Invalid(f"{place}.allowedFunctionNames needs a mode: ANY or VALIDATED", field=f"{place}.mode")
         return None, None
     if not isinstance(mode, str) or mode.upper() not in _MODES:
         raise Invalid(f"{place}.mode must be one of {', '.join(_MODES)}", field=f"{place}.mode")
@@ -168,6 +178,10 @@ def _output(config: Mapping[str, Any]) -> OutputFormat | None:
     place = f"{CONFIG}.responseMimeType"
     kind = optional_text_at(config.get(place), place)
     if kind in ("", "text/plain"):
+        for name in (f"{CONFIG}.responseJsonSchema", f"{CONFIG}.responseSchema"):
+            if config.get(name) is not None:
+                # As Google, who asks for the type beside each schema.
+                raise Invalid(f"{name} needs {place}: application/json", field=place)
         return None
     if kind != "application/json":
         raise NotTranslatable(f"{place} {kind[:40]!r}", TOWARDS)
@@ -207,5 +221,10 @@ def _reasoning(config: Mapping[str, Any]) -> Reasoning | None:
 
 
 def _logprobs(config: Mapping[str, Any]) -> int | None:
-    wanted = whole_in(config, f"{CONFIG}.logprobs", MAX_LOGPROBS, 0)
-    return (wanted or 0) if flag_in(config, f"{CONFIG}.responseLogprobs") else None
+    place = f"{CONFIG}.logprobs"
+    most = whole_in(config, place, MAX_LOGPROBS, 0)
+    if flag_in(config, f"{CONFIG}.responseLogprobs"):
+        return most or 0
+    if most:
+        raise Invalid(f"{place} needs responseLogprobs: true", field=place)
+    return None

@@ -28,6 +28,7 @@ from routing.conversation import (
 from routing.upstreams.foreign_thoughts import MARK_IN_BASE64
 from routing.upstreams.signatures import marked
 from spendhub.errors import Invalid
+from spendhub.gateway.foreign_fields import refuse_others
 from spendhub.gateway.gemini.thought_signatures import standard_base64, thought_told
 from spendhub.gateway.request_bodies import (
     flag_in,
@@ -50,6 +51,7 @@ _encoder = msgspec.json.Encoder()
 
 def read_system(given: Mapping[str, Any], place: str) -> tuple[Text, ...]:
     """The system instruction, whose parts are texts."""
+    refuse_others(given, ("role", "parts"), place)
     found = []
     for position, part in enumerate(objects_in(given, "parts")):
         inner = f"{place}.parts[{position}]"
@@ -66,6 +68,7 @@ def read_contents(given: Sequence[Mapping[str, Any]]) -> tuple[Message, ...]:
     turns: list[tuple[Role, list[Block]]] = []
     for position, content in enumerate(given):
         place = f"contents[{position}]"
+        refuse_others(content, ("role", "parts"), place)
         name = content.get("role")
         role = _ROLES.get(name) if name is None or isinstance(name, str) else None
         if role is None:
@@ -128,6 +131,7 @@ def _add_said(blocks: list[Block], part: Mapping[str, Any], calls: _Calls, place
     kind = "text" if set(part) <= _BESIDE else _kind(part, place)
     if kind == "functionCall":
         call = object_at(part[kind], f"{place}.{kind}")
+        refuse_others(call, ("id", "name", "args"), f"{place}.{kind}")
         name = name_at(call.get("name"), f"{place}.{kind}.name")
         call_id = calls.called(optional_text_at(call.get("id"), f"{place}.{kind}.id"), name)
         arguments = _encoder.encode(object_field(call, "args") or {}).decode()
@@ -170,11 +174,12 @@ def _result(answer: Mapping[str, Any], calls: _Calls, place: str) -> ToolResult:
     call_id = calls.answered(optional_text_at(answer.get("id"), f"{place}.id"), name)
     if not call_id:
         raise NotTranslatable(f"{place} without the call it answers", TOWARDS)
-    for field in ("willContinue", "scheduling"):
-        if answer.get(field):
-            raise NotTranslatable(f"{place}.{field}", TOWARDS)
+    refuse_others(answer, ("id", "name", "response", "parts"), place)
     text, is_error = _response_text(object_field(answer, "response") or {})
-    media = [_media(part, f"{place}.parts[{n}]") for n, part in enumerate(objects_in(answer, "parts"))]
+    media = []
+    for number, part in enumerate(objects_in(answer, "parts")):
+        refuse_others(part, ("inlineData", "fileData"), f"{place}.parts[{number}]")
+        media.append(_media(part, f"{place}.parts[{number}]"))
     shown = [each for each in media if not isinstance(each, Audio)]
     if len(shown) != len(media):
         raise NotTranslatable(f"{place}.parts: audio", TOWARDS)
@@ -196,6 +201,7 @@ def _media(part: Mapping[str, Any], place: str) -> Image | File | Audio:
     kind = "inlineData" if part.get("inlineData") is not None else "fileData"
     place = f"{place}.{kind}"
     given = object_at(part.get(kind), place)
+    refuse_others(given, ("mimeType", "displayName", "data" if kind == "inlineData" else "fileUri"), place)
     media_type = optional_text_at(given.get("mimeType"), f"{place}.mimeType").lower().partition(";")[0].strip()
     family, _, form = media_type.partition("/")
     name = optional_text_at(given.get("displayName"), f"{place}.displayName")

@@ -30,11 +30,15 @@ from routing.conversation import (
     ToolCallDelta,
     arguments_of,
 )
+from routing.logprobs import Logprobs, TokenLogprob
 from routing.token_usage import TokenUsage
 from routing.upstreams.base import UsageReader
+from routing.upstreams.json_objects import readable_object
 from routing.upstreams.signatures import signature_for
 from spendhub.gateway.dialect import Burst
+from spendhub.gateway.gemini.logprobs_told import average_told, logprobs_told
 from spendhub.gateway.gemini.thought_signatures import UNSIGNED, signature_to_tell
+from spendhub.gateway.several_answers import Answers
 from spendhub.gateway.stream_events import data_event
 
 NO_ID = "spendhub"
@@ -61,60 +65,97 @@ def usage_object(usage: TokenUsage) -> dict[str, Any]:
     return told
 
 
-def answer(reply: Reply, model: str) -> bytes:
-    """A whole answer."""
-    told = _chunk(reply.id, model, _parts(reply.blocks), _REASONS[reply.finish])
+def answer(reply: Reply, model: str, asked: int = 1) -> bytes:
+    """A whole answer, of as many candidates as were `asked` for."""
+    candidates = []
+    for number, choice in enumerate(reply.choices[:asked]):
+        told = _candidate(number, _parts(choice.blocks), _REASONS[choice.finish])
+        candidates.append(told | logprobs_told(choice.logprobs) | average_told(choice.logprobs))
+    told = _chunk(reply.id, model, candidates)
     return _encoder.encode({**told, "usageMetadata": usage_object(reply.usage or TokenUsage())})
 
 
 class GenerateWriting:
-    """A translated stream. `is_done` says that the vendor has said all."""
+    """A translated stream of `asked` candidates. `is_done` says that the vendor has said all."""
 
-    def __init__(self, reader: UsageReader, model: str) -> None:
+    def __init__(self, reader: UsageReader, model: str, asked: int = 1) -> None:
         self.is_done = False
-        self._reader = reader
+        self._answers = Answers(reader, asked)
         self._model = model
         self._id = ""
-        self._calls: dict[int, ToolCall] = {}
-        self._finish: Finish = "stop"
+        self._begun: set[int] = set()
+        self._calls: dict[int, dict[int, ToolCall]] = {}
+        self._likely: dict[int, list[TokenLogprob]] = {}
 
     def pass_on(self, burst: Burst) -> bytes:
         """See StreamOut."""
-        return b"".join(self._written(delta) for event, _ in burst for delta in self._reader.deltas(event.data))
+        told = b"".join(self._written(delta) for delta in self._answers.deltas(burst))
+        self.is_done = self._answers.is_done
+        return told
 
     def last_events(self, usage: TokenUsage, money: Mapping[str, Any], model: str, response_id: str | None) -> bytes:
         """See StreamOut: why it ended, with usage and money."""
-        told = _chunk(self._id or response_id or "", self._model, [{"text": ""}], _REASONS[self._finish])
+        candidates = [
+            _candidate(number, [{"text": ""}], _REASONS[finish]) | average_told(self._likely.get(number, ()))
+            for number, finish in self._answers.finishes()
+        ]
+        told = _chunk(self._id or response_id or "", self._model, candidates)
         return data_event({**told, "usageMetadata": usage_object(usage), "spendhub": money})
+
+    def follow(self, sent: bytes) -> None:
+        """See StreamOut. It has written all of it itself."""
+
+    def end_early(self, usage: TokenUsage, money: Mapping[str, Any], model: str, response_id: str | None) -> bytes:
+        """See StreamOut. A call whose arguments are not whole is left out: Google's are an object, not a text."""
+        self._answers.cut_short(sorted(self._begun))
+        rest = b"".join(
+            self._say(number, whole)
+            for number, calls in sorted(self._calls.items())
+            if (whole := [call for call in calls.values() if _is_whole(call)])
+        )
+        return rest + self.last_events(usage, money, model, response_id)
 
     def _written(self, delta: Delta) -> bytes:
         match delta:
             case Began():
                 self._id = delta.id
             case TextDelta() | RefusalDelta():
-                return self._say([Text(delta.text)])
+                self._begun.add(delta.choice)
+                self._likely.setdefault(delta.choice, []).extend(delta.logprobs)
+                return self._say(delta.choice, [Text(delta.text)], delta.logprobs)
             case ThinkingDelta():
-                return self._say([Thinking(delta.text, delta.signature, delta.is_redacted)])
+                self._begun.add(delta.choice)
+                return self._say(delta.choice, [Thinking(delta.text, delta.signature, delta.is_redacted)])
             case ToolCallBegan():
-                self._calls[delta.index] = ToolCall(delta.id, delta.name, "", delta.signature)
+                self._begun.add(delta.choice)
+                call = ToolCall(delta.id, delta.name, "", delta.signature)
+                self._calls.setdefault(delta.choice, {})[delta.index] = call
             case ToolCallDelta():
-                call = self._calls[delta.index]
-                self._calls[delta.index] = replace(call, arguments=call.arguments + delta.arguments)
+                calls = self._calls[delta.choice]
+                calls[delta.index] = replace(
+                    calls[delta.index], arguments=calls[delta.index].arguments + delta.arguments
+                )
             case Ended():
-                self.is_done = True
-                self._finish = delta.finish
-                return self._say(self._calls.values()) if self._calls else b""
+                calls = self._calls.pop(delta.choice, {})
+                return self._say(delta.choice, calls.values()) if calls else b""
         return b""
 
-    def _say(self, blocks: Iterable[Block]) -> bytes:
-        return data_event(_chunk(self._id, self._model, _parts(blocks), None))
+    def _say(self, number: int, blocks: Iterable[Block], logprobs: Logprobs = ()) -> bytes:
+        candidate = _candidate(number, _parts(blocks), None) | logprobs_told(logprobs)
+        return data_event(_chunk(self._id, self._model, [candidate]))
 
 
-def _chunk(response_id: str, model: str, parts: list[dict[str, Any]], reason: str | None) -> dict[str, Any]:
-    candidate: dict[str, Any] = {"content": {"role": "model", "parts": parts}, "index": 0}
-    if reason is not None:
-        candidate["finishReason"] = reason
-    return {"candidates": [candidate], "modelVersion": model, "responseId": response_id or NO_ID}
+def _is_whole(call: ToolCall) -> bool:
+    return readable_object(call.arguments.encode()) is not None
+
+
+def _chunk(response_id: str, model: str, candidates: list[dict[str, Any]]) -> dict[str, Any]:
+    return {"candidates": candidates, "modelVersion": model, "responseId": response_id or NO_ID}
+
+
+def _candidate(number: int, parts: list[dict[str, Any]], reason: str | None) -> dict[str, Any]:
+    candidate: dict[str, Any] = {"content": {"role": "model", "parts": parts}, "index": number}
+    return candidate if reason is None else {**candidate, "finishReason": reason}
 
 
 def _parts(blocks: Iterable[Block]) -> list[dict[str, Any]]:

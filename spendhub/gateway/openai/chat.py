@@ -6,12 +6,12 @@ Source: OpenAI's API reference, "Create chat completion".
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from msgspec.structs import replace
 
-from routing.conversation import Conversation, Reply
+from routing.conversation import Conversation, Reply, beside_words
 from routing.upstreams.base import CHAT, UsageReader, Wire
 from spendhub.errors import SpendHubError
 from spendhub.gateway.dialect import CallRequest, StreamOut
@@ -80,7 +80,7 @@ class ChatDialect:
                 found.add(need)
         if isinstance(body.get("modalities"), list) and "audio" in body["modalities"]:
             found.add("audio")
-        return frozenset(found)
+        return beside_words(request.choices, wants_logprobs=body.get("logprobs") is True).union(found)
 
     def text(self, request: CallRequest) -> str:
         """See ClientDialect."""
@@ -119,7 +119,7 @@ class ChatDialect:
 
     def whole(self, reply: Reply, request: CallRequest, model: str) -> bytes:
         """See ClientDialect."""
-        return completion(reply, model, is_legacy=_is_legacy(request))
+        return completion(reply, model, asked=request.choices, is_legacy=_is_legacy(request))
 
     def passing(self, request: CallRequest) -> StreamOut:
         """See ClientDialect."""
@@ -127,15 +127,16 @@ class ChatDialect:
 
     def writing(self, request: CallRequest, reader: UsageReader, model: str) -> StreamOut:
         """See ClientDialect."""
-        return ChatWriting(reader, model, wants_usage=request.wants_usage, is_legacy=_is_legacy(request))
+        is_legacy = _is_legacy(request)
+        return ChatWriting(reader, model, wants_usage=request.wants_usage, asked=request.choices, is_legacy=is_legacy)
 
     def error_answer(self, error: SpendHubError) -> tuple[int, bytes, Headers]:
         """See ClientDialect."""
         return error_answer(error, CHAT)
 
-    def error_event(self, error: SpendHubError) -> bytes:
+    def error_event(self, error: SpendHubError, money: Mapping[str, Any] | None = None) -> bytes:
         """See ClientDialect."""
-        return error_event(error)
+        return error_event(error, money)
 
 
 CHAT_DIALECT = ChatDialect()

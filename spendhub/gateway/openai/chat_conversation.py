@@ -18,6 +18,7 @@ from routing.conversation import (
     ToolChoice,
 )
 from spendhub.errors import Invalid
+from spendhub.gateway.foreign_fields import TOWARDS, refuse_others
 from spendhub.gateway.openai.chat_messages import read_messages
 from spendhub.gateway.request_bodies import (
     flag_in,
@@ -31,7 +32,6 @@ from spendhub.gateway.request_bodies import (
     whole_in,
 )
 
-TOWARDS = "another dialect"
 MAX_CHOICES = 128
 MAX_SEED = 2**63 - 1
 MAX_LOGPROBS = 100
@@ -56,11 +56,17 @@ _SAYS_NOTHING: Mapping[str, Sequence[Any]] = {
     "service_tier": ("auto", "default"),
     "verbosity": ("medium",),
 }
+# What we read of the objects within.
+_TOOL = ("type", "function", "cache_control")
+_FUNCTION = ("name", "description", "parameters", "strict")
+# `type` where the schema is OpenAI's `text.format`, and stands beside it.
+_JSON_SCHEMA = ("type", "name", "description", "schema", "strict")
 
 
 def chat_conversation(body: Mapping[str, Any]) -> Conversation:
     """The request. Raises NotTranslatable, or Invalid for what no vendor could understand."""
     _refuse_unknown(body)
+    logprobs = _logprobs(body)
     system, messages = read_messages(body["messages"])
     return Conversation(
         messages=messages,
@@ -78,7 +84,7 @@ def chat_conversation(body: Mapping[str, Any]) -> Conversation:
         seed=whole_in(body, "seed", MAX_SEED, -MAX_SEED),
         output=_output(body),
         reasoning=_reasoning(body),
-        logprobs=(whole_in(body, "top_logprobs", MAX_LOGPROBS, 0) or 0) if flag_in(body, "logprobs") else None,
+        logprobs=logprobs,
         choices=whole_in(body, "n", MAX_CHOICES) or 1,
         user=optional_text_at(body.get("user"), "user"),
     )
@@ -98,6 +104,7 @@ def _tools(body: Mapping[str, Any]) -> tuple[Tool, ...]:
         kind = tool.get("type", "function")
         if kind != "function":
             raise NotTranslatable(f"{place}.type {str(kind)[:40]!r}", TOWARDS)
+        refuse_others(tool, _TOOL, place)
         function = object_at(tool.get("function"), f"{place}.function")
         found.append(_tool(function, f"{place}.function", is_cache_point=bool(tool.get("cache_control"))))
     for position, function in enumerate(objects_in(body, "functions")):
@@ -106,6 +113,7 @@ def _tools(body: Mapping[str, Any]) -> tuple[Tool, ...]:
 
 
 def _tool(function: Mapping[str, Any], place: str, *, is_cache_point: bool) -> Tool:
+    refuse_others(function, _FUNCTION, place)
     parameters = function.get("parameters")
     return Tool(
         name=name_at(function.get("name"), f"{place}.name"),
@@ -128,7 +136,9 @@ def _tool_choice(body: Mapping[str, Any]) -> ToolChoice | None:
     if choice in ("auto", "none", "required"):
         return ToolChoice(choice)
     if isinstance(choice, dict) and choice.get("type") == "function":
+        refuse_others(choice, ("type", "function"), place)
         function = object_at(choice.get("function"), f"{place}.function")
+        refuse_others(function, ("name",), f"{place}.function")
         return ToolChoice("named", name_at(function.get("name"), f"{place}.function.name"))
     if isinstance(choice, dict) and isinstance(choice.get("type"), str):
         raise NotTranslatable(f"{place}.type {choice['type'][:40]!r}", TOWARDS)
@@ -155,12 +165,14 @@ def _output(body: Mapping[str, Any]) -> OutputFormat | None:
         return OutputFormat()
     if kind != "json_schema":
         raise NotTranslatable(f"response_format.type {str(kind)[:40]!r}", TOWARDS)
+    refuse_others(wanted, ("type", "json_schema"), "response_format")
     place = "response_format.json_schema"
     return output_format(object_at(wanted.get("json_schema"), place), place)
 
 
 def output_format(given: Mapping[str, Any], place: str) -> OutputFormat:
     """A named JSON schema as OpenAI writes it: name, description, schema, strict."""
+    refuse_others(given, _JSON_SCHEMA, place)
     schema = given.get("schema")
     return OutputFormat(
         schema={} if schema is None else object_at(schema, f"{place}.schema"),
@@ -168,6 +180,15 @@ def output_format(given: Mapping[str, Any], place: str) -> OutputFormat:
         description=optional_text_at(given.get("description"), f"{place}.description"),
         is_strict=flag_in(given, "strict"),
     )
+
+
+def _logprobs(body: Mapping[str, Any]) -> int | None:
+    most = whole_in(body, "top_logprobs", MAX_LOGPROBS, 0)
+    if flag_in(body, "logprobs"):
+        return most or 0
+    if most:
+        raise Invalid("top_logprobs needs logprobs: true", field="top_logprobs")
+    return None
 
 
 def _reasoning(body: Mapping[str, Any]) -> Reasoning | None:

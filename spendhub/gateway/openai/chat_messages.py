@@ -24,6 +24,7 @@ from routing.conversation import (
     ToolResult,
 )
 from spendhub.errors import Invalid
+from spendhub.gateway.foreign_fields import TOWARDS, refuse_others
 from spendhub.gateway.request_bodies import (
     data_url_parts,
     list_at,
@@ -34,7 +35,16 @@ from spendhub.gateway.request_bodies import (
     text_at,
 )
 
-TOWARDS = "another dialect"
+# What we read of a message, and what SDKs, models and proxies write down beside it that changes no answer.
+_MESSAGE = frozenset(
+    ("role", "content", "name", "refusal", "tool_calls", "tool_call_id", "function_call", "audio", "thinking_blocks",
+     "reasoning_content", "reasoning", "reasoning_details", "annotations", "parsed", "provider_specific_fields")
+)  # fmt: skip
+_CALL = frozenset(("id", "type", "function", "index", "extra_content", "provider_specific_fields"))
+_FUNCTION = ("name", "arguments", "parsed_arguments")
+_THOUGHT = ("type", "thinking", "signature", "data", "index")
+# Of every part: where a vendor's prompt cache may begin, in the words of other vendors' clients and of OpenAI's own.
+_CACHE_POINTS = ("cache_control", "prompt_cache_breakpoint")
 
 
 def read_messages(given: Sequence[Mapping[str, Any]]) -> tuple[tuple[Text, ...], tuple[Message, ...]]:
@@ -59,6 +69,7 @@ class _Reading:
     def _take(self, message: Mapping[str, Any], place: str) -> None:
         role = message.get("role")
         content = message.get("content")
+        refuse_others(message, _MESSAGE, place)
         if role in ("tool", "function"):
             self._results.append(self._result(message, place))
             return
@@ -109,11 +120,13 @@ class _Reading:
         kind = call.get("type", "function")
         if kind != "function":
             raise NotTranslatable(f"{place}.type {str(kind)[:40]!r}", TOWARDS)
+        refuse_others(call, _CALL, place)
         call_id = name_at(call.get("id"), f"{place}.id")
         function = object_at(call.get("function"), f"{place}.function")
         return self._function(function, call_id, _signature(call), f"{place}.function")
 
     def _function(self, function: Mapping[str, Any], call_id: str, signature: str, place: str) -> ToolCall:
+        refuse_others(function, _FUNCTION, place)
         name = name_at(function.get("name"), f"{place}.name")
         self._names[call_id] = name
         return ToolCall(call_id, name, optional_text_at(function.get("arguments"), f"{place}.arguments"), signature)
@@ -129,6 +142,7 @@ def _signature(call: Mapping[str, Any]) -> str:
 
 def _thought(block: Mapping[str, Any], place: str) -> Thinking:
     place = f"{place}.thinking_blocks"
+    refuse_others(block, _THOUGHT, place)
     if block.get("type") == "redacted_thinking":
         return Thinking(signature=text_at(block.get("data"), f"{place}.data"), is_redacted=True)
     return Thinking(
@@ -151,6 +165,7 @@ def _assistant_parts(content: Any, place: str) -> list[Block]:
     found: list[Block] = []
     for position, part in enumerate(_parts(content, place)):
         if part.get("type") == "refusal":
+            refuse_others(part, ("type", "refusal"), f"{place}[{position}]")
             found.append(Refusal(text_at(part.get("refusal"), f"{place}[{position}].refusal")))
         elif part.get("type") == "text":
             found.append(_text(part, f"{place}[{position}]"))
@@ -166,29 +181,35 @@ def _user_parts(content: Any, place: str) -> list[Block]:
 
 
 def _user_part(part: Mapping[str, Any], place: str) -> Block:
-    match part.get("type"):
-        case "text":
-            return _text(part, place)
-        case "image_url":
-            given = object_at(part.get("image_url"), f"{place}.image_url")
-            detail = optional_text_at(given.get("detail"), f"{place}.image_url.detail")
-            return image_of(text_at(given.get("url"), f"{place}.image_url.url"), detail)
-        case "input_audio":
-            given = object_at(part.get("input_audio"), f"{place}.input_audio")
-            sound = text_at(given.get("data"), f"{place}.input_audio.data")
-            return Audio(sound, text_at(given.get("format"), f"{place}.input_audio.format"))
-        case "file":
-            given = object_at(part.get("file"), f"{place}.file")
-            if given.get("file_id") is not None:
-                raise NotTranslatable(f"{place}.file.file_id", TOWARDS)
-            name = optional_text_at(given.get("filename"), f"{place}.file.filename")
-            return file_of(text_at(given.get("file_data"), f"{place}.file.file_data"), name)
-        case other:
-            raise NotTranslatable(f"{place}.type {str(other)[:40]!r}", TOWARDS)
+    kind = part.get("type")
+    if kind == "text":
+        return _text(part, place)
+    if kind not in ("image_url", "input_audio", "file"):
+        raise NotTranslatable(f"{place}.type {str(kind)[:40]!r}", TOWARDS)
+    refuse_others(part, ("type", kind, *_CACHE_POINTS), place)
+    is_cache_point = marks_cache(part)
+    place = f"{place}.{kind}"
+    given = object_at(part.get(kind), place)
+    if kind == "image_url":
+        refuse_others(given, ("url", "detail"), place)
+        detail = optional_text_at(given.get("detail"), f"{place}.detail")
+        return image_of(text_at(given.get("url"), f"{place}.url"), detail, is_cache_point=is_cache_point)
+    if kind == "input_audio":
+        refuse_others(given, ("data", "format"), place)
+        return Audio(text_at(given.get("data"), f"{place}.data"), text_at(given.get("format"), f"{place}.format"))
+    refuse_others(given, ("file_data", "filename"), place)
+    name = optional_text_at(given.get("filename"), f"{place}.filename")
+    return file_of(text_at(given.get("file_data"), f"{place}.file_data"), name, is_cache_point=is_cache_point)
 
 
 def _text(part: Mapping[str, Any], place: str) -> Text:
-    return Text(text_at(part.get("text"), f"{place}.text"), is_cache_point=bool(part.get("cache_control")))
+    refuse_others(part, ("type", "text", *_CACHE_POINTS), place)
+    return Text(text_at(part.get("text"), f"{place}.text"), is_cache_point=marks_cache(part))
+
+
+def marks_cache(part: Mapping[str, Any]) -> bool:
+    """Whether a vendor's prompt cache may hold what comes up to this part."""
+    return any(part.get(name) for name in _CACHE_POINTS)
 
 
 def _parts(content: Any, place: str) -> list[Mapping[str, Any]]:
@@ -200,17 +221,17 @@ def _parts(content: Any, place: str) -> list[Mapping[str, Any]]:
     return [object_at(part, f"{place}[{position}]") for position, part in enumerate(list_at(content, place))]
 
 
-def image_of(url: str, detail: str = "") -> Image:
+def image_of(url: str, detail: str = "", *, is_cache_point: bool = False) -> Image:
     """A picture by its address, which may hold the picture itself."""
     inline = data_url_parts(url)
     if inline is None:
-        return Image(url=url, detail=detail)
-    return Image(media_type=inline[0], data=inline[1], detail=detail)
+        return Image(url=url, detail=detail, is_cache_point=is_cache_point)
+    return Image(media_type=inline[0], data=inline[1], detail=detail, is_cache_point=is_cache_point)
 
 
-def file_of(data: str, name: str) -> File:
+def file_of(data: str, name: str, *, is_cache_point: bool = False) -> File:
     """A document in a `data:` URL, or as bare base64: a PDF then."""
     inline = data_url_parts(data)
     if inline is None:
-        return File(media_type="application/pdf", data=data, name=name)
-    return File(media_type=inline[0], data=inline[1], name=name)
+        return File(media_type="application/pdf", data=data, name=name, is_cache_point=is_cache_point)
+    return File(media_type=inline[0], data=inline[1], name=name, is_cache_point=is_cache_point)

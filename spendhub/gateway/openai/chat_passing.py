@@ -13,6 +13,7 @@ from typing import Any
 from routing.token_usage import TokenUsage
 from routing.upstreams.sse import SseEvent, UnreadEvents
 from spendhub.gateway.dialect import Burst
+from spendhub.gateway.openai.chat_so_far import ChatSoFar
 from spendhub.gateway.openai.chat_writing import DONE, usage_chunk
 from spendhub.gateway.stream_events import data_event
 
@@ -24,6 +25,7 @@ class ChatPassing:
         self.is_done = False
         self._wants_usage = wants_usage
         self._held: tuple[SseEvent, dict[str, Any]] | None = None
+        self._so_far = ChatSoFar()
 
     def pass_on(self, burst: Burst) -> bytes:
         """See StreamOut."""
@@ -55,3 +57,21 @@ class ChatPassing:
         if self._held is not None:
             return data_event({**self._held[1], "spendhub": money}) + DONE
         return data_event(usage_chunk(response_id, model, usage, money)) + DONE
+
+    def follow(self, sent: bytes) -> None:
+        """See StreamOut."""
+        self._so_far.follow(sent)
+
+    def end_early(self, usage: TokenUsage, money: Mapping[str, Any], model: str, response_id: str | None) -> bytes:
+        """See StreamOut. A client that asked for no usage is told the money with the last answer's end."""
+        rest = b""
+        if self._held is not None and self._held[1].get("choices"):
+            # Some vendors tell usage with every chunk, so that there are words in this one.
+            rest = self._held[0].encode()
+            self._so_far.follow(rest)
+        ends = self._so_far.ends(model, response_id)
+        if self._wants_usage:
+            ends.append(usage_chunk(response_id, model, usage, money))
+        elif ends:
+            ends[-1]["spendhub"] = money
+        return rest + b"".join(map(data_event, ends)) + DONE

@@ -5,6 +5,7 @@ Source: OpenAI's API reference, "Create embeddings".
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from routing.conversation import Conversation, NotTranslatable, Reply
@@ -80,9 +81,9 @@ class EmbeddingsDialect:
         """See ClientDialect."""
         return error_answer(error, EMBEDDINGS)
 
-    def error_event(self, error: SpendHubError) -> bytes:
+    def error_event(self, error: SpendHubError, money: Mapping[str, Any] | None = None) -> bytes:
         """See ClientDialect."""
-        return error_event(error)
+        return error_event(error, money)
 
 
 EMBEDDINGS_DIALECT = EmbeddingsDialect()

@@ -8,6 +8,7 @@ The facts an error carries stand beside them, e.g. `remaining` and `suggested_mo
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -28,8 +29,8 @@ _OWN_NAMES = ("message", "type", "param", "code")
 _encoder = msgspec.json.Encoder(enc_hook=str)
 
 
-def error_object(error: SpendHubError) -> dict[str, Any]:
-    """What stands in `error`."""
+def error_object(error: SpendHubError, money: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """What stands in `error`; `money` is what a call that broke off has cost."""
     status = error_status(error)
     code = next((code for kind, code in _CODES if isinstance(error, kind)), error.code)
     facts = {name: value for name, value in error.details.items() if name not in _OWN_NAMES}
@@ -39,6 +40,7 @@ def error_object(error: SpendHubError) -> dict[str, Any]:
         "param": error.details.get("field") or ("model" if code == "model_not_found" else None),
         "code": code,
         **facts,
+        **({} if money is None else {"spendhub": money}),
     }
 
 
@@ -50,17 +52,17 @@ def error_answer(error: SpendHubError, wire: Wire = CHAT) -> tuple[int, bytes, H
     return error_status(error), _encoder.encode({"error": error_object(error)}), error_headers(error)
 
 
-def error_event(error: SpendHubError) -> bytes:
+def error_event(error: SpendHubError, money: Mapping[str, Any] | None = None) -> bytes:
     """The error as the last event of a stream of chunks that has begun already."""
-    return b"data: " + _encoder.encode({"error": error_object(error)}) + b"\n\n"
+    return b"data: " + _encoder.encode({"error": error_object(error, money)}) + b"\n\n"
 
 
-def typed_error_event(error: SpendHubError) -> bytes:
+def typed_error_event(error: SpendHubError, money: Mapping[str, Any] | None = None) -> bytes:
     """The error as the last event of a stream of typed events (Responses).
 
     The facts stand twice: at the top where the reference has them, and in `error`, which makes the SDK raise.
     """
-    told = error_object(error)
+    told = error_object(error, money)
     event = {
         "type": "error",
         "code": told["code"],

@@ -6,18 +6,18 @@ Source: OpenAI's API reference, "Create a model response".
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from msgspec.structs import replace
 
-from routing.conversation import Conversation, Reply
+from routing.conversation import Conversation, Reply, beside_words
 from routing.upstreams.base import RESPONSES, UsageReader, Wire
 from spendhub.errors import Invalid, SpendHubError
 from spendhub.gateway.dialect import CallRequest, StreamOut
 from spendhub.gateway.exchange import Headers
 from spendhub.gateway.openai.errors import error_answer, typed_error_event
-from spendhub.gateway.openai.responses_conversation import responses_conversation
+from spendhub.gateway.openai.responses_conversation import responses_conversation, wants_logprobs
 from spendhub.gateway.openai.responses_objects import response
 from spendhub.gateway.openai.responses_passing import ResponsesPassing
 from spendhub.gateway.openai.responses_writing import ResponsesWriting
@@ -68,7 +68,7 @@ class ResponsesDialect:
             need = _NEEDS_OF_PARTS.get(str(part.get("type")))
             if need:
                 found.add(need)
-        return frozenset(found)
+        return beside_words(request.choices, wants_logprobs=wants_logprobs(body)).union(found)
 
     def text(self, request: CallRequest) -> str:
         """See ClientDialect."""
@@ -112,9 +112,9 @@ class ResponsesDialect:
         """See ClientDialect."""
         return error_answer(error, RESPONSES)
 
-    def error_event(self, error: SpendHubError) -> bytes:
+    def error_event(self, error: SpendHubError, money: Mapping[str, Any] | None = None) -> bytes:
         """See ClientDialect."""
-        return typed_error_event(error)
+        return typed_error_event(error, money)
 
 
 RESPONSES_DIALECT = ResponsesDialect()

@@ -12,8 +12,9 @@ from typing import Any
 
 from routing.conversation import Conversation, NotTranslatable, OutputFormat, Reasoning, Text, Tool, ToolChoice
 from spendhub.errors import Invalid
+from spendhub.gateway.foreign_fields import TOWARDS, refuse_others
 from spendhub.gateway.openai.chat_conversation import output_format
-from spendhub.gateway.openai.responses_items import TOWARDS, read_input
+from spendhub.gateway.openai.responses_items import read_input
 from spendhub.gateway.request_bodies import (
     flag_in,
     list_at,
@@ -31,7 +32,7 @@ from spendhub.gateway.request_bodies import (
 _TRANSLATED = frozenset(
     (
         "model", "input", "instructions", "stream", "tools", "tool_choice", "parallel_tool_calls", "max_output_tokens",
-        "temperature", "top_p", "text", "reasoning", "include", "user", "spendhub",
+        "temperature", "top_p", "text", "reasoning", "include", "top_logprobs", "user", "spendhub",
     )
 )  # fmt: skip
 # They change where a call is kept or counted, not what it says.
@@ -42,9 +43,13 @@ _SAYS_NOTHING: Mapping[str, Sequence[Any]] = {
     "store": (False,),
     "truncation": ("disabled",),
     "service_tier": ("auto", "default"),
-    "top_logprobs": (0,),
 }
-_ENCRYPTED_REASONING = "reasoning.encrypted_content"
+_ENCRYPTED_REASONING, _LOGPROBS = "reasoning.encrypted_content", "message.output_text.logprobs"
+MAX_LOGPROBS = 20
+# What we read of a tool; the last changes no answer.
+_TOOL = ("type", "name", "description", "parameters", "strict", "output_schema")
+# OpenAI's word for what holds everywhere else: that the model calls the tool, and no program of the vendor's.
+_DIRECT = ["direct"]
 
 
 def responses_conversation(body: Mapping[str, Any]) -> Conversation:
@@ -54,7 +59,7 @@ def responses_conversation(body: Mapping[str, Any]) -> Conversation:
             continue
         raise NotTranslatable(name[:80], TOWARDS)
     for wanted in list_at(body["include"], "include") if body.get("include") is not None else ():
-        if wanted != _ENCRYPTED_REASONING:
+        if wanted not in (_ENCRYPTED_REASONING, _LOGPROBS):
             raise NotTranslatable(f"include {text_at(wanted, 'include')[:60]!r}", TOWARDS)
     instructions = optional_text_at(body.get("instructions"), "instructions")
     system, messages = read_input(body.get("input"))
@@ -69,14 +74,23 @@ def responses_conversation(body: Mapping[str, Any]) -> Conversation:
         top_p=number_in(body, "top_p"),
         output=_output(object_field(body, "text") or {}),
         reasoning=_reasoning(object_field(body, "reasoning") or {}),
+        logprobs=(whole_in(body, "top_logprobs", MAX_LOGPROBS, 0) or 0) if wants_logprobs(body) else None,
         user=optional_text_at(body.get("user"), "user"),
     )
+
+
+def wants_logprobs(body: Mapping[str, Any]) -> bool:
+    """Whether the request asks how likely each token was."""
+    include = body.get("include")
+    return bool(body.get("top_logprobs")) or (isinstance(include, list) and _LOGPROBS in include)
 
 
 def _tool(tool: Mapping[str, Any], place: str) -> Tool:
     kind = tool.get("type")
     if kind != "function":
         raise NotTranslatable(f"{place}.type {str(kind)[:40]!r}", TOWARDS)
+    known = (*_TOOL, "allowed_callers") if tool.get("allowed_callers") == _DIRECT else _TOOL
+    refuse_others(tool, known, place)
     parameters = tool.get("parameters")
     return Tool(
         name=name_at(tool.get("name"), f"{place}.name"),
@@ -92,6 +106,7 @@ def _tool_choice(choice: Any) -> ToolChoice | None:
     if choice in ("auto", "none", "required"):
         return ToolChoice(choice)
     if isinstance(choice, dict) and choice.get("type") == "function":
+        refuse_others(choice, ("type", "name"), "tool_choice")
         return ToolChoice("named", name_at(choice.get("name"), "tool_choice.name"))
     if isinstance(choice, dict) and isinstance(choice.get("type"), str):
         raise NotTranslatable(f"tool_choice.type {choice['type'][:40]!r}", TOWARDS)

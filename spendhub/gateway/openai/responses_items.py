@@ -23,7 +23,8 @@ from routing.conversation import (
     ToolResult,
 )
 from spendhub.errors import Invalid
-from spendhub.gateway.openai.chat_messages import file_of, image_of
+from spendhub.gateway.foreign_fields import TOWARDS, refuse_others
+from spendhub.gateway.openai.chat_messages import file_of, image_of, marks_cache
 from spendhub.gateway.openai.sealed_thoughts import unsealed
 from spendhub.gateway.request_bodies import (
     list_at,
@@ -34,7 +35,15 @@ from spendhub.gateway.request_bodies import (
     text_at,
 )
 
-TOWARDS = "another dialect"
+# What we read of an item, and what OpenAI and its SDK write down beside it that changes no answer.
+_OF_EVERY_ITEM = ("type", "id", "status")
+_MESSAGE = (*_OF_EVERY_ITEM, "role", "content", "phase")
+_CALL = (*_OF_EVERY_ITEM, "call_id", "name", "arguments", "parsed_arguments", "signature")
+_RESULT = (*_OF_EVERY_ITEM, "call_id", "output")
+_REASONING = (*_OF_EVERY_ITEM, "summary", "encrypted_content", "content")
+# That the model has called a tool itself, and no program of the vendor's.
+_DIRECT = {"type": "direct"}
+_TEXT = ("type", "text", "prompt_cache_breakpoint", "annotations", "logprobs", "parsed")
 
 
 def read_input(given: Any) -> tuple[tuple[Text, ...], tuple[Message, ...]]:
@@ -59,12 +68,14 @@ class _Reading:
         if kind == "message" or (kind is None and "role" in item):
             self._message(item, place)
         elif kind == "function_call":
+            refuse_others(item, _with_caller(item, _CALL), place)
             call_id = name_at(item.get("call_id"), f"{place}.call_id")
             self._names[call_id] = name = name_at(item.get("name"), f"{place}.name")
             arguments = optional_text_at(item.get("arguments"), f"{place}.arguments")
             signature = optional_text_at(item.get("signature"), f"{place}.signature")
             self._add("assistant", ToolCall(call_id, name, arguments, signature))
         elif kind == "function_call_output":
+            refuse_others(item, _with_caller(item, _RESULT), place)
             call_id = name_at(item.get("call_id"), f"{place}.call_id")
             content = _shown(item.get("output"), f"{place}.output")
             self._add("user", ToolResult(call_id, tuple(content), name=self._names.get(call_id, "")))
@@ -74,6 +85,7 @@ class _Reading:
             raise NotTranslatable(f"{place}.type {str(kind)[:40]!r}", TOWARDS)
 
     def _message(self, item: Mapping[str, Any], place: str) -> None:
+        refuse_others(item, _MESSAGE, place)
         role, content = item.get("role"), item.get("content")
         place = f"{place}.content"
         if role in ("system", "developer"):
@@ -90,6 +102,7 @@ class _Reading:
             raise Invalid(f"{place} must be of system, developer, user or assistant", field=place)
 
     def _reasoning(self, item: Mapping[str, Any], place: str) -> None:
+        refuse_others(item, _REASONING, place)
         sealed = optional_text_at(item.get("encrypted_content"), f"{place}.encrypted_content")
         parts = objects_in(item, "summary")
         text = "\n\n".join(text_at(part.get("text"), f"{place}.summary.text") for part in parts)
@@ -105,14 +118,19 @@ class _Reading:
         self._may_join = True
 
 
+def _with_caller(item: Mapping[str, Any], known: tuple[str, ...]) -> tuple[str, ...]:
+    return (*known, "caller") if item.get("caller") == _DIRECT else known
+
+
 def _said(content: Any, place: str) -> list[Block]:
     found: list[Block] = []
     for position, part in enumerate(_parts(content, place)):
         inner = f"{place}[{position}]"
         if part.get("type") == "refusal":
+            refuse_others(part, ("type", "refusal"), inner)
             found.append(Refusal(text_at(part.get("refusal"), f"{inner}.refusal")))
         elif part.get("type") in ("output_text", "input_text"):
-            found.append(Text(text_at(part.get("text"), f"{inner}.text")))
+            found.append(_text(part, inner))
         else:
             raise NotTranslatable(f"{inner}.type {str(part.get('type'))[:40]!r}", TOWARDS)
     return found
@@ -123,6 +141,7 @@ def _asked(content: Any, place: str) -> list[Block]:
     for position, part in enumerate(_parts(content, place)):
         inner = f"{place}[{position}]"
         if part.get("type") == "input_audio":
+            refuse_others(part, ("type", "input_audio", "prompt_cache_breakpoint"), inner)
             sound = object_at(part.get("input_audio"), f"{inner}.input_audio")
             data = text_at(sound.get("data"), f"{inner}.input_audio.data")
             found.append(Audio(data, text_at(sound.get("format"), f"{inner}.input_audio.format")))
@@ -140,17 +159,31 @@ def _part(part: Mapping[str, Any], place: str) -> Text | Image | File:
         raise NotTranslatable(f"{place}.file_id", TOWARDS)
     match part.get("type"):
         case "input_text" | "output_text" | "text":
-            return Text(text_at(part.get("text"), f"{place}.text"))
+            return _text(part, place)
         case "input_image":
+            refuse_others(part, ("type", "image_url", "detail", "prompt_cache_breakpoint"), place)
             detail = optional_text_at(part.get("detail"), f"{place}.detail")
-            return image_of(text_at(part.get("image_url"), f"{place}.image_url"), detail)
+            url = text_at(part.get("image_url"), f"{place}.image_url")
+            return image_of(url, detail, is_cache_point=marks_cache(part))
         case "input_file":
-            name = optional_text_at(part.get("filename"), f"{place}.filename")
-            if part.get("file_url") is not None:
-                return File("application/pdf", url=text_at(part["file_url"], f"{place}.file_url"), name=name)
-            return file_of(text_at(part.get("file_data"), f"{place}.file_data"), name)
+            known = ("type", "filename", "file_data", "file_url", "detail", "prompt_cache_breakpoint")
+            refuse_others(part, known, place)
+            return _file(part, place)
         case other:
             raise NotTranslatable(f"{place}.type {str(other)[:40]!r}", TOWARDS)
+
+
+def _file(part: Mapping[str, Any], place: str) -> File:
+    name, is_cache_point = optional_text_at(part.get("filename"), f"{place}.filename"), marks_cache(part)
+    if part.get("file_url") is None:
+        return file_of(text_at(part.get("file_data"), f"{place}.file_data"), name, is_cache_point=is_cache_point)
+    url = text_at(part["file_url"], f"{place}.file_url")
+    return File("application/pdf", url=url, name=name, is_cache_point=is_cache_point)
+
+
+def _text(part: Mapping[str, Any], place: str) -> Text:
+    refuse_others(part, _TEXT, place)
+    return Text(text_at(part.get("text"), f"{place}.text"), is_cache_point=marks_cache(part))
 
 
 def _parts(content: Any, place: str) -> list[Mapping[str, Any]]:

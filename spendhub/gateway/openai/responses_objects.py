@@ -6,13 +6,15 @@ Source: OpenAI's API reference, "Responses", "The response object".
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
 
-from routing.conversation import Block, Finish, Refusal, Reply, Text, Thinking, ToolCall
+from routing.conversation import Finish, Refusal, Reply, Text, Thinking, ToolCall
+from routing.logprobs import Logprobs, shared_out
 from routing.token_usage import TokenUsage
+from spendhub.gateway.openai.logprobs_told import told_logprobs
 from spendhub.gateway.openai.sealed_thoughts import sealed
 
 NO_ID = "resp_spendhub"
@@ -29,6 +31,7 @@ _REPEATED: Mapping[str, Any] = {
     "text": {"format": {"type": "text"}},
     "tool_choice": "auto",
     "tools": [],
+    "top_logprobs": 0,
     "top_p": 1.0,
     "user": None,
 }
@@ -36,7 +39,7 @@ _REPEATED: Mapping[str, Any] = {
 
 def response(reply: Reply, body: Mapping[str, Any], model: str) -> bytes:
     """A whole response to the request `body`."""
-    told = response_object(reply.id, body, model, status_of(reply.finish), items_of(reply.blocks, reply.id))
+    told = response_object(reply.id, body, model, status_of(reply.finish), items_of(reply))
     return _encoder.encode(told | ending(reply.finish, reply.usage))
 
 
@@ -96,10 +99,12 @@ def item_id(kind: str, response_id: str, position: int) -> str:
     return f"{kind}_{response_id or NO_ID}_{position}"
 
 
-def items_of(blocks: Iterable[Block], response_id: str) -> list[dict[str, Any]]:
+def items_of(reply: Reply) -> list[dict[str, Any]]:
     """The output items: texts and refusals that follow each other are parts of one message."""
     items: list[dict[str, Any]] = []
-    for block in blocks:
+    response_id = reply.id
+    likely = shared_out(reply.logprobs, [block.text for block in reply.blocks if isinstance(block, (Text, Refusal))])
+    for block in reply.blocks:
         position = len(items)
         match block:
             case Thinking():
@@ -109,8 +114,8 @@ def items_of(blocks: Iterable[Block], response_id: str) -> list[dict[str, Any]]:
             case Text() | Refusal():
                 if not items or items[-1]["type"] != "message":
                     items.append(message_item(item_id("msg", response_id, position), [], "completed"))
-                is_text = isinstance(block, Text)
-                items[-1]["content"].append(text_part(block.text) if is_text else refusal_part(block.text))
+                logprobs, is_text = next(likely), isinstance(block, Text)
+                items[-1]["content"].append(text_part(block.text, logprobs) if is_text else refusal_part(block.text))
     return items
 
 
@@ -119,9 +124,9 @@ def message_item(id: str, content: list[dict[str, Any]], status: str) -> dict[st
     return {"type": "message", "id": id, "status": status, "role": "assistant", "content": content}
 
 
-def text_part(text: str) -> dict[str, Any]:
+def text_part(text: str, logprobs: Logprobs = ()) -> dict[str, Any]:
     """Words in a message."""
-    return {"type": "output_text", "text": text, "annotations": [], "logprobs": []}
+    return {"type": "output_text", "text": text, "annotations": [], "logprobs": told_logprobs(logprobs)}
 
 
 def refusal_part(text: str) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from routing.token_usage import TokenUsage
 from routing.upstreams.json_objects import readable_object
 from routing.upstreams.sse import SseEvent, UnreadEvents
 from spendhub.gateway.dialect import Burst
+from spendhub.gateway.openai.responses_so_far import ResponsesSoFar
 
 LAST = ("response.completed", "response.incomplete", "response.failed")
 _LAST_BYTES = tuple(f'"{name}"'.encode() for name in LAST)
@@ -28,6 +29,7 @@ class ResponsesPassing:
     def __init__(self) -> None:
         self.is_done = False
         self._held: tuple[SseEvent, dict[str, Any]] | None = None
+        self._so_far = ResponsesSoFar()
 
     def pass_on(self, burst: Burst) -> bytes:
         """See StreamOut."""
@@ -52,6 +54,14 @@ class ResponsesPassing:
         if isinstance(response, dict):
             told = {**told, "response": {**response, "spendhub": money}}
         return SseEvent(_encoder.encode(told), event.event or str(told["type"])).encode()
+
+    def follow(self, sent: bytes) -> None:
+        """See StreamOut."""
+        self._so_far.follow(sent)
+
+    def end_early(self, usage: TokenUsage, money: Mapping[str, Any], model: str, response_id: str | None) -> bytes:
+        """See StreamOut."""
+        return self._so_far.end(usage, money, model, response_id)
 
 
 def _last(event: SseEvent, parsed: dict[str, Any] | None) -> dict[str, Any] | None:

@@ -24,9 +24,11 @@ from routing.conversation import (
     ToolCallBegan,
     ToolCallDelta,
 )
+from routing.logprobs import TokenLogprob
 from routing.token_usage import TokenUsage
 from routing.upstreams.base import UsageReader
 from spendhub.gateway.dialect import Burst
+from spendhub.gateway.openai.logprobs_told import logprobs_of_event
 from spendhub.gateway.openai.responses_objects import (
     call_item,
     ending,
@@ -39,6 +41,7 @@ from spendhub.gateway.openai.responses_objects import (
     summary_part,
     text_part,
 )
+from spendhub.gateway.several_answers import Answers
 
 _encoder = msgspec.json.Encoder()
 
@@ -48,7 +51,7 @@ class ResponsesWriting:
 
     def __init__(self, reader: UsageReader, body: Mapping[str, Any], model: str) -> None:
         self.is_done = False
-        self._reader = reader
+        self._answers = Answers(reader)
         self._body = body
         self._model = model
         self._response: dict[str, Any] | None = None
@@ -62,9 +65,8 @@ class ResponsesWriting:
 
     def pass_on(self, burst: Burst) -> bytes:
         """See StreamOut."""
-        for event, _ in burst:
-            for delta in self._reader.deltas(event.data):
-                self._write(delta)
+        for delta in self._answers.deltas(burst):
+            self._write(delta)
         return self._taken()
 
     def last_events(self, usage: TokenUsage, money: Mapping[str, Any], model: str, response_id: str | None) -> bytes:
@@ -75,6 +77,14 @@ class ResponsesWriting:
         told = {**response, "status": status, "output": self._items, **ending(self._finish, usage), "spendhub": money}
         self.tell(f"response.{status}", response=told)
         return self._taken()
+
+    def follow(self, sent: bytes) -> None:
+        """See StreamOut. It has written all of it itself."""
+
+    def end_early(self, usage: TokenUsage, money: Mapping[str, Any], model: str, response_id: str | None) -> bytes:
+        """See StreamOut."""
+        self._finish = "length"
+        return self.last_events(usage, money, model, response_id)
 
     def tell(self, kind: str, **facts: Any) -> None:
         """Adds one event."""
@@ -87,6 +97,8 @@ class ResponsesWriting:
             case Began():
                 self._begin(delta)
             case TextDelta() | RefusalDelta():
+                if not delta.text and not isinstance(self._open, _Message):
+                    return  # likelihoods of what is no text, e.g. a tool's arguments: they have no place here
                 if not isinstance(self._open, _Message):
                     self._end_open()
                     self._open = _Message(self, self._place("msg"))
@@ -152,6 +164,7 @@ class _Message:
         self._parts: list[dict[str, Any]] = []
         self._kind = ""
         self._words: list[str] = []
+        self._likely: list[TokenLogprob] = []
         out.tell("response.output_item.added", output_index=self._place, item=message_item(self._id, [], "in_progress"))
 
     def add(self, delta: TextDelta | RefusalDelta) -> None:
@@ -162,7 +175,8 @@ class _Message:
             self._tell("response.content_part.added", part=self._part(""))
         self._words.append(delta.text)
         if kind == "output_text":
-            self._tell("response.output_text.delta", delta=delta.text, logprobs=[])
+            self._likely += delta.logprobs
+            self._tell("response.output_text.delta", delta=delta.text, logprobs=logprobs_of_event(delta.logprobs))
         else:
             self._tell("response.refusal.delta", delta=delta.text)
 
@@ -175,17 +189,18 @@ class _Message:
             return
         words = "".join(self._words)
         if self._kind == "output_text":
-            self._tell("response.output_text.done", text=words, logprobs=[])
+            self._tell("response.output_text.done", text=words, logprobs=logprobs_of_event(tuple(self._likely)))
         else:
             self._tell("response.refusal.done", refusal=words)
         part = self._part(words)
         self._tell("response.content_part.done", part=part)
         self._parts.append(part)
         self._words.clear()
+        self._likely.clear()
         self._kind = ""
 
     def _part(self, words: str) -> dict[str, Any]:
-        return text_part(words) if self._kind == "output_text" else refusal_part(words)
+        return text_part(words, tuple(self._likely)) if self._kind == "output_text" else refusal_part(words)
 
     def _tell(self, kind: str, **facts: Any) -> None:
         place = {"item_id": self._id, "output_index": self._place, "content_index": len(self._parts)}

@@ -144,3 +144,14 @@ def test_in_a_stream_an_error_is_its_last_event() -> None:
     told = json.loads(event.data)
     assert ResponseErrorEvent.model_validate(told).message == "broken off"
     assert told["error"]["code"] == "upstream_failed"  # what makes the SDK raise
+
+
+def test_an_error_in_a_stream_says_among_its_facts_what_the_broken_call_has_cost() -> None:
+    error, money = UpstreamError("broken off"), {"cost": "0.0004", "estimated": True}
+    for dialect in (CHAT_DIALECT, RESPONSES_DIALECT, MESSAGES_DIALECT):
+        (event,) = events_in(dialect.error_event(error, money))
+        assert json.loads(event.data)["error"]["spendhub"] == money
+    (event,) = events_in(GENERATE_DIALECT.error_event(error, money))
+    assert json.loads(event.data)["error"]["details"][1]["spendhub"] == money
+    (event,) = events_in(CHAT_DIALECT.error_event(error))
+    assert "spendhub" not in json.loads(event.data)["error"]

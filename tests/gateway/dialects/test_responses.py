@@ -144,7 +144,6 @@ ONLY_OPENAI: dict[str, dict[str, Any]] = {
     "prompt": {"prompt": {"id": "p"}},
     "max_tool_calls": {"max_tool_calls": 3},
     "service_tier": {"service_tier": "flex"},
-    "top_logprobs": {"top_logprobs": 2},
     "no_such_field": {"no_such_field": 1},
     "text.verbosity": {"text": {"verbosity": "low"}},
     "include 'file_search_call.results'": {"include": ["file_search_call.results"]},

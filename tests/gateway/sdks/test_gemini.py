@@ -342,10 +342,61 @@ def test_the_key_may_stand_in_the_query(vendors: Vendors, user: str) -> None:
     assert httpx.post(f"{vendors.served.url}/chat/completions?key={vendors.served.key}", json={}).status_code == 401
 
 
-def test_a_stream_that_is_no_stream_of_events_is_refused(vendors: Vendors) -> None:
-    answered = post(vendors, "/v1beta/models/gemini:streamGenerateContent", says("hi"))
-    assert answered.status_code == 400
-    assert answered.json()["error"]["details"][1]["field"] == "alt"
+@pytest.mark.parametrize("model", MODELS)
+def test_who_does_not_ask_for_events_is_answered_a_growing_array(vendors: Vendors, user: str, model: str) -> None:
+    url = f"{vendors.served.server.url}/v1beta/models/{model}:streamGenerateContent"
+    headers = {"x-goog-api-key": vendors.served.key, "x-spendhub-user": user}
+    text, pieces = f"{CALL} [fault:slow-stream] [say:one two]", list[bytes]()
+    with httpx.stream("POST", url, headers=headers, json=says(text), timeout=30) as answered:
+        assert answered.headers["content-type"] == "application/json; charset=UTF-8"
+        pieces += answered.iter_raw()
+    assert len(pieces) > 2 and b"one" in b"".join(pieces[:-1])  # it grows while the vendor speaks
+    *chunks, last = json.loads(b"".join(pieces))
+    assert "".join(part["text"] for chunk in chunks for part in chunk["candidates"][0]["content"]["parts"]) == "one two"
+    assert last["spendhub"] == {"cost": CALL_USD, "model": model, "remaining": None, "decision": "allow"}
+    broken = post(vendors, url.removeprefix(vendors.served.server.url), says("[fault:error]"), **headers)
+    assert (broken.status_code, broken.json()[-1]["error"]["status"]) == (200, "UNAVAILABLE")
+    refused = post(vendors, f"/v1beta/models/no-{model}:streamGenerateContent", says("hi"))
+    assert (refused.status_code, [each["error"]["code"] for each in refused.json()]) == (404, [404])
+    assert [span["status"] for span in vendors.served.spans(user)] == ["ok", "error"]
+
+
+@pytest.mark.parametrize("is_stream", [False, True])
+def test_several_answers_are_one_call_whose_tokens_are_counted_together(
+    vendors: Vendors, user: str, is_stream: bool
+) -> None:
+    body = {"model": "gemini", "messages": [{"role": "user", "content": f"{CALL} [say:yes]"}], "n": 3, "user": user}
+    asked = {"stream": True, "stream_options": {"include_usage": True}} if is_stream else {}
+    answered = post(vendors, "/v1/chat/completions", {**body, **asked, "max_tokens": 50})
+    told = events_of(answered.text)[:-1] if is_stream else [answered.json()]
+    words: dict[int, str] = {}
+    for choice in (choice for each in told for choice in each["choices"]):
+        said = choice.get("delta") or choice.get("message") or {}
+        words[choice["index"]] = words.get(choice["index"], "") + (said.get("content") or "")
+    assert words == {0: "yes", 1: "yes", 2: "yes"}
+    assert told[-1]["usage"]["completion_tokens"] == 60
+    assert asked_of(vendors.gemini)["generationConfig"] == {"candidateCount": 3, "maxOutputTokens": 50}
+    span = vendors.served.the_span(user)
+    assert (span["output_tokens"], span["cost_nano_usd"]) == (60, CALL_NANO_USD + 40 * 10_000)
+
+
+def test_a_response_of_openais_is_told_how_likely_googles_model_held_its_words(vendors: Vendors, user: str) -> None:
+    told = vendors.openai_sdk().responses.create(
+        model="gemini", input="[say:one two]", include=["message.output_text.logprobs"], top_logprobs=2, user=user
+    )
+    (message,) = told.output
+    assert message.type == "message" and message.content[0].type == "output_text"
+    likely = message.content[0].logprobs or []
+    assert [(each.token, each.logprob, each.bytes) for each in likely] == [
+        ("one", -0.5, list(b"one")), (" two", -0.5, list(b" two")),
+    ]  # fmt: skip
+    assert [[other.token for other in each.top_logprobs] for each in likely] == [["one", "1"], [" two", "1"]]
+    assert asked_of(vendors.gemini)["generationConfig"] == {"responseLogprobs": True, "logprobs": 2}
+    refused = post(
+        vendors, "/v1/responses", {"model": "claude", "input": "hi", "top_logprobs": 2, "max_output_tokens": 9}
+    )
+    assert (refused.status_code, refused.json()["error"]["code"]) == (400, "not_translatable")
+    assert refused.json()["error"]["param"] == "logprobs"
 
 
 def test_labels_say_who_a_call_is_for(vendors: Vendors, user: str) -> None:

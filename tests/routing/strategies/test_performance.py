@@ -79,3 +79,18 @@ def test_overall_is_the_mean_of_the_parts_unless_it_is_said() -> None:
 def test_a_score_is_from_0_to_5(wrong: Any) -> None:
     with pytest.raises(Invalid, match="is no score between 0 and 5"):
         QualityScore(relevance=wrong)
+
+
+def test_faults_take_their_share_off_quality_once_enough_answers_are_looked_at() -> None:
+    def quality(**facts: Any) -> float:
+        return option("a", observed=measured(100, **facts), quality="premium").quality
+
+    # Nobody has rated it, so the tier's 4.5 is what faults go off from; without any it stays what it is taken for.
+    assert quality(quality_lost=0.0, looked_at=1_000) == 4.5
+    assert quality(quality_lost=0.2, looked_at=20) == pytest.approx(3.6)
+    assert quality(quality_lost=0.2, looked_at=10) == pytest.approx(4.05)
+    assert quality(quality=3.0, scores=20, quality_lost=0.2, looked_at=20) == pytest.approx(2.4)
+
+
+def test_scores_count_by_their_weights() -> None:
+    assert summarize([], qualities=[1.0, 4.0], weights=[2.0, 1.0]).quality == 2.0

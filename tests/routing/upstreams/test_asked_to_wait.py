@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +54,26 @@ def test_a_call_that_google_refuses_knows_how_long_to_wait() -> None:
 @pytest.mark.parametrize(("given", "expected"), [("1", "1"), ("1500", "2"), ("20000", "20"), ("12.5", "1")])
 def test_milliseconds_are_rounded_up_to_seconds(given: str, expected: str) -> None:
     assert seconds({"retry-after-ms": given}) == expected
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ("Tue, 24 Nov 2026 12:00:07 GMT", "7"),
+        ("Tue, 24 Nov 2026 11:00:00 GMT", "0"),  # gone by
+        ("2.2", "3"),
+        ("soon", "soon"),
+        ("Tue, 99 Nov 2026 12:00:07 GMT", "Tue, 99 Nov 2026 12:00:07 GMT"),
+    ],
+)
+def test_the_header_may_hold_a_date_or_a_fraction(given: str, expected: str) -> None:
+    now = datetime(2026, 11, 24, 12, tzinfo=UTC)
+    assert with_retry_after({"retry-after": given}, b"{}", now)["retry-after"] == expected
+
+
+@given(st.text(max_size=40))
+def test_whatever_stands_in_the_header_is_read_or_left(given: str) -> None:
+    assert with_retry_after({"retry-after": given}, b"{}").keys() == {"retry-after"}
 
 
 def test_the_header_that_all_vendors_share_goes_before_all_else() -> None:

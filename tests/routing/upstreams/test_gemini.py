@@ -295,7 +295,7 @@ def test_a_stream_with_thoughts_words_and_tools() -> None:
         ToolCallDelta(0, '{"city":"Köln"}'),
         ToolCallBegan(1, "own", "now"),
         ToolCallDelta(1, "{}"),
-        Ended("tool_calls"),
+        Ended("tool_calls", is_last=False),
     ]
     assert reader.is_complete and (reader.finish_reason, reader.response_id) == ("STOP", "mAitaL-k")
     assert reader.usage == TokenUsage(input_tokens=47, cache_read_tokens=60, output_tokens=100, reasoning_tokens=80)
@@ -346,7 +346,7 @@ def test_calls_of_an_answer_without_an_id_are_told_apart_from_those_of_another()
 )  # fmt: skip
 def test_why_it_ended(reason: str, finish: Finish) -> None:
     reader = ContentsReader()
-    assert read(reader, chunk({"text": "x"}, finish=reason))[-1] == Ended(finish)
+    assert read(reader, chunk({"text": "x"}, finish=reason))[-1] == Ended(finish, is_last=False)
     whole = ContentsReader()
     whole.read_body(chunk(finish=reason))
     assert whole.reply().finish == finish and whole.finish_reason == reason
@@ -386,7 +386,7 @@ def test_an_answer_of_no_known_shape_is_an_error(body: bytes) -> None:
 
 @pytest.mark.parametrize(
     "event",
-    [b'{"candidates":[{"index":1,"content":{"parts":[{"text":"x"}]}}]}', b'{"candidates":["x"]}',
+    [b'{"candidates":[{"index":1,"content":{"parts":["x"]}}]}', b'{"candidates":["x"]}',
      b'{"candidates":[{"content":{"parts":"x"}}]}', b'{"candidates":[{"content":null,"finishReason":null}]}', b"{}"],
 )  # fmt: skip
 def test_events_of_another_shape_say_nothing(event: bytes) -> None:

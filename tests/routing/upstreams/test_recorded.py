@@ -386,7 +386,7 @@ MODELS = {"openai": "gpt-5", "anthropic": "claude-sonnet-4-6", "gemini": "gemini
 UNSAYABLE = {
     ("chat-many-settings", "anthropic"): "seed",
     ("responses-settings", "anthropic"): "top_p",
-    **{("chat-choices-stream", vendor): "choices" for vendor in MODELS},
+    ("chat-choices-stream", "anthropic"): "choices",
     **{("generate-safety", vendor): "safetySettings[0].threshold 'BLOCK_LOW_AND_ABOVE'" for vendor in MODELS},
 }
 

@@ -11,6 +11,7 @@ from typing import Any
 from routing.conversation import (
     Began,
     Block,
+    Choice,
     Conversation,
     Delta,
     Ended,
@@ -28,6 +29,7 @@ from routing.conversation import (
 )
 from routing.errors import UpstreamError
 from routing.execution import execute
+from routing.logprobs import TokenLogprob
 from routing.snapshot import ModelFacts
 from routing.token_usage import TokenUsage
 from routing.upstreams.base import UsageReader
@@ -131,21 +133,35 @@ async def _ask(model: ModelFacts, conversation: Conversation, is_stream: bool) -
 
 def joined(deltas: Sequence[Delta], usage: TokenUsage | None) -> Reply:
     """The reply that a stream's deltas add up to: what is alike and adjacent is one block."""
-    began = deltas[0]
+    began, *said = deltas
     assert isinstance(began, Began), deltas[:1]
+    numbers = {delta.choice for delta in said if not isinstance(delta, Began)}
+    assert numbers == set(range(len(numbers))), "answers are counted from 0"
+    first, *others = (_joined([each for each in said if getattr(each, "choice", None) == n]) for n in sorted(numbers))
+    ended = next(delta for delta in said if isinstance(delta, Ended) and not delta.choice)
+    return Reply(
+        began.id, began.model, first.blocks, first.finish, usage, ended.stop_sequence, first.logprobs, tuple(others)
+    )
+
+
+def _joined(deltas: Sequence[Delta]) -> Choice:
+    """One answer."""
     ended = deltas[-1]
     assert isinstance(ended, Ended), deltas[-1:]
     blocks: list[Block] = []
+    likely: list[TokenLogprob] = []
     calls: dict[int, int] = {}
-    for delta in deltas[1:-1]:
+    for delta in deltas[:-1]:
         last = blocks[-1] if blocks else None
         match delta:
             case TextDelta():
+                likely += delta.logprobs
                 if isinstance(last, Text):
                     blocks[-1] = Text(last.text + delta.text)
                 else:
                     blocks.append(Text(delta.text))
             case RefusalDelta():
+                likely += delta.logprobs
                 if isinstance(last, Refusal):
                     blocks[-1] = Refusal(last.text + delta.text)
                 else:
@@ -166,4 +182,4 @@ def joined(deltas: Sequence[Delta], usage: TokenUsage | None) -> Reply:
                 blocks[calls[delta.index]] = grown
             case _:
                 raise AssertionError(f"{delta} in the middle of a stream")
-    return Reply(began.id, began.model, tuple(blocks), ended.finish, usage, ended.stop_sequence)
+    return Choice(tuple(blocks), ended.finish, tuple(likely))

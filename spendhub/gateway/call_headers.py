@@ -1,0 +1,41 @@
+"""The headers of one call's answer: its money, what a policy, a brake or reviewers have to say, the vendor's id.
+
+docs/gateway.md, "What comes back", is their list.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from routing.execution import Execution
+from spendhub.gateway.answer_headers import money_headers
+from spendhub.gateway.exchange import Headers
+from spendhub.gateway.open_call import OpenCall
+from spendhub.gateway.reviews import Reviewed
+
+
+def call_headers(
+    call: OpenCall,
+    execution: Execution | None = None,
+    *,
+    is_stream: bool = False,
+    reviewed: Reviewed[Any] | None = None,
+) -> Headers:
+    """The headers; at a stream's beginning without a cost, which nobody knows. With an `execution` also its vendor's
+    own id of the answer."""
+    cost, earlier = call.cost_nano_usd, 0
+    if reviewed is not None:
+        cost, earlier = cost + reviewed.beside_nano_usd, reviewed.earlier_nano_usd
+    headers = money_headers(
+        call.decision, call.model.name, call.request_id, None if is_stream else cost, earlier_nano_usd=earlier
+    )
+    if reviewed is not None:
+        headers += reviewed.headers()
+    headers += call.notices
+    if call.clamp_to is not None:
+        headers.append((b"x-spendhub-clamped", str(call.clamp_to).encode()))
+    vendors_id = execution.response.headers.get("x-request-id") if execution is not None else None
+    if vendors_id:
+        # OpenAI's SDKs show it as `_request_id`; a vendor's support asks for it.
+        headers.append((b"x-request-id", vendors_id.encode("latin-1", "replace")))
+    return headers

@@ -1,0 +1,116 @@
+"""An answer of no documented shape is an error of its vendor's: never one of ours, whichever value stands where."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from routing.conversation import Delta
+from routing.errors import UpstreamError
+from routing.upstreams.odd_answers import guarded
+from routing.upstreams.openai.chat import ChatReader
+from routing.upstreams.openai.responses import ResponsesReader
+from tests.routing.upstreams.test_recorded import ALL, CLIENTS, Recorded
+
+ODD: tuple[Any, ...] = (None, True, -1, "x", [], {}, ["x"], [{"type": []}], {"type": []})
+# One recording for each reader, with calls of tools where there is one: small, and with every kind of block.
+FILES = (
+    "openai-chat-tools.json", "anthropic-message.json", "anthropic-tools-stream.sse", "groq-tools-stream.sse",
+    "gemini-tools-stream.sse", "azure-responses-reasoning.json", "azure-chat-stream.sse",
+)  # fmt: skip
+
+
+def places(value: Any, place: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """Where something stands in a JSON value."""
+    if place:
+        yield place
+    for key in value if isinstance(value, dict) else range(len(value)) if isinstance(value, list) else ():
+        yield from places(value[key], (*place, key))
+
+
+def with_odd(value: Any, place: tuple[Any, ...], odd: Any) -> bytes:
+    found = copy.deepcopy(value)
+    inner = found
+    for key in place[:-1]:
+        inner = inner[key]
+    inner[place[-1]] = odd
+    return json.dumps(found).encode()
+
+
+def read_whole(recorded: Recorded, body: bytes) -> None:
+    reader = guarded(recorded.reader())
+    reader.read_body(body)
+    if "text" in recorded.expected:
+        reply = reader.reply()
+        for client in CLIENTS.values():
+            client.whole(reply, client.parse(json.dumps(ASKED[client.wire]).encode()), "m")
+
+
+def read_events(recorded: Recorded, events: list[bytes]) -> None:
+    reader, found = guarded(recorded.reader()), list[Delta]()
+    for data in events:
+        reader.read_event(data)
+        found += reader.deltas(data)
+
+
+ASKED: dict[str, dict[str, Any]] = {
+    "chat": {"model": "m", "messages": [{"role": "user", "content": "hi"}]},
+    "responses": {"model": "m", "input": "hi"},
+    "messages": {"model": "m", "messages": [{"role": "user", "content": "hi"}], "max_tokens": 9},
+    "generate": {"contents": [{"role": "user", "parts": [{"text": "hi"}]}]},
+}
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_whatever_stands_wherever_it_is_read_or_it_is_the_vendors_error(file: str) -> None:
+    recorded = next(each for each in ALL if each.file == file)
+    refused = 0
+    if not recorded.is_stream:
+        answer = json.loads(recorded.raw)
+        for place in places(answer):
+            for odd in ODD:
+                refused += is_refused(read_whole, recorded, with_odd(answer, place, odd))
+    else:
+        lines = [line[6:] for line in recorded.raw.splitlines() if line.startswith(b"data: ")]
+        events = [*lines[:8], *lines[8:][-4:]]
+        for number, data in enumerate(events):
+            if data == b"[DONE]":
+                continue
+            event = json.loads(data)
+            for place in list(places(event))[:60]:
+                for odd in ODD:
+                    changed = [*events[:number], with_odd(event, place, odd), *events[number + 1 :]]
+                    refused += is_refused(read_events, recorded, changed)
+    assert refused > 0
+
+
+def is_refused(read: Any, recorded: Recorded, answer: Any) -> bool:
+    try:
+        read(recorded, answer)
+    except UpstreamError:
+        return True
+    return False
+
+
+def test_a_reader_that_makes_sense_of_its_answer_is_as_it_was() -> None:
+    recorded = next(each for each in ALL if each.file == "openai-chat-tools.json")
+    plain, reader = recorded.reader(), guarded(recorded.reader())
+    assert reader.read_body(recorded.raw) == plain.read_body(recorded.raw)
+    assert (reader.reply(), reader.usage, reader.finish_reason) == (plain.reply(), plain.usage, plain.finish_reason)
+    assert (reader.produced_tokens(), reader.service_tier) == (plain.produced_tokens(), plain.service_tier)
+
+
+@pytest.mark.parametrize("kind", [ChatReader, ResponsesReader])
+def test_what_was_produced_before_and_after_an_odd_event_counts(kind: type[ChatReader] | type[ResponsesReader]) -> None:
+    reader = guarded(kind())
+    if kind is ChatReader:
+        words, odd = b'{"choices":[{"index":0,"delta":{"content":"one two"}}]}', b'{"choices":[{"delta":true}]}'
+    else:
+        words, odd = b'{"type":"response.output_text.delta","delta":"one two"}', b'{"type":"x","output":true}'
+    for event in (words, odd, words):
+        reader.read_event(event)
+    assert reader.produced_tokens() == 4
