@@ -78,7 +78,7 @@ def sidebar(page: Page) -> list[str]:
     return list(dict.fromkeys(links))
 
 
-@pytest.mark.parametrize(("username", "page_count"), [("demo-maya", 22), ("demo-tomas", 18)])
+@pytest.mark.parametrize(("username", "page_count"), [("demo-maya", 23), ("demo-tomas", 19)])
 def test_every_page_opens_without_an_error_or_a_foreign_host(
     server: SpendHub, chromium: Browser, username: str, page_count: int
 ) -> None:
