@@ -7,7 +7,7 @@ every call, so it must not wait for anything.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # plans.py and retries.py run the hooks
@@ -42,20 +42,12 @@ def run_before_routing(wanted: Wanted) -> Wanted:
 
 def run_after_routing(wanted: Wanted, plan: Plan) -> None:
     """Shows the plan to the hooks."""
-    for hook in AFTER_ROUTING:
-        try:
-            hook(wanted, plan)
-        except Exception:  # a hook is a stranger's code: whatever it raises is its own
-            logger.exception("hook %r after routing failed", hook)
+    _show(AFTER_ROUTING, "after routing", wanted, plan)
 
 
 def run_after_execution(facts: Mapping[str, Any]) -> None:
     """Shows the hooks what became of a call."""
-    for hook in AFTER_EXECUTION:
-        try:
-            hook(facts)
-        except Exception:  # a hook is a stranger's code: whatever it raises is its own
-            logger.exception("hook %r after execution failed", hook)
+    _show(AFTER_EXECUTION, "after execution", facts)
 
 
 def asked_whether_to_repeat(error: UpstreamError) -> bool | None:
@@ -73,8 +65,12 @@ def asked_whether_to_repeat(error: UpstreamError) -> bool | None:
 
 def run_breaker_changed(key: str, before: str, after: str) -> None:
     """Shows the hooks a breaker's change of state."""
-    for hook in BREAKER_CHANGED:
+    _show(BREAKER_CHANGED, "on a breaker", key, before, after)
+
+
+def _show(hooks: Iterable[Callable[..., None]], when: str, *facts: object) -> None:
+    for hook in hooks:
         try:
-            hook(key, before, after)
+            hook(*facts)
         except Exception:  # a hook is a stranger's code: whatever it raises is its own
-            logger.exception("hook %r on a breaker failed", hook)
+            logger.exception("hook %r %s failed", hook, when)

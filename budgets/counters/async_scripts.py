@@ -114,13 +114,13 @@ class AsyncRedisScripts:
 
     async def run_script(self, step: RunScript) -> Any:
         """The script's result, as Redis gave it. Raises CounterStoreDown."""
-        try:
-            connection = self._connection
-            if connection is None or not connection.is_open:
+        connection = self._connection
+        if connection is None or not connection.is_open:
+            try:
                 connection = await self._connect()
-            return await _answer_to(step, connection, _ask(step, connection))
-        except (OSError, hiredis.HiredisError) as error:
-            raise _down(step, error) from error
+            except (OSError, hiredis.HiredisError) as error:
+                raise _down(step, error) from error
+        return await _answer_to(step, connection, _ask(step, connection))
 
     def send_script(self, step: RunScript) -> Awaitable[Any]:
         """As `run_script`; where a connection is open, whatever is run on it later comes behind this script, and it is
@@ -128,13 +128,7 @@ class AsyncRedisScripts:
         connection = self._connection
         if connection is None or not connection.is_open:
             return self.run_script(step)
-        return self._hear(step, connection, _ask(step, connection))
-
-    async def _hear(self, step: RunScript, connection: _Connection, asked: asyncio.Future[Any]) -> Any:
-        try:
-            return await _answer_to(step, connection, asked)
-        except (OSError, hiredis.HiredisError) as error:
-            raise _down(step, error) from error
+        return _answer_to(step, connection, _ask(step, connection))
 
     async def _connect(self) -> _Connection:
         if self._connecting is None:
@@ -193,11 +187,14 @@ def _ask(step: RunScript, connection: _Connection) -> asyncio.Future[Any]:
 
 async def _answer_to(step: RunScript, connection: _Connection, asked: asyncio.Future[Any]) -> Any:
     try:
-        return await asked
-    except hiredis.ReplyError as error:
-        if not str(error).startswith("NOSCRIPT"):
-            raise
-        return await connection.ask(("EVAL", script(step.name).text, *_arguments(step, connection)))
+        try:
+            return await asked
+        except hiredis.ReplyError as error:
+            if not str(error).startswith("NOSCRIPT"):
+                raise
+            return await connection.ask(("EVAL", script(step.name).text, *_arguments(step, connection)))
+    except (OSError, hiredis.HiredisError) as error:
+        raise _down(step, error) from error
 
 
 def _down(step: RunScript, error: Exception) -> CounterStoreDown:
