@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
@@ -33,6 +34,12 @@ PERFORMANCE_HOURS = 6
 OUTPUT_DAYS = 14
 # Enough for steady figures, and a bounded read however busy a tenant is.
 LATEST_CALLS = 5_000
+# The event loop needs the interpreter's lock too: what is read at once delays calls; hence little, then a rest.
+ROWS_AT_ONCE = 100
+REST_FOR_WORK = 4.0
+LONGEST_REST_SECONDS = 0.1
+
+Pause = Callable[[float], object]
 
 
 class _Seen:
@@ -56,8 +63,34 @@ class _Seen:
         )
 
 
-def observe(now: datetime) -> None:
-    """Reads the latest spans and ratings of every tenant and hands on what they teach."""
+class _Pace:
+    """Rests `REST_FOR_WORK` times as long as was worked since the last rest."""
+
+    def __init__(self, pause: Pause | None) -> None:
+        self._pause = pause
+        self._began = time.perf_counter()
+
+    def rest(self) -> None:
+        if self._pause is not None:
+            worked = time.perf_counter() - self._began
+            self._pause(min(REST_FOR_WORK * worked, LONGEST_REST_SECONDS))
+            self._began = time.perf_counter()
+
+    def slowly(self, calls: Iterator[_Call]) -> Iterator[_Call]:
+        """The calls, with a rest after every `ROWS_AT_ONCE`."""
+        for number, call in enumerate(calls, 1):
+            yield call
+            if number % ROWS_AT_ONCE == 0:
+                self.rest()
+
+
+def observe(now: datetime, pause: Pause | None = None) -> None:
+    """Reads the latest spans and ratings of every tenant and hands on what they teach.
+
+    `pause` waits for so many seconds; with it the work is done in small pieces, as a process needs that serves calls
+    meanwhile.
+    """
+    pace = _Pace(pause)
     outputs: list[tuple[int, str, str, int]] = []
     everybodys: dict[str, _Seen] = defaultdict(_Seen)
     for tenant_id in Tenant.objects.values_list("pk", flat=True):
@@ -66,7 +99,7 @@ def observe(now: datetime) -> None:
         for model, ratings in qualities_of(tenant_id, now - timedelta(days=OUTPUT_DAYS), weights).items():
             own[model].ratings += ratings
             everybodys[model].ratings += ratings
-        for call in _latest(tenant_id, now):
+        for call in pace.slowly(_latest(tenant_id, now)):
             # An answer from the cache has no duration: it says nothing of its model.
             if call.duration_ms is None:
                 continue
@@ -87,6 +120,7 @@ def observe(now: datetime) -> None:
                 elif call.status == CostSpan.Status.ERROR:
                     seen.failures += 1
         set_observed({model: seen.observed() for model, seen in own.items()}, tenant_id)
+        pace.rest()
     set_observed({model: seen.observed() for model, seen in everybodys.items()})
     set_learned(learn(outputs) if settings.LEARN_OUTPUTS else {})
 
@@ -113,7 +147,7 @@ def _latest(tenant_id: int, now: datetime) -> Iterator[_Call]:
     # Taken out by the database: a call's metadata is longer than what is used of it.
     told = {name: KeyTextTransform(name, "metadata") for name in ("review_of", "finish_reason", "clamped_to")}
     rows = spans.annotate(**told).order_by("-occurred_at").values_list(*_Call._fields)[:LATEST_CALLS]
-    return map(_Call._make, rows)
+    return map(_Call._make, rows.iterator(chunk_size=ROWS_AT_ONCE))
 
 
 def _share_lost(call: _Call, weights: QualityWeights) -> float | None:
@@ -138,7 +172,7 @@ class Observer(threading.Thread):
                 seconds_until_observing = OBSERVE_SECONDS
                 try:
                     close_old_connections()
-                    observe(datetime.now(UTC))
+                    observe(datetime.now(UTC), self._stopped.wait)
                 except (DatabaseError, InterfaceError) as error:
                     logger.warning("nothing observed: %s", error)
                 finally:

@@ -18,7 +18,7 @@ from spendhub.tenants.models import Tenant
 from telemetry.drafts import SpanDraft
 from telemetry.expected_outputs import LEAST_CALLS, expected_output_tokens, learn, quantile, set_learned
 from telemetry.models import CostSpan, Feedback, QualityWeights
-from telemetry.observing import LATEST_CALLS, observe
+from telemetry.observing import LATEST_CALLS, LONGEST_REST_SECONDS, ROWS_AT_ONCE, observe
 from telemetry.recording import record
 from tests import factories
 
@@ -47,6 +47,17 @@ def book(tenant: Tenant, count: int = 1, *, feature: str | None = None, output: 
         for number in range(count)
     ]
     drive(record(tenant.pk, drafts, NOW))
+
+
+@pytest.mark.django_db(transaction=True)
+def test_reading_rests_after_every_hundred_calls_and_after_each_account() -> None:
+    acme = factories.acme()
+    book(acme, 2 * ROWS_AT_ONCE + 50)
+    rests: list[float] = []
+    observe(NOW, rests.append)
+    assert len(rests) == 3
+    assert all(0 < seconds <= LONGEST_REST_SECONDS for seconds in rests)
+    assert observed_of("small", acme.pk).calls == 250
 
 
 @pytest.mark.django_db(transaction=True)
