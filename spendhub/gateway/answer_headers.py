@@ -69,11 +69,13 @@ def refusal_headers(decision: Decision) -> Headers:
     return headers
 
 
-def money_object(decision: Decision, model: str, cost_nano_usd: int, *, is_estimated: bool) -> dict[str, Any]:
+def money_object(
+    decision: Decision, model: str, cost_nano_usd: int, *, is_estimated: bool, earlier_nano_usd: int = 0
+) -> dict[str, Any]:
     """The same as an object, for the last usage event of a stream."""
     remaining = remaining_after(decision, cost_nano_usd)
     told: dict[str, Any] = {
-        "cost": format_usd(cost_nano_usd),
+        "cost": format_usd(cost_nano_usd + earlier_nano_usd),
         "model": model,
         "remaining": None if remaining is None else format_usd(remaining),
         "decision": decision.action,

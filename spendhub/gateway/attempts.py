@@ -286,9 +286,11 @@ class Attempts:
         facts: dict[str, Any] = dict(self._facts)
         if self._count > 1:
             facts["attempt"] = self._count
-        return await open_call(
+        call = await open_call(
             self._origin, request, candidate, need, facts, may_wait=self._may_wait, seconds_left=self._seconds_left()
         )
+        call.earlier_nano_usd = self.failed_nano_usd
+        return call
 
     def _need(self, model: ModelFacts, request: CallRequest) -> Need:
         who, extras = self._origin, extras_at(self._extras, request, model)

@@ -154,7 +154,7 @@ async def _answer_at_once(
     call, execution = begun.call, begun.execution
     if caching is not None and not (reviewed is not None and reviewed.is_doubtful):
         await caching.keep(call, body, execution.reader.finish_reason)
-    exchange.note_booked(call.request_id, call.cost_nano_usd + (reviewed.all_beside_nano_usd if reviewed else 0))
+    exchange.note_booked(call.request_id, call.all_nano_usd + (reviewed.beside_nano_usd if reviewed else 0))
     await exchange.answer(200, body, [_JSON, *call_headers(call, execution, reviewed=reviewed)])
 
 
@@ -175,7 +175,7 @@ async def _answer_as_it_comes(exchange: Exchange, dialect: ClientDialect, begun:
         call.note_ended(OUT_OF_MONEY)
         await call.settle(reader)
         money = ended_early(_money_of(call), OUT_OF_MONEY, call.strictest_budget)
-        exchange.note_booked(call.request_id, call.cost_nano_usd)
+        exchange.note_booked(call.request_id, call.all_nano_usd)
         await exchange.end(out.end_early(call.usage, money, call.model.name, reader.response_id))
     except UpstreamError as error:
         await call.settle(reader, status="error", error_code=error.code)
@@ -191,7 +191,7 @@ async def _answer_as_it_comes(exchange: Exchange, dialect: ClientDialect, begun:
         raise
     else:
         await call.settle(reader)
-        exchange.note_booked(call.request_id, call.cost_nano_usd)
+        exchange.note_booked(call.request_id, call.all_nano_usd)
         await exchange.end(out.last_events(call.usage, _money_of(call), call.model.name, reader.response_id))
 
 
@@ -230,7 +230,12 @@ async def _pump(exchange: Exchange, call: OpenCall, execution: Execution, out: S
 
 
 def _money_of(call: OpenCall) -> dict[str, Any]:
-    return money_object(call.decision, call.model.name, call.cost_nano_usd, is_estimated=call.is_estimated)
+    earlier = call.earlier_nano_usd
+    # Nobody knows whether a vendor bills what it broke off: with such attempts the sum is an estimate too.
+    is_estimated = call.is_estimated or earlier > 0
+    return money_object(
+        call.decision, call.model.name, call.cost_nano_usd, is_estimated=is_estimated, earlier_nano_usd=earlier
+    )
 
 
 async def _read_to_the_end(bursts: AsyncIterator[Burst]) -> None:

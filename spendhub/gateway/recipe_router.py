@@ -20,6 +20,7 @@ from budgets.errors import BudgetExceeded
 from budgets.recipe import as_number, recipe_answer, recipe_error
 from routing.conversation import Reply
 from routing.conversation import Text as Words
+from routing.errors import UpstreamError
 from routing.requirements import MOST_MS
 from routing.routes import AUTO
 from routing.snapshot import KNOWN_CAPABILITIES
@@ -40,6 +41,7 @@ from spendhub.gateway.dialect import CallRequest
 from spendhub.gateway.exchange import Exchange, Headers
 from spendhub.gateway.idempotency import answer_once, idempotency_key
 from spendhub.gateway.idempotency_errors import IdempotencyInProgress
+from spendhub.gateway.open_call import OpenCall
 from spendhub.gateway.openai.chat import CHAT_DIALECT
 from spendhub.gateway.openai.models import models_to_show
 from spendhub.gateway.request_bodies import object_in
@@ -105,15 +107,18 @@ async def _answer(exchange: Exchange, principal: Principal, transport: Transport
     try:
         begun = await Attempts(origin, request, plan, CHAT_DIALECT, transport, input_tokens).begin()
     except CallFailed as failed:
-        status, told_error, headers = tell_recipe_error(failed.error)
-        await exchange.answer(status, told_error, [*headers, *call_headers(failed.call)])
+        await _answer_error(exchange, failed.call, failed.error)
         return
-    reply = await take_whole(begun, _reply)
+    try:
+        reply = await take_whole(begun, _reply)
+    except UpstreamError as error:
+        await _answer_error(exchange, begun.call, error)
+        return
     reviewed = await reviewer.look_over(begun, reply, _reply) if reviewer is not None else None
     if reviewed is not None:
         begun, reply = reviewed.begun, reviewed.answer
     call = begun.call
-    cost_nano_usd = call.cost_nano_usd + (reviewed.all_beside_nano_usd if reviewed is not None else 0)
+    cost_nano_usd = call.all_nano_usd + (reviewed.beside_nano_usd if reviewed is not None else 0)
     told: dict[str, Any] = {
         "model": call.model.name,
         "provider": call.model.provider.name,
@@ -197,6 +202,11 @@ def tell_recipe_error(error: SpendHubError) -> tuple[int, bytes, Headers]:
     if isinstance(error, BudgetExceeded):
         headers += refusal_headers(error.decision)
     return status, _encoder.encode(told), [_JSON, *headers]
+
+
+async def _answer_error(exchange: Exchange, call: OpenCall, error: SpendHubError) -> None:
+    status, body, headers = tell_recipe_error(error)
+    await exchange.answer(status, body, [*headers, *call_headers(call)])
 
 
 def _attributed(body: RouterBody) -> dict[str, Any]:

@@ -77,17 +77,11 @@ class Reviewed(Generic[Answer]):
     is_escalated: bool = False
     not_escalated_because: str = ""
     beside_nano_usd: int = 0  # spent on reviews, and on judges who failed
-    earlier_nano_usd: int = 0  # spent before the money for the answer that goes out was held
 
     @property
     def is_doubtful(self) -> bool:
         """Whether the answer goes out although the reviewers doubt it."""
         return bool(self.not_escalated_because)
-
-    @property
-    def all_beside_nano_usd(self) -> int:
-        """Everything that was spent on the answer beside what its own call cost."""
-        return self.beside_nano_usd + self.earlier_nano_usd
 
     def headers(self) -> Headers:
         """What the client is told of the reviews."""
@@ -224,7 +218,7 @@ class Reviewer:
             is_ours = not isinstance(error, SpendHubError)
             logger.warning("no judge answers in place of %s: %s", first.request_id, error, exc_info=is_ours)
             return
-        found.earlier_nano_usd = first.cost_nano_usd + found.beside_nano_usd
+        begun.call.earlier_nano_usd = first.all_nano_usd + found.beside_nano_usd
         found.beside_nano_usd = 0
         found.begun, found.answer, found.is_escalated = begun, answer, True
 

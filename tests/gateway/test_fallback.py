@@ -10,13 +10,16 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.gateway.served import INPUT_NANO_USD, OUTPUT_NANO_USD, Served, metadata_of
+from tests.gateway.served import INPUT_NANO_USD, OUTPUT_NANO_USD, Served, events_of, metadata_of
 from tests.servers import wait_until
 
 pytestmark = pytest.mark.slow
 
 CALL = "[in:100] [out:20]"
 CALL_NANO_USD = 100 * INPUT_NANO_USD + 20 * OUTPUT_NANO_USD
+# What CALL is thought to cost where nothing came back: 10 words and signs, 4 for its message and 3 for the request, at the
+# 900 USD per million of the models that fail.
+BROKEN_NANO_USD = (10 + 4 + 3) * 900_000
 
 
 def define_route(served: Served, models: list[str], fallback: list[str] = (), **facts: Any) -> str:  # type: ignore[assignment]  # an empty default
@@ -80,6 +83,74 @@ def test_a_vendor_that_says_200_and_then_has_no_answer_gives_way_too(
     assert (second["model"], second["status"], second["cost_nano_usd"]) == ("vendor-chat", "ok", CALL_NANO_USD)
     assert served.ledger(budget) == first["cost_nano_usd"] + second["cost_nano_usd"]
     assert served.held(user) == "0.00"
+
+
+def test_the_cost_that_is_told_counts_the_attempts_that_broke_off(served: Served, user: str) -> None:
+    route = define_route(served, ["fault-not-json"], ["fault-html", "fault-500", "vendor-chat"])
+    budget = served.define_budget(user, "10")
+    answered = served.ask(CALL, model=route, user=user, max_tokens=50)
+    assert attempts(served, user) == [
+        ("fault-not-json", "error", BROKEN_NANO_USD),
+        ("fault-html", "error", BROKEN_NANO_USD),
+        ("fault-500", "error", 0),
+        ("vendor-chat", "ok", CALL_NANO_USD),
+    ]
+    # 2 x 0.0153 and 0.0004 of 10 USD; the last attempt's budgets knew of the first two already.
+    assert (answered.headers["x-spendhub-cost"], answered.headers["x-spendhub-remaining"]) == ("0.031", "9.969")
+    assert (answered.headers["x-budget-spent"], answered.headers["x-budget-remaining"]) == ("0.031", "9.969")
+    assert served.ledger(budget) == 2 * BROKEN_NANO_USD + CALL_NANO_USD == 31_000_000
+
+
+def test_a_streams_last_event_and_its_repeat_count_the_attempt_that_broke_off(served: Served, user: str) -> None:
+    route = define_route(served, ["fault-error-at-once"], ["vendor-chat"])
+    budget = served.define_budget(user, "10")
+
+    def ask() -> httpx.Response:
+        return served.ask(
+            CALL, model=route, user=user, max_tokens=50, stream=True, stream_options={"include_usage": True},
+            headers={"idempotency-key": f"stream-of-{user}"},
+        )  # fmt: skip
+
+    answered = ask()
+    assert "x-spendhub-cost" not in answered.headers
+    *_, usage, done = events_of(answered.text)
+    assert done == "[DONE]"
+    # The vendor has told the usage of the answer; what the broken attempt costs is our count.
+    assert usage["spendhub"] == {
+        "cost": "0.0157", "model": "vendor-chat", "remaining": "9.9843", "decision": "allow", "estimated": True,
+    }  # fmt: skip
+    assert served.ledger(budget) == BROKEN_NANO_USD + CALL_NANO_USD == 15_700_000
+    again = ask()
+    assert (again.headers["x-spendhub-replayed"], again.headers["x-spendhub-cost"]) == ("true", "0.0157")
+
+
+@pytest.mark.parametrize(("last", "status", "cost"), [("fault-500", 500, "0.0153"), ("fault-html", 502, "0.0306")])
+def test_an_error_tells_what_all_its_attempts_have_cost(
+    served: Served, user: str, last: str, status: int, cost: str
+) -> None:
+    route = define_route(served, ["fault-not-json"], [last])
+    answered = served.ask(CALL, model=route, user=user, max_tokens=50)
+    assert (answered.status_code, answered.headers["x-spendhub-cost"]) == (status, cost)
+    assert sum(each for _, _, each in attempts(served, user)) == round(float(cost) * 10**9)
+
+
+def test_a_judges_answer_tells_what_broke_off_before_the_reviewed_answer_too(served: Served, user: str) -> None:
+    workhorses, judges = ["fault-not-json", "reviewer-prose"], ["fault-html", "vendor-judge"]
+    pools = {"workhorses": workhorses, "judges": judges, "reviewers": ["reviewer-0.2"]}
+    route = define_route(served, [*workhorses, *judges], strategy="judgment-based", options=pools)
+    budget = served.define_budget(user, "10")
+    answered = served.ask(CALL, model=route, user=user, max_tokens=20)
+    # A reviewer reads 50 tokens and writes 10, at 1,000 USD per million; the judge writes at 2,000.
+    doubted = review = (50 + 10) * 1_000_000
+    judged = 100 * 1_000_000 + 20 * 2_000_000
+    assert attempts(served, user) == [
+        ("fault-not-json", "error", BROKEN_NANO_USD), ("reviewer-prose", "ok", doubted),
+        ("reviewer-0.2", "ok", review),
+        ("fault-html", "error", BROKEN_NANO_USD), ("vendor-judge", "ok", judged),
+    ]  # fmt: skip
+    assert (answered.headers["x-spendhub-escalated"], answered.headers["x-spendhub-cost"]) == ("true", "0.2906")
+    assert answered.headers["x-spendhub-remaining"] == "9.7094"
+    assert served.ledger(budget) == 2 * BROKEN_NANO_USD + doubted + review + judged == 290_600_000
 
 
 def test_a_free_model_with_a_paid_fallback_does_not_slip_through(served: Served, user: str) -> None:
@@ -207,6 +278,26 @@ def test_the_recipes_router_answers_with_the_model_its_cost_and_its_words(served
     assert float(headers["x-spendhub-cost"]) == told["cost"]
     assert (headers["x-spendhub-model"], headers["x-spendhub-decision"]) == (told["model"], "allow")
     assert headers["x-spendhub-request-id"] == told["requestId"]
+
+
+def test_the_recipes_router_tells_what_an_attempt_that_broke_off_has_cost_too(served: Served, user: str) -> None:
+    define_route(served, ["fault-not-json"], ["vendor-chat"], match={"user": user})
+    asked = {"prompt": CALL, "maxTokens": 50, "metadata": {"user": user}}
+    wait_until(lambda: route_prompt(served, **asked).json()["isFallback"], 5, "the rule to be in force")
+    answered = route_prompt(served, **asked)
+    assert (answered.json()["cost"], answered.headers["x-spendhub-cost"]) == (0.0157, "0.0157")
+    assert attempts(served, user)[-2:] == [
+        ("fault-not-json", "error", BROKEN_NANO_USD), ("vendor-chat", "ok", CALL_NANO_USD),
+    ]  # fmt: skip
+
+
+def test_the_recipes_router_tells_what_an_answer_that_broke_off_has_cost(served: Served, user: str) -> None:
+    headers = {"authorization": f"Bearer {served.key}", "x-spendhub-allow": "fault-html"}
+    asked = {"prompt": CALL, "maxTokens": 50, "metadata": {"user": user}}
+    answered = httpx.post(f"{served.server.url}/api/router", headers=headers, json=asked, timeout=30)
+    assert (answered.status_code, answered.json()["code"]) == (503, "upstream_failed")
+    assert answered.headers["x-spendhub-cost"] == "0.0153"
+    assert attempts(served, user) == [("fault-html", "error", BROKEN_NANO_USD)]
 
 
 def test_the_recipes_router_is_behind_the_budgets(served: Served, user: str) -> None:
