@@ -21,9 +21,10 @@ from spendhub.gateway.dialect import CallRequest
 # Google's, and two of Anthropic's.
 _OTHER_TIER_FIELDS = ("serviceTier", "speed", "inference_geo")
 # Beside `tools`: servers and plugins that the vendor asks, what it keeps and may have tools of its own (OpenAI's stored
-# prompts, Google's cached contents), and the summing up of a long context, which is a call within the call.
+# prompts, Google's cached contents), the summing up of a long context, which is a call within the call, and the models
+# that a reseller (OpenRouter) may ask in place of the one whose price is known.
 _WORK_AT_THE_VENDOR = (
-    "mcp_servers", "plugins", "search_parameters", "data_sources", "prompt", "cachedContent", "compaction",
+    "mcp_servers", "plugins", "search_parameters", "data_sources", "prompt", "cachedContent", "compaction", "models",
 )  # fmt: skip
 _FIELDS = frozenset(
     (
@@ -74,8 +75,10 @@ def extras_of(request: CallRequest) -> Extras:
 
 
 def extras_at(extras: Extras, request: CallRequest, model: ModelFacts) -> Extras:
-    """`extras` as they are with `model`: some models search unasked."""
-    if request.wire == CHAT and not extras.untold_searches and always_searches(model):
+    """`extras` as they are with `model`: some models search unasked, and chat completions, which all but Responses that
+    pass untouched come to, do not tell of it."""
+    is_asked_by_chat = request.wire == CHAT or not passes_untouched(model, request.wire)
+    if is_asked_by_chat and not extras.untold_searches and always_searches(model):
         return replace(extras, vendor_tools="model", web_searches=1, untold_searches=1)
     return extras
 

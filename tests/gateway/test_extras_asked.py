@@ -11,7 +11,7 @@ from routing.extras import NO_EXTRAS, Extras, estimate_asked, price_asked
 from routing.pricing import CompiledPrice, PriceTable, Rates
 from routing.snapshot import ModelFacts
 from routing.token_usage import TokenUsage
-from routing.upstreams.base import CHAT, MESSAGES, RESPONSES, Wire
+from routing.upstreams.base import CHAT, GENERATE, MESSAGES, RESPONSES, Wire
 from spendhub.gateway.dialect import CallRequest
 from spendhub.gateway.extras_asked import extras_at, extras_of, with_untold, worst_case
 from tests.routing.facts import model_facts
@@ -98,6 +98,19 @@ def test_chats_search_costs_one_that_the_vendor_does_not_tell_of() -> None:
     assert extras_at(NO_EXTRAS, asked(CHAT), model_facts("gpt-5")) is NO_EXTRAS
 
 
+@pytest.mark.parametrize("wire", [MESSAGES, GENERATE, RESPONSES])
+def test_a_model_that_always_searches_costs_a_search_whoever_translates_for_it(wire: Wire) -> None:
+    searching = model_facts("gpt-5-search-api")
+    assert extras_at(NO_EXTRAS, asked(wire), searching) == Extras(
+        web_searches=1, untold_searches=1, vendor_tools="model"
+    )
+
+
+def test_a_search_that_responses_tell_of_is_not_counted_unasked() -> None:
+    searching = model_facts("gpt-5-search-api", has_responses=True)
+    assert extras_at(NO_EXTRAS, asked(RESPONSES), searching) is NO_EXTRAS
+
+
 @pytest.mark.parametrize(
     ("body", "field"),
     [
@@ -110,6 +123,7 @@ def test_chats_search_costs_one_that_the_vendor_does_not_tell_of() -> None:
         ({"tools": [{"type": "crystal_ball"}]}, "tools[0]"),
         ({"mcp_servers": [{"url": "https://x"}]}, "mcp_servers"),
         ({"plugins": [{"id": "web"}]}, "plugins"),
+        ({"models": ["dear/model"]}, "models"),
         ({"prompt": {"id": "pmpt_1"}}, "prompt"),
         ({"cachedContent": "cachedContents/1"}, "cachedContent"),
         ({"context_management": {"edits": [{"type": "compact_20260112"}]}}, "context_management"),
