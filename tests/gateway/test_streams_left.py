@@ -48,6 +48,8 @@ def begun_with(execution: Execution, settled: Settled) -> Any:
         "has_limit": False,
         "held_output_tokens": 100,
         "cost_nano_usd": 0,
+        "earlier_nano_usd": 0,
+        "all_nano_usd": 0,
     }
     opened = SimpleNamespace(**facts, **told, settle=settle, note_first_token=lambda: None)
     return SimpleNamespace(call=opened, execution=execution, request=CallRequest(wire="chat", body={}, model="m"))
