@@ -23,8 +23,9 @@ _SEARCH_MODEL = "-search-"
 @dataclass(frozen=True, slots=True)
 class Extras:
     """`service_tier` as it was asked for ("": as the vendor likes); `web_searches` that are held for;
-    `untold_searches` the vendor makes and never tells of; `vendor_tools` names the field by which the vendor may run
-    tools of its own, whose bill has no bound; `writes_long_cache`: input may be cached for longer than usual."""
+    `untold_searches` the vendor makes and never tells of; `vendor_tools` names the field that leaves the bill without a
+    bound: by which the vendor may run tools of its own, or let a dearer model answer; `writes_long_cache`: input may be
+    cached for longer than usual."""
 
     service_tier: str = ""
     web_searches: int = 0

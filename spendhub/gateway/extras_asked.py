@@ -1,7 +1,9 @@
 """Reads from a request what it may be billed beside plain tokens: a service tier, searches of the web, other tools that
-the vendor runs, a cache that lives longer. Most requests have none of it, and pay one look at their fields' names.
+the vendor runs, models of its own choice, a cache that lives longer. Most requests have none of it, and pay one look at
+their fields' names.
 
-Sources: the request parameters in OpenAI's, Anthropic's and Google's API references. docs/pricing.md has the rules.
+Sources: the request parameters in OpenAI's, Anthropic's, Google's and OpenRouter's API references, OpenAI's guide to
+predicted outputs. docs/pricing.md has the rules.
 """
 
 from __future__ import annotations
@@ -14,21 +16,27 @@ from routing.extras import NO_EXTRAS, USUAL_WEB_SEARCHES, Extras, always_searche
 from routing.service_tiers import tier_name
 from routing.snapshot import ModelFacts
 from routing.token_usage import TokenUsage
-from routing.upstreams.base import CHAT, Wire
+from routing.upstreams.base import CHAT, RESPONSES, Wire
 from routing.upstreams.registry import passes_untouched
 from spendhub.gateway.dialect import CallRequest
 
 # Google's, and two of Anthropic's.
 _OTHER_TIER_FIELDS = ("serviceTier", "speed", "inference_geo")
-# Beside `tools`: servers and plugins that the vendor asks, what it keeps and may have tools of its own (OpenAI's stored
-# prompts, Google's cached contents), the summing up of a long context, which is a call within the call, and the models
-# that a reseller (OpenRouter) may ask in place of the one whose price is known.
+# Beside `tools`: servers, plugins and searches that the vendor asks, what it keeps and may have tools of its own
+# (OpenAI's stored prompts, Google's cached contents), and the summing up of a long context, a call within the call.
 _WORK_AT_THE_VENDOR = (
-    "mcp_servers", "plugins", "search_parameters", "data_sources", "prompt", "cachedContent", "compaction", "models",
+    "mcp_servers", "plugins", "search_parameters", "enable_search", "data_sources", "prompt", "cachedContent",
+    "compaction",
 )  # fmt: skip
+# By which the vendor may let others answer than the model whose price is known: models (OpenRouter's, Anthropic's) or
+# hosts that each have a price of their own, by name or as an account keeps them.
+_OTHERS_MAY_ANSWER = ("models", "fallbacks", "route", "preset", "provider", "providerOptions")
+# What is foretold of an answer and not used is billed as output, and OpenAI's guide has no output limit beside it.
+_NO_LIMIT_HOLDS = ("prediction",)
+_UNBOUNDED = (*_WORK_AT_THE_VENDOR, *_OTHERS_MAY_ANSWER, *_NO_LIMIT_HOLDS)
 _FIELDS = frozenset(
     (
-        "service_tier", *_OTHER_TIER_FIELDS, "tools", "web_search_options", *_WORK_AT_THE_VENDOR,
+        "service_tier", *_OTHER_TIER_FIELDS, "tools", "web_search_options", *_UNBOUNDED,
         "context_management", "prompt_cache_options", "cache_control",
     )
 )  # fmt: skip
@@ -64,7 +72,7 @@ def extras_of(request: CallRequest) -> Extras:
     )
     if body.get("web_search_options") is not None:
         found = replace(found, vendor_tools="web_search_options", web_searches=1, untold_searches=1)
-    elif field := _work_at_the_vendor(body):
+    elif field := _unbounded(body):
         found = replace(found, vendor_tools=field)
     tools = body.get("tools")
     if isinstance(tools, list):
@@ -75,12 +83,13 @@ def extras_of(request: CallRequest) -> Extras:
 
 
 def extras_at(extras: Extras, request: CallRequest, model: ModelFacts) -> Extras:
-    """`extras` as they are with `model`: some models search unasked, and chat completions, which all but Responses that
-    pass untouched come to, do not tell of it."""
-    is_asked_by_chat = request.wire == CHAT or not passes_untouched(model, request.wire)
-    if is_asked_by_chat and not extras.untold_searches and always_searches(model):
-        return replace(extras, vendor_tools="model", web_searches=1, untold_searches=1)
-    return extras
+    """`extras` as they are with `model`: some models search unasked. Where they are asked by Responses the answer tells
+    of it; by chat completions, which calls of every other dialect come to, it does not."""
+    if extras.untold_searches or not always_searches(model):
+        return extras
+    is_told = request.wire == RESPONSES and passes_untouched(model, RESPONSES)
+    searches = max(extras.web_searches, 1)
+    return replace(extras, vendor_tools="model", web_searches=searches, untold_searches=0 if is_told else 1)
 
 
 def worst_case(extras: Extras, request: CallRequest, model: ModelFacts) -> tuple[Extras, Mapping[str, Any]]:
@@ -106,7 +115,8 @@ def worst_case(extras: Extras, request: CallRequest, model: ModelFacts) -> tuple
 def with_untold(usage: TokenUsage, extras: Extras, wire: Wire) -> TokenUsage:
     """`usage` with what was asked for and the answer has no word for; `usage` itself where it has told all.
 
-    Chat completions tell neither of searches nor of how long what was written into the cache is kept.
+    Chat completions tell neither of searches nor of how long what was written into the cache is kept. `wire` is the
+    client's: a `ttl` counts only where its own body reaches the vendor, since translating drops or refuses it.
     """
     if extras.untold_searches and not usage.web_searches:
         usage = replace(usage, web_searches=extras.untold_searches)
@@ -119,9 +129,10 @@ def _leaves_open(request: CallRequest, name: str) -> bool:
     return request.body.get(name) in (None, "auto")
 
 
-def _work_at_the_vendor(body: Mapping[str, Any]) -> str:
-    """The field by which the vendor may do more than answer; tools are looked at apart."""
-    for name in _WORK_AT_THE_VENDOR:
+def _unbounded(body: Mapping[str, Any]) -> str:
+    """The field by which the vendor may do more than answer within the limit, at the known price; tools are looked at
+    apart."""
+    for name in _UNBOUNDED:
         if body.get(name):
             return name
     return "context_management" if _compacts(body.get("context_management")) else ""

@@ -50,7 +50,7 @@ UNKNOWN_OUTPUT_TOKENS = 128_000
 
 
 class UnboundedCall(Refused):
-    """The vendor may do or read more for this call than a strict budget could hold for; `field` lets it."""
+    """The vendor may do, read or bill more for this call than a strict budget could hold for; `field` lets it."""
 
     code = "unbounded_call"
 
@@ -151,7 +151,7 @@ def worst_of(need: Need, request: CallRequest, candidate: Candidate, now: dateti
     if need.extras.vendor_tools:
         raise UnboundedCall(
             need.extras.vendor_tools,
-            "what the vendor may do beside answering: its tools, and what they read, have no bound",
+            "what has no bound: tools of the vendor's and what they read, models and hosts of its choice, a prediction",
         )
     model, standard = candidate.model, candidate.quote.price
     input_tokens = most_input_tokens(need.input_tokens, unseen_in(request), model)

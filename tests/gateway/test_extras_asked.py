@@ -45,6 +45,7 @@ def model(**tiers: CompiledPrice) -> ModelFacts:
         {"service_tier": "standard_only", "speed": "standard", "inference_geo": "global"},
         {"tools": [{"type": "bash_20250124"}, {"type": "memory_20250818"}]},
         {"prompt_cache_options": {"ttl": "30m"}},
+        {"models": [], "fallbacks": None, "provider": {}, "prediction": None, "enable_search": False},
         {"tools": "no list", "service_tier": 7},
         {"tools": [{"functionDeclarations": [{"name": "f"}]}, {"computerUse": {}}]},
         {
@@ -106,9 +107,20 @@ def test_a_model_that_always_searches_costs_a_search_whoever_translates_for_it(w
     )
 
 
-def test_a_search_that_responses_tell_of_is_not_counted_unasked() -> None:
+def test_a_search_that_responses_tell_of_is_held_and_not_counted_twice() -> None:
     searching = model_facts("gpt-5-search-api", has_responses=True)
-    assert extras_at(NO_EXTRAS, asked(RESPONSES), searching) is NO_EXTRAS
+    held = extras_at(NO_EXTRAS, asked(RESPONSES), searching)
+    assert held == Extras(web_searches=1, vendor_tools="model")
+    told = TokenUsage.from_totals(100, 5)
+    assert with_untold(told, held, RESPONSES) is told
+
+
+def test_a_model_that_always_searches_is_held_for_the_searches_that_are_asked_of_it_too() -> None:
+    searching = model_facts("gpt-5-search-api")
+    request = asked(RESPONSES, tools=[{"type": "web_search"}])
+    assert extras_at(extras_of(request), request, searching) == Extras(
+        web_searches=5, untold_searches=1, vendor_tools="model"
+    )
 
 
 @pytest.mark.parametrize(
@@ -123,7 +135,17 @@ def test_a_search_that_responses_tell_of_is_not_counted_unasked() -> None:
         ({"tools": [{"type": "crystal_ball"}]}, "tools[0]"),
         ({"mcp_servers": [{"url": "https://x"}]}, "mcp_servers"),
         ({"plugins": [{"id": "web"}]}, "plugins"),
+        ({"enable_search": True}, "enable_search"),
+        # Others may answer, at prices of their own: models and hosts that a reseller chooses, or Anthropic itself.
         ({"models": ["dear/model"]}, "models"),
+        ({"route": "fallback"}, "route"),
+        ({"preset": "free-then-dear"}, "preset"),
+        ({"provider": {"order": ["dear-host"]}}, "provider"),
+        ({"providerOptions": {"gateway": {"models": ["dear/model"]}}}, "providerOptions"),
+        ({"fallbacks": [{"model": "claude-opus-5"}]}, "fallbacks"),
+        ({"fallbacks": "default"}, "fallbacks"),
+        # What is not used of it is billed as output, beside which OpenAI takes no limit.
+        ({"prediction": {"type": "content", "content": "x"}}, "prediction"),
         ({"prompt": {"id": "pmpt_1"}}, "prompt"),
         ({"cachedContent": "cachedContents/1"}, "cachedContent"),
         ({"context_management": {"edits": [{"type": "compact_20260112"}]}}, "context_management"),
@@ -201,3 +223,11 @@ def test_what_chat_completions_do_not_tell_of_is_taken_from_the_request() -> Non
     assert with_untold(told, long_lived, RESPONSES) is told
     assert with_untold(told, searching, CHAT) == TokenUsage.from_totals(100, 5, cache_write_tokens=40, web_searches=1)
     assert with_untold(told, Extras(service_tier="flex"), CHAT) is told
+
+
+@pytest.mark.parametrize("wire", [MESSAGES, GENERATE])
+def test_a_translated_call_counts_the_search_that_chat_completions_do_not_tell_of_and_no_ttl(wire: Wire) -> None:
+    # Translating for a vendor drops how long its cache is to be kept.
+    extras = Extras(web_searches=1, untold_searches=1, writes_long_cache=True)
+    told = TokenUsage.from_totals(100, 5, cache_write_tokens=40)
+    assert with_untold(told, extras, wire) == TokenUsage.from_totals(100, 5, cache_write_tokens=40, web_searches=1)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Any
 
 import httpx
 import pytest
@@ -194,13 +196,23 @@ def test_a_strict_budget_is_not_exceeded_by_a_dearer_tier(served: Served, user: 
     assert served.ledger(budget) == 1_000 * 2 * INPUT_NANO_USD + 290 * 2 * OUTPUT_NANO_USD <= 10_000_000
 
 
-def test_a_strict_budget_refuses_what_lets_the_vendor_search_and_nobody_is_asked(served: Served, user: str) -> None:
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("web_search_options", {}),
+        ("models", ["vendor-out"]),
+        ("prediction", {"type": "content", "content": "hello"}),
+    ],
+)
+def test_a_strict_budget_refuses_what_leaves_the_bill_without_a_bound_and_nobody_is_asked(
+    served: Served, user: str, field: str, value: Any
+) -> None:
     budget = served.define_budget(user, "1", strict=True)
     before = served.vendor.served.calls
-    answered = served.ask(user=user, web_search_options={})
+    answered = served.ask(user=user, **{field: value})
     assert answered.status_code == 402
     error = answered.json()["error"]
-    assert (error["code"], error["field"]) == ("unbounded_call", "web_search_options")
+    assert (error["code"], error["field"]) == ("unbounded_call", field)
     assert (served.ledger(budget), served.held(user), served.spans(user)) == (0, "0.00", [])
     assert served.vendor.served.calls == before
 
@@ -212,6 +224,30 @@ def test_chats_search_that_is_not_told_of_counts_as_one(served: Served, user: st
     # The model has no price for it: nothing is added, and the span says so.
     assert (span["cost_nano_usd"], bool(span["is_estimated"])) == (CALL_NANO_USD, True)
     assert (told["web_searches"], told["not_priced"]) == (1, ["web_search"])
+
+
+def test_a_model_that_always_searches_is_billed_for_it_when_a_client_of_messages_asks_it(
+    served: Served, user: str, reader: str
+) -> None:
+    name = f"{user}-search-api"
+    served.native("POST", "models", json={"provider": reader, "name": name})
+    served.native("POST", "prices", json={"model": name, "input": "2", "output": "10", "web_search": "10"})
+    pause_for_snapshots()
+    message = {
+        "model": name, "max_tokens": 50, "metadata": {"user_id": user},
+        "messages": [{"role": "user", "content": CALL}],
+    }  # fmt: skip
+    headers = {"authorization": f"Bearer {served.key}", "x-spendhub-user": user}
+    ask = partial(httpx.post, f"{served.url}/messages", headers=headers, json=message, timeout=30)
+    assert ask().status_code == 200
+    span = served.the_span(user)
+    # 10 USD for a thousand searches: 10,000,000 nano_usd for one. Its 8,000 tokens of input are held beside.
+    assert (span["cost_nano_usd"], metadata_of(span)["web_searches"]) == (CALL_NANO_USD + 10_000_000, 1)
+    assert span["reserved_nano_usd"] >= 10_000_000 + 8_000 * INPUT_NANO_USD + 50 * OUTPUT_NANO_USD
+    served.define_budget(user, "1", strict=True)
+    refused = ask()
+    assert (refused.status_code, refused.json()["error"]["field"]) == (402, "model")
+    assert len(served.spans(user)) == 1
 
 
 def test_a_strict_budget_holds_for_the_usual_tier_when_a_cheaper_one_has_no_room(served: Served, user: str) -> None:
