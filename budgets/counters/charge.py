@@ -139,9 +139,10 @@ class FencedStore:
                 if isinstance(error, CounterStoreDown):
                     self._note_failure(charge)
                 break
-            # Only a store that was still in charge when it had answered is known to have counted it.
+            # Only a store that was still in charge when it had answered is known to have counted it. One that is not
+            # open yet is filled from the database's holds later, this one among them: it is told again after that.
             current = self._charge
-            if self.has_lease and current is not None and current.epoch == charge.epoch:
+            if charge.is_open and self.has_lease and current is not None and current.epoch == charge.epoch:
                 return True
         return False
 

@@ -154,6 +154,27 @@ def test_calls_of_a_dead_process_move_with_the_rest_from_the_database_to_redis(
     assert [orphan.hold_id for orphan in run(counters().orphans(acme.pk, time.time() + 61))] == [hold.hold_id]
 
 
+def test_a_call_that_ends_while_the_database_hands_over_to_redis_does_not_stay_held(
+    acme: Any, day: Any, valkey: Valkey, settings: Any
+) -> None:
+    settings.REDIS_URL = None
+    store = counters()
+    hold = hold_of(acme, day)
+    assert run(store.reserve(hold, time.time())).is_held
+    settings.REDIS_URL = valkey.url
+    database_charge = store.charge
+    assert database_charge is not None
+    store.change_hands(database_charge, "redis", "Redis answers again")
+    assert store.charge is not None and not store.charge.is_open
+    run(store.settle(hold, (), time.time()))
+
+    keeper = Keeper(store)
+    wait_until(lambda: _back_in_redis(keeper, store), 15, "Redis in charge")
+    keeper.step(time.monotonic())
+    assert run(store.look(acme.pk, [day], time.time())) == (Count(0, 0),)
+    assert store.untold == {}
+
+
 def test_an_installation_that_gives_up_redis_counts_in_the_database(
     acme: Any, day: Any, valkey: Valkey, settings: Any
 ) -> None:
