@@ -81,13 +81,15 @@ class Demo:
     budgets: int
 
 
-def make_demo(now: datetime, say: Callable[[str], None]) -> Demo:
-    """Makes the demo account, or finds it made. Interrupted in the middle, it is finished the next time."""
+def make_demo(say: Callable[[str], None]) -> Demo:
+    """Makes the demo account, or finds it made. Interrupted in the middle, it is finished the next time,
+    as of the moment it was begun: the same month, so nothing is there twice."""
     tenant, _ = Tenant.objects.get_or_create(
         slug=SLUG, defaults={"name": "Demo company (sample data)", "timezone": TIMEZONE}
     )
     if ApiKey.objects.for_tenant(tenant).filter(name=KEY_NAME).exists():
         return Demo(False, "", "", "", 0, 0)
+    now = tenant.created_at
     login, password = _make_people(tenant)
     drafts = _sample(tenant, now)
     say(f"recording {len(drafts):,} sample calls of {DAYS} days")

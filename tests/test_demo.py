@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import io
 import time
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
 from django.db.models import Sum
+from django.utils import timezone
 
 from budgets.models import Budget, BudgetWindow, Decision
 from spendhub.tenants.models import ApiKey, Tenant
@@ -34,7 +36,9 @@ def test_without_a_catalog_it_says_what_to_do_first() -> None:
 
 
 @pytest.mark.slow
-def test_it_is_made_once_agrees_with_its_ledger_and_is_removed_whole(catalog: None) -> None:
+def test_it_is_made_once_agrees_with_its_ledger_and_is_removed_whole(
+    catalog: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     began = time.monotonic()
     out, _ = demo()
     assert time.monotonic() - began < 30
@@ -60,10 +64,13 @@ def test_it_is_made_once_agrees_with_its_ledger_and_is_removed_whole(catalog: No
     assert (out, spans.count()) == ("", calls)
     assert "there already" in err
 
-    # Interrupted before its key was made: it is finished the next time, and nothing is there twice.
+    # Interrupted before its key was made: it is finished as of when it was begun, and nothing is there twice.
     opinions = rated.count()
     ApiKey.objects.for_tenant(tenant).delete()
-    demo()
+    tomorrow = timezone.now() + timedelta(days=1)
+    with monkeypatch.context() as later:
+        later.setattr(timezone, "now", lambda: tomorrow)
+        demo()
     assert (spans.count(), rated.count()) == (calls, opinions)
 
     spans.filter(pk=spans.first().pk).update(source="gateway")  # type: ignore[union-attr]  # there are thousands

@@ -7,7 +7,6 @@ from argparse import ArgumentParser
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
-from django.utils import timezone
 
 from spendhub.demo import CatalogIsEmpty, DemoHoldsOwnCalls, make_demo, remove_demo
 
@@ -27,7 +26,7 @@ class Command(BaseCommand):
             return
         began = time.monotonic()
         try:
-            made = make_demo(timezone.now(), lambda line: self.stderr.write(line))
+            made = make_demo(lambda line: self.stderr.write(line))
         except CatalogIsEmpty as error:
             raise CommandError(error.message) from None
         if not made.is_new:
