@@ -20,6 +20,7 @@ from typing import Any
 
 from django.db import DatabaseError, InterfaceError, OperationalError, connection, transaction
 
+from spendhub.bounded_postgres import bounded_waits
 from spendhub.errors import Unavailable
 
 logger = logging.getLogger(__name__)
@@ -57,10 +58,13 @@ class _Job:
 class GroupCommit:
     """The writer thread and its queue. Use the process-wide one: `submit(...)`."""
 
-    def __init__(self, max_batch: int = MAX_BATCH, retry_seconds: float = RETRY_SECONDS) -> None:
+    def __init__(
+        self, max_batch: int = MAX_BATCH, retry_seconds: float = RETRY_SECONDS, limit_seconds: float | None = None
+    ) -> None:
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._max_batch = max_batch
         self._retry_seconds = retry_seconds
+        self._limit_seconds = limit_seconds
         self._thread: threading.Thread | None = None
         self._lock = threading.Lock()
         self._pid = os.getpid()
@@ -99,7 +103,8 @@ class GroupCommit:
             while not closing:
                 batch, closing = self._next_batch()
                 if batch:
-                    self._write(batch)
+                    with bounded_waits(self._limit_seconds):
+                        self._write(batch)
         finally:
             connection.close()
 
@@ -134,7 +139,7 @@ class GroupCommit:
         self._per_second += 0.1 * (count / seconds - self._per_second)
 
     def _write(self, batch: list[_Job]) -> None:
-        deadline = time.monotonic() + self._retry_seconds
+        deadline: float | None = None
         pause = 0.05
         while True:
             try:
@@ -142,6 +147,8 @@ class GroupCommit:
             except (OperationalError, InterfaceError) as error:
                 # The server went away, or a deadlock was broken: nothing of ours is lost, apply again.
                 connection.close()
+                # From the first failure on: one that took long to show must not use up the time for another try.
+                deadline = deadline or time.monotonic() + self._retry_seconds
                 if time.monotonic() + pause > deadline:
                     logger.error("ledger writer gives up on %d jobs: %s", len(batch), error)
                     for job in batch:
@@ -177,12 +184,17 @@ class GroupCommit:
             by_applier.setdefault(job.applier, []).append(position)
         results: list[Any] = [None] * len(batch)
         with transaction.atomic():
-            # A fixed order of appliers keeps two processes from locking in opposite orders.
-            for applier in sorted(by_applier, key=lambda each: (each.__module__, each.__qualname__)):
-                positions = by_applier[applier]
-                answers = applier([batch[position].payload for position in positions])
-                for position, answer in zip(positions, answers, strict=True):
-                    results[position] = answer
+            try:
+                # A fixed order of appliers keeps two processes from locking in opposite orders.
+                for applier in sorted(by_applier, key=lambda each: (each.__module__, each.__qualname__)):
+                    positions = by_applier[applier]
+                    answers = applier([batch[position].payload for position in positions])
+                    for position, answer in zip(positions, answers, strict=True):
+                        results[position] = answer
+            except (OperationalError, InterfaceError):
+                # Closed in here, it is only left; outside, Django would wait for a new one to end the transaction with.
+                connection.close()
+                raise
         return results
 
 

@@ -15,10 +15,12 @@ from django.conf import settings
 from django.db import Error as DatabaseProblem
 from django.db import close_old_connections
 
+from spendhub.bounded_postgres import bounded_waits
 from spendhub.processes import snapshots_age_seconds
 from spendhub.snapshots import POLL_SECONDS, SnapshotVersion
 
 HEALTH_PATHS = frozenset({"/healthz", "/readyz"})
+DATABASE_SECONDS = 2.0
 # An edit must be in force everywhere within 2 s; a poller this late can no longer promise it.
 MAX_SNAPSHOT_AGE_SECONDS = 20 * POLL_SECONDS
 
@@ -33,7 +35,8 @@ def readiness() -> tuple[bool, dict[str, str]]:
 def _database_says() -> str:
     close_old_connections()
     try:
-        SnapshotVersion.objects.exists()
+        with bounded_waits(DATABASE_SECONDS):
+            SnapshotVersion.objects.exists()
     except DatabaseProblem as error:
         return f"does not answer: {type(error).__name__}"
     finally:

@@ -47,10 +47,14 @@ def connect() -> pq.abc.PGconn:
 
 
 class LoopConnection:
-    """Sends statements one after the other: `run` may be called again once the last one was answered."""
+    """Sends statements one after the other: `run` may be called again once the last one was answered.
 
-    def __init__(self, made: pq.abc.PGconn, loop: asyncio.AbstractEventLoop) -> None:
+    It ends where no answer has come within `limit_seconds`: a server that stands still says nothing.
+    """
+
+    def __init__(self, made: pq.abc.PGconn, loop: asyncio.AbstractEventLoop, limit_seconds: float) -> None:
         self._libpq = made
+        self._limit_seconds = limit_seconds
         self._loop = loop
         self._socket = made.socket
         self._results: list[pq.abc.PGresult] = []
@@ -78,7 +82,11 @@ class LoopConnection:
                 self._loop.add_writer(self._socket, self._write)
         except OperationalError as error:
             self.close(str(error))
-        results = await self._waiting
+        overdue = self._loop.call_later(self._limit_seconds, self.close, f"no answer within {self._limit_seconds:g} s")
+        try:
+            results = await self._waiting
+        finally:
+            overdue.cancel()
         for result in results:
             if result.status == pq.ExecStatus.FATAL_ERROR:
                 state = result.error_field(pq.DiagnosticField.SQLSTATE) or b""

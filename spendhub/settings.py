@@ -7,6 +7,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+from spendhub.bounded_postgres import BoundedConnection
 from spendhub.dashboard.theme import UNFOLD as UNFOLD
 from spendhub.environment import Environment, WrongSetting
 from spendhub.errors import InvalidMoney
@@ -87,6 +88,7 @@ LANGFUSE_HOST = ENVIRONMENT.text("LANGFUSE_HOST", "https://cloud.langfuse.com")
 # --- stores ---------------------------------------------------------------------------------------
 REDIS_URL = ENVIRONMENT.redis("REDIS_URL")
 DATABASE_POOL_SIZE = ENVIRONMENT.whole("SPENDHUB_DATABASE_POOL_SIZE", 16, at_least=4, at_most=200)
+DATABASE_TIMEOUT_SECONDS = ENVIRONMENT.whole("SPENDHUB_DATABASE_TIMEOUT_SECONDS", 5, at_least=1, at_most=300)
 DATABASES: dict[str, dict[str, Any]] = {"default": ENVIRONMENT.database("DATABASE_URL", VAR_DIR / "spendhub.sqlite3")}
 if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
     Path(DATABASES["default"]["NAME"]).parent.mkdir(parents=True, exist_ok=True)
@@ -99,7 +101,21 @@ if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
         "PRAGMA cache_size=-16000; PRAGMA mmap_size=134217728",
     }
 else:
-    DATABASES["default"]["OPTIONS"]["pool"] = {"min_size": 1, "max_size": DATABASE_POOL_SIZE, "timeout": 10}
+    # A host that vanished without a word is given up on after that time; TCP by itself takes a quarter of an hour,
+    # and two hours where we only listen. (libpq's own words; for a socket file they mean nothing.)
+    DATABASES["default"]["OPTIONS"] = {
+        "connect_timeout": max(2, DATABASE_TIMEOUT_SECONDS),
+        "tcp_user_timeout": DATABASE_TIMEOUT_SECONDS * 1000,
+        "keepalives_idle": max(1, DATABASE_TIMEOUT_SECONDS // 2),
+        "keepalives_interval": max(1, DATABASE_TIMEOUT_SECONDS // 6),
+        "keepalives_count": 3,
+    } | DATABASES["default"]["OPTIONS"]
+    DATABASES["default"]["OPTIONS"]["pool"] = {
+        "min_size": 1,
+        "max_size": DATABASE_POOL_SIZE,
+        "timeout": DATABASE_TIMEOUT_SECONDS,
+        "connection_class": BoundedConnection,
+    }
     # Without it a restarted PostgreSQL costs one failed request per pooled connection.
     DATABASES["default"]["CONN_HEALTH_CHECKS"] = True
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"

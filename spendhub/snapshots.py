@@ -17,6 +17,8 @@ from typing import Any, ClassVar, Generic, TypeVar
 
 from django.db import DatabaseError, InterfaceError, close_old_connections, models, transaction
 
+from spendhub.bounded_postgres import bounded_waits
+
 logger = logging.getLogger(__name__)
 
 POLL_SECONDS = 0.5
@@ -130,8 +132,9 @@ class SnapshotPoller(threading.Thread):
     def run(self) -> None:
         while not self._stopped.wait(self._poll_seconds):
             try:
-                close_old_connections()
-                refresh_all()
+                with bounded_waits():
+                    close_old_connections()
+                    refresh_all()
                 self.last_success_monotonic = time.monotonic()
             except (DatabaseError, InterfaceError) as error:
                 logger.warning("snapshots not refreshed: %s", error)

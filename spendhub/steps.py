@@ -16,6 +16,8 @@ from typing import Any, Protocol, TypeVar
 import msgspec
 from django.db import connections
 
+from spendhub.bounded_postgres import bounded_waits
+
 Answer = TypeVar("Answer")
 
 
@@ -98,7 +100,8 @@ def _take(step: Step, scripts: ScriptRunner | None) -> Any:
     if isinstance(step, AwaitWrite):
         return step.in_thread().result()
     if isinstance(step, CallInThread):
-        return step.function(*step.args)
+        with bounded_waits():
+            return step.function(*step.args)
     time.sleep(step.seconds)
     return None
 
@@ -179,7 +182,8 @@ def _end_wait(waiter: asyncio.Future[None]) -> None:
 
 def _in_borrowed_thread(step: CallInThread) -> Any:
     try:
-        return step.function(*step.args)
+        with bounded_waits():
+            return step.function(*step.args)
     finally:
         # These threads outlive the call: a connection left open here is one the pool never gets back.
         connections.close_all()

@@ -17,6 +17,7 @@ from functools import cache
 from typing import NamedTuple
 
 import msgspec
+from django.conf import settings
 from django.db import connection
 from psycopg import pq
 
@@ -179,7 +180,8 @@ class LoopLedger:
 
     async def _connect(self) -> None:
         try:
-            self._connection = LoopConnection(await asyncio.to_thread(connect), self._loop)
+            made = await asyncio.to_thread(connect)
+            self._connection = LoopConnection(made, self._loop, settings.DATABASE_TIMEOUT_SECONDS)
         except ConnectionLost as error:
             logger.warning("the event loop has no connection to PostgreSQL: %s", error)
             self._connect_again_at = time.monotonic() + RECONNECT_SECONDS

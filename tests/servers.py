@@ -23,6 +23,8 @@ import httpx
 import psycopg
 import redis
 
+from bench.load import children_of
+
 PROJECT = Path(__file__).resolve().parent.parent
 PR_SET_PDEATHSIG = 1
 
@@ -231,6 +233,20 @@ class Postgres:
         """As if the machine had lost power: immediate end, recovery at the next start."""
         if self._process is not None:
             stop_process(self._process, signal.SIGQUIT)
+
+    def stand_still(self) -> None:
+        """Every process of it stops in its tracks, with its connections open."""
+        for pid in self._pids():
+            os.kill(pid, signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        """After `stand_still`."""
+        for pid in self._pids():
+            os.kill(pid, signal.SIGCONT)
+
+    def _pids(self) -> list[int]:
+        assert self._process is not None, "not started"
+        return [self._process.pid, *children_of(self._process.pid)]
 
     def stop(self) -> None:
         if self._process is not None:

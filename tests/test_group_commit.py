@@ -7,10 +7,13 @@ from concurrent.futures import wait
 from typing import Any
 
 import pytest
+from django.db import connection
 
-from spendhub.group_commit import GroupCommit
+from spendhub.group_commit import GroupCommit, LedgerUnavailable
 
 pytestmark = pytest.mark.django_db(transaction=True)
+
+on_postgres = pytest.mark.skipif(connection.vendor != "postgresql", reason="SQLite waits for nobody without a limit")
 
 
 def doubled(numbers: Sequence[int]) -> list[int]:
@@ -42,5 +45,43 @@ def test_one_that_fails_is_told_alone() -> None:
         futures = [writer.submit(picky, number) for number in range(6)]
         wait(futures, timeout=10)
         assert [future.exception() is None for future in futures] == [True, True, True, False, True, True]
+    finally:
+        writer.close()
+
+
+def stand_still() -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_sleep(60)")
+
+
+@on_postgres
+def test_a_database_that_stands_still_is_asked_again_over_another_connection() -> None:
+    asked: list[int] = []
+
+    def slow_at_first(numbers: Sequence[int]) -> list[int]:
+        asked.extend(numbers)
+        if len(asked) == 1:
+            stand_still()
+        return list(numbers)
+
+    writer = GroupCommit(limit_seconds=0.5)
+    try:
+        assert writer.submit(slow_at_first, 7).result(timeout=10) == 7
+        assert asked == [7, 7]
+    finally:
+        writer.close()
+
+
+@on_postgres
+def test_who_waits_for_a_database_that_goes_on_standing_still_is_told() -> None:
+    def slow(numbers: Sequence[int]) -> list[int]:
+        stand_still()
+        return list(numbers)
+
+    writer = GroupCommit(retry_seconds=0.2, limit_seconds=0.3)
+    try:
+        with pytest.raises(LedgerUnavailable):
+            writer.submit(slow, 7).result(timeout=10)
+        assert writer.submit(doubled, 4).result(timeout=10) == 8, "and the writer lives on"
     finally:
         writer.close()

@@ -21,6 +21,7 @@ from budgets.counters.charge import FencedStore, counters
 from budgets.counters.drive import drive, scripts
 from budgets.counters.fence import DATABASE, REDIS
 from budgets.counters.live_holds import by_tenant
+from spendhub.bounded_postgres import bounded_waits
 
 logger = logging.getLogger(__name__)
 
@@ -79,7 +80,8 @@ class _Repeating(threading.Thread):
         try:
             while True:
                 try:
-                    self._step()
+                    with bounded_waits():
+                        self._step()
                 except Exception:  # the thread must outlive whatever one round met
                     logger.exception("%s", self.name)
                     connections.close_all()

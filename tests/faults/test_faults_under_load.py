@@ -9,6 +9,7 @@ import pytest
 import redis
 
 from tests.faults.under_load import HELD_NANO_USD, Books
+from tests.servers import wait_until
 
 pytestmark = [pytest.mark.servers, pytest.mark.slow]
 
@@ -78,3 +79,16 @@ def test_a_database_that_crashes_in_mid_load_loses_nothing(books: Books) -> None
         books.postgres.start()
         books.wait_for_good_calls(60)
     books.assert_exact()
+
+
+def test_a_database_that_stands_still_with_its_connections_open_is_told_of_and_loses_nothing(books: Books) -> None:
+    with books.load():
+        books.wait_for_good_calls(30)
+        books.postgres.stand_still()
+        try:
+            wait_until(lambda: books.statuses[503] >= 16, 60, "callers are told")
+        finally:
+            books.postgres.go_on()
+        books.wait_for_good_calls(60)
+    books.assert_exact()
+    assert set(books.statuses) == {200, 503}, "every caller had an answer within its 30 seconds"

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 import uuid
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -374,3 +375,30 @@ def end_who_waits_for_a_lock() -> None:
             )
             if cursor.fetchall():
                 return
+
+
+@pytest.mark.skipif(not IS_POSTGRES, reason="on SQLite the loop has no connection")
+def test_a_server_that_stands_still_is_left_after_the_limit_and_each_call_is_counted_once(
+    acme: Tenant, settings: Any
+) -> None:
+    settings.DATABASE_TIMEOUT_SECONDS = 0.5
+    budget = define(acme, 100)
+
+    async def story(ledger: LoopLedger) -> None:
+        await ledger.submit(call(acme, NANO))
+
+        def hold_the_row_for_two_seconds() -> None:
+            with transaction.atomic():
+                BudgetWindow.objects.for_tenant(acme).select_for_update().get(budget=budget)
+                row_is_held.set()
+                time.sleep(2)
+
+        row_is_held = threading.Event()
+        meanwhile = asyncio.create_task(in_thread(hold_the_row_for_two_seconds))
+        await asyncio.to_thread(row_is_held.wait, 10)
+        await ledger.submit(call(acme, 2 * NANO))
+        await meanwhile
+
+    expect_short_cuts(on_loop(story), 0)
+    assert CostSpan.objects.for_tenant(acme).count() == 2
+    assert spent(budget) == 3 * NANO
