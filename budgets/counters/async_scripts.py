@@ -18,7 +18,7 @@ from django.conf import settings
 from redis.connection import parse_url
 
 from budgets.counters.base import CounterStoreDown
-from budgets.counters.scripts import run_id_of, script
+from budgets.counters.scripts import all_scripts, run_id_of, script
 from spendhub.steps import RunScript
 
 logger = logging.getLogger(__name__)
@@ -124,7 +124,9 @@ class AsyncRedisScripts:
 
     def send_script(self, step: RunScript) -> Awaitable[Any]:
         """As `run_script`; where a connection is open, whatever is run on it later comes behind this script, and it is
-        on the wire at the end of the loop's tick: with what its neighbours send, a message each would cost more."""
+        on the wire at the end of the loop's tick: with what its neighbours send, a message each would cost more.
+
+        Once, a script may be run later than that: after somebody has told the server to forget its scripts."""
         connection = self._connection
         if connection is None or not connection.is_open:
             return self.run_script(step)
@@ -156,6 +158,8 @@ class AsyncRedisScripts:
                 await connection.ask(("AUTH", *user, where["password"]))
             if where.get("db"):
                 await connection.ask(("SELECT", where["db"]))
+            # A script that the server did not know would be run behind what was sent after it.
+            await asyncio.gather(*[connection.ask(("SCRIPT", "LOAD", each.text)) for each in all_scripts()])
             connection.run_id = run_id_of(await connection.ask(("INFO", "server")))
         except BaseException:
             connection.abort("the server refused us")

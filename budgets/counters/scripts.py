@@ -42,6 +42,12 @@ def script(name: str) -> Script:
     return Script(text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest())
 
 
+@cache
+def all_scripts() -> tuple[Script, ...]:
+    """Every script there is."""
+    return tuple(script(file.stem) for file in sorted(_FOLDER.glob("*.lua")))
+
+
 def run_id_of(info: Any) -> str:
     """The run id in the answer to INFO, as bytes or already as a dict."""
     if isinstance(info, dict):

@@ -247,13 +247,27 @@ def test_a_server_that_falls_silent_is_down_for_all_who_wait(valkey_url: str, cl
     client.client_unpause()
 
 
-def test_what_is_run_later_comes_behind_a_script_that_was_sent(valkey_url: str, client: Any) -> None:
+def test_what_is_run_later_comes_behind_a_script_that_was_sent_to_a_server_that_has_never_run_it(
+    valkey: Valkey,
+) -> None:
     async def send() -> Any:
-        runner = AsyncRedisScripts(valkey_url)
+        runner = AsyncRedisScripts(valkey.url)
         await runner.run_script(RunScript("marked", ["m"], []))
         sent = runner.send_script(RunScript("mark", ["m"], []))
-        assert await runner.run_script(RunScript("marked", ["m"], [])) == 1
+        was_marked = await runner.run_script(RunScript("marked", ["m"], []))
         await sent
+        runner.close()
+        return was_marked
+
+    assert asyncio.run(send()) == 1
+
+
+def test_a_script_that_the_server_has_forgotten_is_sent_again_by_who_does_not_wait_for_it(
+    valkey_url: str, client: Any
+) -> None:
+    async def send() -> Any:
+        runner = AsyncRedisScripts(valkey_url)
+        await runner.run_script(RunScript("mark", ["m"], []))
         client.script_flush()
         was_marked = await runner.send_script(RunScript("marked", ["m"], []))
         runner.close()
