@@ -26,6 +26,7 @@ from routing.snapshot import ModelFacts
 from routing.upstreams.asked_to_wait import with_retry_after
 from routing.upstreams.base import UpstreamResponse, UsageReader, Wire
 from routing.upstreams.decoders import EventDecoder, decoder_for
+from routing.upstreams.json_objects import encode, object_in
 from routing.upstreams.odd_answers import guarded
 from routing.upstreams.registry import dialect_of, passes_untouched
 from routing.upstreams.sse import BrokenStream, SseDecoder, SseEvent, UnreadEvents, events_in
@@ -48,6 +49,8 @@ class Asked(msgspec.Struct, frozen=True):
     conversation: Callable[[], Conversation]
     # The client's own words beside the body, e.g. anthropic-beta: passed on where the body passes untouched.
     headers: Mapping[str, str] = msgspec.field(default_factory=dict)
+    # Fields that are written into the request, however it is said.
+    pins: Mapping[str, Any] = msgspec.field(default_factory=dict)
 
 
 @dataclass
@@ -242,11 +245,14 @@ async def execute(model: ModelFacts, asked: Asked, key: ChosenKey | None = None,
     credential = key.secret.reveal()
     is_native = passes_untouched(model, asked.wire)
     if is_native:
-        request = dialect.native_request(model, credential, asked.wire, asked.body, is_stream=asked.is_stream)
+        said = {**asked.body, **asked.pins} if asked.pins else asked.body
+        request = dialect.native_request(model, credential, asked.wire, said, is_stream=asked.is_stream)
         if asked.headers:
             request = replace(request, headers={**request.headers, **asked.headers})
     else:
         request = dialect.translated_request(model, credential, asked.conversation(), is_stream=asked.is_stream)
+        if asked.pins:
+            request = replace(request, body=encode({**object_in(request.body), **asked.pins}))
     response = await transport.send(request)
     if response.status >= 400 or 300 <= response.status < 400:
         body = hide_key(key.secret, await _refusal(response))

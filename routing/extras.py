@@ -5,6 +5,7 @@ docs/pricing.md, "What is held before the call".
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -15,9 +16,9 @@ from routing.snapshot import ModelFacts
 USUAL_WEB_SEARCHES = 5
 # What a search adds to the input: the block that OpenAI bills where it bills one instead of what was read.
 SEARCH_INPUT_TOKENS = 8_000
-# In the names of OpenAI's chat models that always search: gpt-5-search-api, gpt-4o-search-preview. Known by name, since
-# no source of the catalog tells.
-_SEARCH_MODEL = "-search-"
+# The names of chat models that always search: OpenAI's gpt-5-search-api and gpt-4o-search-preview, Perplexity's sonar,
+# any of OpenRouter's with `:online` behind it. Known by name, since no source of the catalog tells.
+_SEARCH_MODEL = re.compile(r"-search-|(^|/)sonar(-|$)|:online$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +40,7 @@ NO_EXTRAS = Extras()
 
 def always_searches(model: ModelFacts) -> bool:
     """Whether the model searches the web for every chat, unasked, and bills it beside."""
-    return _SEARCH_MODEL in model.upstream_name and model.kind == "chat"
+    return model.kind == "chat" and _SEARCH_MODEL.search(model.upstream_name) is not None
 
 
 def price_asked(extras: Extras, model: ModelFacts, price: CompiledPrice, moment: datetime) -> CompiledPrice:

@@ -71,6 +71,7 @@ class UsageReader(Protocol):
     is_complete: bool  # a stream has reached the end that its wire format has a sign for
     service_tier: str | None  # as prices name it, "" the standard one; None: the vendor has not said
     not_priced: tuple[str, ...]  # what was used and is billed by prices that we do not have
+    told_cost: Mapping[str, Any]  # the vendor's own words for the usage, where they say what it costs; else empty
 
     def searched(self) -> int:
         """How many searches of the web were seen, for an answer that never reached its usage."""

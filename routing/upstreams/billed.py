@@ -7,6 +7,7 @@ Rules: docs/pricing.md, "Service tiers", "Searches of the web" and "Not counted"
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 from routing.service_tiers import tier_name
@@ -17,6 +18,7 @@ class Billed:
 
     service_tier: str | None = None  # the tier's name, "" the standard one; None: the vendor has not said
     not_priced: tuple[str, ...] = ()
+    told_cost: Mapping[str, Any] = MappingProxyType({})
 
     def searched(self) -> int:
         """How many searches of the web were seen, for an answer that never reached its usage."""
@@ -26,6 +28,11 @@ class Billed:
         """Takes the vendor's words for the tier; all None: it has not said."""
         if any(word is not None for word in said):
             self.service_tier = tier_name(*said)
+
+    def note_told_cost(self, usage: Mapping[str, Any]) -> None:
+        """Takes a usage in which the vendor may say what the call has cost (routing/told_costs.py reads it)."""
+        if "cost" in usage or "cost_in_usd_ticks" in usage:
+            self.told_cost = usage
 
     def note_not_priced(self, *names: str) -> None:
         """Takes the names of what was used and is billed by a price that we do not have."""

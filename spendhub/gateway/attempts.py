@@ -216,7 +216,7 @@ class Attempts:
         dialect = self._dialect
         asked = Asked(
             request.wire, request.body, request.is_stream, lambda: dialect.conversation(request),
-            self._origin.passed_headers,
+            self._origin.passed_headers, call.pins,
         )  # fmt: skip
         try:
             left = self._seconds_left()
@@ -321,8 +321,6 @@ class Attempts:
                 request = self._dialect.without_tools(request, disabled)
         if call.clamp_to is not None:
             request = self._dialect.with_max_output(request, call.clamp_to)
-        if call.pins:
-            request = replace(request, body={**request.body, **call.pins})
         return request
 
     def _seconds_left(self) -> float | None:

@@ -25,6 +25,7 @@ from routing.candidates import Candidate
 from routing.extras import NO_EXTRAS, Extras, estimate_asked, price_asked
 from routing.pricing import CompiledPrice
 from routing.snapshot import ModelFacts
+from routing.told_costs import price_ceiling
 from spendhub.errors import Refused
 from spendhub.gateway.dialect import CallRequest
 from spendhub.gateway.extras_asked import worst_case
@@ -161,6 +162,7 @@ def worst_of(need: Need, request: CallRequest, candidate: Candidate, now: dateti
         (standard, price_asked(extras, model, standard, now)),
         key=lambda price: estimate_asked(extras, price, input_tokens, need.worst_output_tokens),
     )
+    pins = {**pins, **price_ceiling(model, price.rates_for(input_tokens))}
     return Worst(price, input_tokens, need.worst_output_tokens, need.has_own_limit, extras, pins)
 
 

@@ -33,6 +33,7 @@ from routing.extras import NO_EXTRAS, estimate_asked, price_asked
 from routing.pricing import CompiledPrice, estimate_nano_usd, is_whole, price_usage
 from routing.token_usage import TokenUsage
 from routing.tokens import count_chat_tokens, estimate_input_tokens
+from routing.told_costs import told_nano_usd
 from routing.upstreams.base import CHAT, UsageReader
 from spendhub.errors import SpendHubError, Unavailable
 from spendhub.gateway.dialect import CallRequest
@@ -40,6 +41,7 @@ from spendhub.gateway.exchange import Headers
 from spendhub.gateway.extras_asked import with_untold
 from spendhub.gateway.holding import MoneyHeld, Need, Patience, hold_money
 from spendhub.ids import new_id
+from spendhub.money import format_usd
 from spendhub.tenants.attribution import Attribution
 from spendhub.tenants.snapshot import Principal
 from telemetry.drafts import SpanDraft
@@ -174,8 +176,15 @@ class OpenCall:
             if completed is not usage:
                 usage, self.is_estimated = completed, True
         priced = price_usage(usage, self._price_of(reader, usage))
-        self.usage, self.cost_nano_usd = usage, priced.total_nano_usd
-        await self._book(status, error_code, priced.by_kind(), reader)
+        self.usage, self.cost_nano_usd, breakdown = usage, priced.total_nano_usd, priced.by_kind()
+        if reader.told_cost and (told := told_nano_usd(reader.told_cost, self.model)) is not None:
+            # Its own bill counts, whatever is in it.
+            self.is_estimated = False
+            self._facts.pop("not_priced", None)
+            if told != self.cost_nano_usd:
+                self._facts["list_price_cost"] = format_usd(self.cost_nano_usd)
+                self.cost_nano_usd, breakdown = told, {"billed": told}
+        await self._book(status, error_code, breakdown, reader)
 
     def _price_of(self, reader: UsageReader, usage: TokenUsage) -> CompiledPrice:
         """The price at which the answer counts: that of the tier it was given in. Where something that was used has

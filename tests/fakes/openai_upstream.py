@@ -184,7 +184,11 @@ def _usage(answer: Answer) -> dict[str, Any]:
     }
     if answer.fault == "impossible-usage":
         return {**usage, "prompt_tokens": 1, "prompt_tokens_details": {"cached_tokens": 999}}
-    return usage
+    return usage | _told_cost(answer)
+
+
+def _told_cost(answer: Answer) -> dict[str, int]:
+    return {} if answer.ticks is None else {"cost_in_usd_ticks": answer.ticks}
 
 
 def _head(body: Mapping[str, Any], kind: str) -> dict[str, Any]:
@@ -245,6 +249,7 @@ def _response(body: Mapping[str, Any], answer: Answer, status: str, output: list
         "output_tokens": answer.all_output,
         "output_tokens_details": {"reasoning_tokens": answer.reasoning},
         "total_tokens": answer.all_input + answer.all_output,
+        **_told_cost(answer),
     }
     if answer.fault == "impossible-usage" and usage is not None:
         usage["input_tokens_details"]["cached_tokens"] = 10**6

@@ -6,7 +6,8 @@ A fault is asked for by text in the last message, `[fault:NAME]`, or by a model 
 `malformed-sse`, `not-json`, `html`, `no-usage`, `impossible-usage`, `usage-every-chunk`, `cut` (ends without its end),
 `error` (the vendor's error event in mid-stream; `error-at-once`: as the first one), `blocked` (the content is refused). `[say:words]` sets the answer's
 text, `[think:words]` its thoughts; `[in:N]`, `[cached:N]`, `[written:N]`, `[written1h:N]`, `[reasoning:N]` and
-`[out:N]` its counts, `[searches:N]` how often its vendor searched for it (responses and messages). Where tools are offered and the last message is no tool's result, the first tool is called;
+`[out:N]` its counts, `[searches:N]` how often its vendor searched for it (responses and messages), `[ticks:N]` what it says that the call has
+cost, as xAI does. Where tools are offered and the last message is no tool's result, the first tool is called;
 `[calls:N]` asks for it N times. After a tool's result, in which the same may be asked for, the answer quotes it.
 
 A model called `reviewer-0.2` gives that score to whatever it is shown, in 50 tokens of input and 10 of output;
@@ -73,6 +74,7 @@ class Answer:
     completion: int
     reasoning: int
     searches: int = 0
+    ticks: int | None = None
 
     @property
     def all_input(self) -> int:
@@ -108,6 +110,7 @@ def plan(asked: str, *, model: str, tool: str | None, words: int, result: str = 
         completion=int(wanted.get("out", len(text.split()) + 5 * len(calls))),
         reasoning=int(wanted.get("reasoning", len(thoughts.split()))),
         searches=int(wanted.get("searches", 0)),
+        ticks=int(wanted["ticks"]) if "ticks" in wanted else None,
     )
 
 

@@ -10,7 +10,7 @@ import openai
 import pytest
 
 from tests.fakes.openai_upstream import WORDS_OF_ANSWER
-from tests.gateway.served import INPUT_NANO_USD, OUTPUT_NANO_USD, Served, events_of, metadata_of
+from tests.gateway.served import INPUT_NANO_USD, OUTPUT_NANO_USD, Served, events_of, json_of, metadata_of
 
 pytestmark = pytest.mark.slow
 
@@ -172,3 +172,25 @@ def test_the_last_usage_event_carries_the_money_even_when_the_vendor_reports_wit
     assert done == "[DONE]"
     assert [event for event in events if "spendhub" in event] == [events[-1]]
     assert Decimal(events[-1]["spendhub"]["cost"]) * 10**9 == served.the_span(user)["cost_nano_usd"]
+
+
+@pytest.mark.parametrize("is_stream", [False, True])
+def test_a_vendors_own_bill_counts_before_our_prices(served: Served, user: str, is_stream: bool) -> None:
+    budget = served.define_budget(user, "1")
+    options = {"stream_options": {"include_usage": True}} if is_stream else {}
+    answered = served.ask("[in:100] [out:20] [ticks:1234567]", user=user, stream=is_stream, **options)
+    assert answered.status_code == 200
+    told = events_of(answered.text)[-2]["spendhub"]["cost"] if is_stream else answered.headers["x-spendhub-cost"]
+    assert told == "0.000123457"
+    span = served.the_span(user)
+    assert (span["cost_nano_usd"], served.ledger(budget)) == (123_457, 123_457)
+    assert (json_of(span["breakdown"]), bool(span["is_estimated"])) == ({"billed": 123_457}, False)
+    # 100 tokens in at 2 USD per million, 20 out at 10.
+    assert metadata_of(span)["list_price_cost"] == "0.0004"
+
+
+def test_a_bill_that_agrees_with_our_prices_changes_nothing(served: Served, user: str) -> None:
+    served.ask("[in:100] [out:20] [ticks:4000000]", user=user)
+    span = served.the_span(user)
+    assert (span["cost_nano_usd"], json_of(span["breakdown"])) == (400_000, {"input": 200_000, "output": 200_000})
+    assert "list_price_cost" not in metadata_of(span)

@@ -7,13 +7,15 @@ from typing import Any
 
 import pytest
 
+from routing.candidates import Candidate
 from routing.extras import NO_EXTRAS, Extras, estimate_asked, price_asked
 from routing.pricing import CompiledPrice, PriceTable, Rates
-from routing.snapshot import ModelFacts
+from routing.snapshot import ModelFacts, Quote
 from routing.token_usage import TokenUsage
 from routing.upstreams.base import CHAT, GENERATE, MESSAGES, RESPONSES, Wire
 from spendhub.gateway.dialect import CallRequest
 from spendhub.gateway.extras_asked import extras_at, extras_of, with_untold, worst_case
+from spendhub.gateway.holding import Need, worst_of
 from tests.routing.facts import model_facts
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
@@ -231,3 +233,17 @@ def test_a_translated_call_counts_the_search_that_chat_completions_do_not_tell_o
     extras = Extras(web_searches=1, untold_searches=1, writes_long_cache=True)
     told = TokenUsage.from_totals(100, 5, cache_write_tokens=40)
     assert with_untold(told, extras, wire) == TokenUsage.from_totals(100, 5, cache_write_tokens=40, web_searches=1)
+
+
+@pytest.mark.parametrize("wire", [CHAT, MESSAGES])
+def test_under_a_strict_budget_a_resellers_hosts_may_not_be_dearer_than_the_catalog_says(wire: Wire) -> None:
+    reseller = model_facts("m", base_url="https://openrouter.ai/api/v1")
+    candidate = Candidate(reseller, Quote(reseller, STANDARD, False))
+    found = worst_of(Need(100, 50, 50, True), asked(wire), candidate, NOW)
+    assert found.pins == {"provider": {"max_price": {"prompt": 2.0, "completion": 10.0, "request": 0}}}
+
+
+@pytest.mark.parametrize("name", ["sonar", "sonar-pro", "perplexity/sonar-deep-research", "openai/gpt-5:online"])
+def test_models_that_always_search_are_known_by_their_names(name: str) -> None:
+    assert extras_at(NO_EXTRAS, asked(CHAT), model_facts(name)).vendor_tools == "model"
+    assert extras_at(NO_EXTRAS, asked(CHAT), model_facts(name.replace("sonar", "sonata").split(":")[0])) is NO_EXTRAS

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from routing.pricing import CompiledPrice, PriceTable, Rates, is_whole, price_us
 from routing.service_tiers import tier_name
 from routing.snapshot import Quote
 from routing.token_usage import TokenUsage
+from routing.told_costs import told_nano_usd
 from spendhub.money import format_usd, parse_usd
 from tests.routing.facts import model_facts
 
@@ -75,6 +77,14 @@ def test_the_table_of_searches_is_true(row: list[str]) -> None:
     assert format_usd(cost.total_nano_usd) == row[4]
     assert format_usd(cost.by_kind().get("web_search", 0)) == row[5]
     assert ("no" if is_whole(usage, price) else "yes") == row[6]
+
+
+@pytest.mark.parametrize("row", table("told costs"), ids=" ".join)
+def test_the_table_of_told_costs_is_true(row: list[str]) -> None:
+    hosts = {"xAI": "api.x.ai", "OpenRouter": "openrouter.ai", "another": "openrouter.ai.example.com"}
+    model = model_facts("m", base_url=f"https://{hosts[row[0]]}/v1")
+    told = told_nano_usd(json.loads(row[1].strip("`")), model)
+    assert ("-" if told is None else str(told)) == row[2]
 
 
 @pytest.mark.parametrize("row", table("holds"), ids=" ".join)

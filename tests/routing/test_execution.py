@@ -8,8 +8,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from routing import execution
+from routing.conversation import Conversation, Message, Text
 from routing.errors import (
     CredentialMissing,
     DialectNotSpoken,
@@ -22,7 +24,7 @@ from routing.token_usage import TokenUsage
 from routing.upstreams import sse, transport
 from routing.upstreams.transport import HttpTransport
 from tests.fakes.openai_upstream import WORDS_OF_ANSWER, FakeOpenAI
-from tests.routing.facts import chat, model_facts
+from tests.routing.facts import chat, model_facts, say
 
 USAGE_OF_HELLO = TokenUsage(input_tokens=8, output_tokens=15)
 
@@ -94,6 +96,26 @@ def test_the_vendor_is_asked_for_its_own_name_with_its_own_key_and_nothing_of_ou
     assert asked.reader.usage == USAGE_OF_HELLO
     assert asked.reader.finish_reason == "stop"
     assert asked.reader.produced_tokens() > 0
+
+
+@pytest.mark.parametrize("is_translated", [False, True])
+def test_what_is_pinned_is_written_into_the_request_however_it_is_said(vendor: FakeOpenAI, is_translated: bool) -> None:
+    native = chat({"model": "m", "messages": [{"role": "user", "content": "hello"}], "provider": {"sort": "price"}})
+    asked = say(Conversation((Message("user", (Text("hello"),)),))) if is_translated else native
+    model = model_facts("m", base_url=vendor.base_url, api_key_env="FAKE_KEY")
+
+    async def ask_pinned() -> None:
+        client = HttpTransport()
+        try:
+            begun = await execute(model, replace(asked, pins={"provider": {"max_price": 1}}), transport=client)
+            await begun.read()
+        finally:
+            await client.aclose()
+
+    asyncio.run(ask_pinned())
+    sent = vendor.served.requests[-1]["body"]
+    assert sent["provider"] == {"max_price": 1}
+    assert json.dumps("hello") in json.dumps(sent["messages"])
 
 
 def test_a_stream_is_asked_for_its_usage_even_when_the_client_did_not(vendor: FakeOpenAI) -> None:

@@ -216,6 +216,7 @@ class ChatReader(Billed):
         self.note_tier(answer.get("service_tier"))
         usage = _usage_in(answer)
         if usage is not None:
+            self.note_told_cost(usage)
             if usage.get("num_sources_used"):
                 self.note_not_priced("num_sources_used")  # xAI's search, priced by the source
             try:

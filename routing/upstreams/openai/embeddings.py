@@ -28,6 +28,7 @@ class EmbeddingsReader(Billed):
         self.note_tier(answer.get("service_tier"))
         usage = answer.get("usage")
         if isinstance(usage, dict):
+            self.note_told_cost(usage)
             try:
                 # `total_tokens` counts the input a second time here; only the prompt is charged.
                 self.usage = TokenUsage.from_totals(input_tokens=usage.get("prompt_tokens", usage.get("total_tokens")))

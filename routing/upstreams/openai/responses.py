@@ -99,6 +99,7 @@ class ResponsesReader(Billed):
         self.note_tier(response.get("service_tier"))
         usage = response.get("usage")
         if isinstance(usage, dict):
+            self.note_told_cost(usage)
             searches = searches_in(response.get("output"))
             self.note_not_priced(*not_priced_in(response, searches))
             try:

@@ -192,3 +192,13 @@ def test_under_a_strict_budget_openais_project_does_not_choose_a_dearer_tier(ven
     vendors.openai_sdk().responses.create(model="gpt", input=CALL, user=user, max_output_tokens=50)
     assert asked_of(vendors.openai)["service_tier"] == "default"
     assert vendors.served.the_span(user)["cost_nano_usd"] == CALL_NANO_USD
+
+
+@pytest.mark.parametrize("is_stream", [False, True])
+def test_what_the_vendor_says_that_a_response_has_cost_is_booked(vendors: Vendors, user: str, is_stream: bool) -> None:
+    answered = vendors.openai_sdk().responses.create(
+        model="gpt", input=f"{CALL} [ticks:5000]", user=user, stream=is_stream
+    )
+    if is_stream:
+        assert list(answered)[-1].type == "response.completed"
+    assert vendors.served.the_span(user)["cost_nano_usd"] == 500
