@@ -79,6 +79,7 @@ class Valkey:
         self.directory = directory
         self.port = port or free_port()
         self.url = f"redis://127.0.0.1:{self.port}/0"
+        self.socket_file: Path | None = None
         self._durable = durable
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -97,6 +98,7 @@ class Valkey:
         self.directory.mkdir(parents=True, exist_ok=True)
         log = self.directory / "valkey.log"
         command = [str(get_binary_path()), "--port", str(self.port), "--bind", "127.0.0.1"]
+        command += ["--unixsocket", str(self.socket_file)] if self.socket_file else []
         command += ["--dir", str(self.directory), "--save", "", "--maxmemory-policy", "noeviction", "--databases", "64"]
         command += ["--appendonly", "yes" if self._durable else "no", "--appendfsync", "everysec"]
         try:
@@ -142,6 +144,7 @@ class Postgres:
         self.directory = directory
         self.port = port or free_port()
         self.url = f"postgres://spendhub@127.0.0.1:{self.port}/postgres"
+        self.socket_directory: Path | None = None
         self._durable = durable
         self._data = directory / "data"
         self._log = directory / "postgres.log"
@@ -156,7 +159,8 @@ class Postgres:
             self._prefix = self._prefix or self._prepare_user(binaries)
             if not (self._data / "PG_VERSION").exists():
                 self._make_cluster(binaries)
-            settings = ["listen_addresses=127.0.0.1", "unix_socket_directories=", "max_connections=200"]
+            settings = ["listen_addresses=127.0.0.1", "max_connections=200"]
+            settings += [f"unix_socket_directories={self.socket_directory or ''}"]
             settings += ["timezone=UTC", "shared_buffers=64MB"]
             if not self._durable:
                 settings += ["fsync=off", "synchronous_commit=off", "full_page_writes=off"]

@@ -24,6 +24,7 @@ from spendhub.steps import RunScript
 logger = logging.getLogger(__name__)
 
 MAX_CONNECTIONS = 64
+_OVER_THE_NETWORK = {"socket_keepalive": True}
 
 _FOLDER = Path(__file__).parent / "lua"
 
@@ -66,9 +67,10 @@ class RedisScripts:
             url,
             max_connections=MAX_CONNECTIONS,
             timeout=settings.REDIS_TIMEOUT_SECONDS,
-            socket_connect_timeout=settings.REDIS_TIMEOUT_SECONDS,
             socket_timeout=settings.REDIS_TIMEOUT_SECONDS,
-            socket_keepalive=True,
+            # A socket file's connections know no keepalive, and refuse to hear of it.
+            **({} if url.startswith("unix:") else _OVER_THE_NETWORK),
+            socket_connect_timeout=settings.REDIS_TIMEOUT_SECONDS,
             retry=Retry(NoBackoff(), 0),
             protocol=2,
         )
