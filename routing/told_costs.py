@@ -19,6 +19,7 @@ from spendhub.errors import InvalidMoney
 from spendhub.money import MAX_NANO_USD, NANO_PER_USD, parse_usd, round_nano_usd
 
 TICKS_PER_NANO_USD = 10
+# Behind it stand hosts with prices of their own.
 _OPENROUTER = re.compile(r"(^|\.)openrouter\.ai$")
 
 
@@ -27,7 +28,7 @@ def told_nano_usd(usage: Mapping[str, Any], model: ModelFacts) -> int | None:
     ticks = usage.get("cost_in_usd_ticks")
     if isinstance(ticks, int) and not isinstance(ticks, bool) and 0 <= ticks <= MAX_NANO_USD * TICKS_PER_NANO_USD:
         return round_nano_usd(ticks, TICKS_PER_NANO_USD)
-    if "cost" not in usage or not is_openrouters(model):
+    if "cost" not in usage or not _is_openrouters(model):
         return None  # elsewhere a `cost` may be in any currency
     try:
         cost = parse_usd(usage["cost"])
@@ -39,15 +40,14 @@ def told_nano_usd(usage: Mapping[str, Any], model: ModelFacts) -> int | None:
     return cost
 
 
-def is_openrouters(model: ModelFacts) -> bool:
-    """Whether its calls go to OpenRouter, behind which hosts have prices of their own."""
-    return bool(_OPENROUTER.search(urlsplit(model.base_url).hostname or ""))
-
-
 def price_ceiling(model: ModelFacts, rates: Rates) -> dict[str, Any]:
     """The fields by which a request asks for hosts that cost no more than `rates`; none where there are no hosts."""
-    if not is_openrouters(model):
+    if not _is_openrouters(model):
         return {}
     completion = max(rates.output, rates.reasoning or 0)
     ceiling = {"prompt": rates.input / NANO_PER_USD, "completion": completion / NANO_PER_USD, "request": 0}
     return {"provider": {"max_price": ceiling}}
+
+
+def _is_openrouters(model: ModelFacts) -> bool:
+    return bool(_OPENROUTER.search(urlsplit(model.base_url).hostname or ""))

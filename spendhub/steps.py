@@ -100,8 +100,7 @@ def _take(step: Step, scripts: ScriptRunner | None) -> Any:
     if isinstance(step, AwaitWrite):
         return step.in_thread().result()
     if isinstance(step, CallInThread):
-        with bounded_waits():
-            return step.function(*step.args)
+        return _call(step)
     time.sleep(step.seconds)
     return None
 
@@ -180,10 +179,14 @@ def _end_wait(waiter: asyncio.Future[None]) -> None:
         waiter.set_result(None)
 
 
+def _call(step: CallInThread) -> Any:
+    with bounded_waits():
+        return step.function(*step.args)
+
+
 def _in_borrowed_thread(step: CallInThread) -> Any:
     try:
-        with bounded_waits():
-            return step.function(*step.args)
+        return _call(step)
     finally:
         # These threads outlive the call: a connection left open here is one the pool never gets back.
         connections.close_all()

@@ -24,7 +24,6 @@ from spendhub.steps import RunScript
 logger = logging.getLogger(__name__)
 
 MAX_CONNECTIONS = 64
-_OVER_THE_NETWORK = {"socket_keepalive": True}
 
 _FOLDER = Path(__file__).parent / "lua"
 
@@ -63,14 +62,15 @@ class RedisScripts:
     """Runs scripts over a pool of connections that threads share."""
 
     def __init__(self, url: str) -> None:
+        # A socket file's connections know no keepalive, and refuse to hear of it.
+        keepalive = {} if url.startswith("unix:") else {"socket_keepalive": True}
         self._pool = redis.BlockingConnectionPool.from_url(
             url,
             max_connections=MAX_CONNECTIONS,
             timeout=settings.REDIS_TIMEOUT_SECONDS,
-            socket_timeout=settings.REDIS_TIMEOUT_SECONDS,
-            # A socket file's connections know no keepalive, and refuse to hear of it.
-            **({} if url.startswith("unix:") else _OVER_THE_NETWORK),
             socket_connect_timeout=settings.REDIS_TIMEOUT_SECONDS,
+            socket_timeout=settings.REDIS_TIMEOUT_SECONDS,
+            **keepalive,
             retry=Retry(NoBackoff(), 0),
             protocol=2,
         )
