@@ -1,12 +1,11 @@
 """Windows in which more spend has nothing to tell: no state changes, no threshold, no stop, up to some amount.
 
 Most spend is of that kind. Who knows it beforehand can add to the ledger without looking at the rows in between; the
-promise is checked by the database in the very statement that adds (`guard`), and broken it undoes the write.
+promise is checked by the database in the very statement that adds (KEEPS_ITS_PROMISE); broken it undoes the write.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from typing import NamedTuple
 
@@ -28,15 +27,29 @@ class Quiet(NamedTuple):
     up_to_nano_usd: int
     limits: tuple[int, int, int, bool]
 
-    def guard(self) -> str:
-        """SQL: whether the row, as it stands now, is still told of what it was, and still has nothing to tell."""
+    def promise(self) -> tuple[object, ...]:
+        """The row of PROMISED_COLUMNS that KEEPS_ITS_PROMISE checks: what the row is still told of, and how much it may
+        have counted."""
         stands = self.stands
-        told = "AND NOT" if not stands.hard_stop_told else "AND"
-        names = json.dumps(list(stands.told_thresholds)).replace("'", "''")
         return (
-            f"WHEN {stands.id} THEN state = '{stands.state}' {told} hard_stop_told AND told_thresholds = '{names}' "
-            f"AND spend_nano_usd - forgiven_nano_usd BETWEEN {stands.counted_nano_usd} AND {self.up_to_nano_usd}"
-        )
+            stands.id, stands.state, stands.hard_stop_told, stands.told_thresholds, stands.counted_nano_usd,
+            self.up_to_nano_usd,
+        )  # fmt: skip
+
+
+PROMISED_COLUMNS = ("id", "state", "hard_stop_told", "told_thresholds", "least_nano_usd", "most_nano_usd")
+# PostgreSQL: whether the row that was just written is still told of what was promised of it in the statement's second
+# parameter, and still has nothing to tell.
+KEEPS_ITS_PROMISE = """COALESCE((
+    SELECT ledger.state = promised.state AND ledger.hard_stop_told = promised.hard_stop_told
+        AND ledger.told_thresholds = promised.told_thresholds
+        AND ledger.spend_nano_usd - ledger.forgiven_nano_usd BETWEEN promised.least_nano_usd AND promised.most_nano_usd
+    FROM json_to_recordset($2::json) AS promised(
+        id bigint, state text, hard_stop_told boolean, told_thresholds jsonb,
+        least_nano_usd bigint, most_nano_usd bigint
+    )
+    WHERE promised.id = ledger.id
+), false)""".replace("ledger.", "budgets_budgetwindow.")
 
 
 def quiet_up_to(stands: WindowStands, matched: Matched) -> int | None:

@@ -61,7 +61,7 @@ def _insert_from_json(
     on_conflict: str,
     returning: tuple[str, ...],
 ) -> list[tuple[Any, ...]]:
-    statement = "%s".join(json_insert(model, columns)) + f" ON CONFLICT {on_conflict}"
+    statement = f"{json_insert(model, columns, '%s')} ON CONFLICT {on_conflict}"
     if returning:
         statement += f" RETURNING {', '.join(returning)}"
     found: list[tuple[Any, ...]] = []
@@ -74,13 +74,13 @@ def _insert_from_json(
 
 
 @cache
-def json_insert(model: type[models.Model], columns: tuple[str, ...]) -> tuple[str, str]:
-    """An INSERT for PostgreSQL, in two halves: what stands before and after the rows, which are one JSON literal."""
+def json_insert(model: type[models.Model], columns: tuple[str, ...], parameter: str) -> str:
+    """An INSERT for PostgreSQL whose rows are one JSON parameter; `parameter` is how the driver marks it."""
     types = {field.column: field.db_type(connection) for field in model._meta.concrete_fields}
     typed = ", ".join(f'"{column}" {types[column]}' for column in columns)
     return (
-        f"INSERT INTO {model._meta.db_table} ({_names(columns)}) SELECT {_names(columns)} FROM json_to_recordset(",
-        f"::json) AS given({typed})",
+        f"INSERT INTO {model._meta.db_table} ({_names(columns)}) SELECT {_names(columns)} "
+        f"FROM json_to_recordset({parameter}::json) AS given({typed})"
     )
 
 

@@ -21,17 +21,15 @@ from django.conf import settings
 from django.db import connection
 from psycopg import pq
 
-from budgets.ledger import ADDS_TO_LEDGER, LEDGER_COLUMNS, Charge, Standing, Sums, ledger_rows, sum_up
-from budgets.models import BUDGETS_SNAPSHOT, BudgetWindow
+from budgets.ledger import Charge, Standing, Sums, sum_up
 from budgets.quiet import Quiet, QuietWindows
 from budgets.snapshot import BUDGETS
 from budgets.states import WindowKey
 from spendhub import group_commit
-from spendhub.bulk_insert import json_insert, rows_as_json
 from spendhub.loop_postgres import ConnectionLost, LoopConnection, StatementFailed, connect
 from spendhub.steps import await_future
-from telemetry.models import CostSpan
-from telemetry.span_store import SPAN_COLUMNS, SpanBatch, StoredBatch, charges_for, span_row, store_spans, stored_as
+from telemetry.booking_statements import booking_message, booking_statements
+from telemetry.span_store import SpanBatch, StoredBatch, charges_for, store_spans, stored_as
 
 logger = logging.getLogger(__name__)
 
@@ -117,7 +115,7 @@ class LoopLedger:
             return
         sums = sum_up([charge for booking in bookings for charge in booking.charges])
         quiet = {each.stands.id: each for booking in bookings for each in booking.quiet}
-        message = _message(connection, [booking.job.batch for booking in bookings], sums, quiet.values(), version)
+        message = booking_message([booking.job.batch for booking in bookings], sums, quiet.values(), version)
         try:
             *_, written = await connection.run(message)
         except (StatementFailed, ConnectionLost) as error:
@@ -180,7 +178,7 @@ class LoopLedger:
 
     async def _connect(self) -> None:
         try:
-            made = await asyncio.to_thread(connect)
+            made = await asyncio.to_thread(connect, booking_statements())
             self._connection = LoopConnection(made, self._loop, settings.DATABASE_TIMEOUT_SECONDS)
         except ConnectionLost as error:
             logger.warning("the event loop has no connection to PostgreSQL: %s", error)
@@ -213,35 +211,6 @@ def _tell(job: _Job, stored: StoredBatch) -> None:
 @cache
 def _is_postgres() -> bool:
     return connection.vendor == "postgresql"
-
-
-@cache
-def _halves() -> tuple[bytes, bytes, bytes, bytes]:
-    spans, ledger = json_insert(CostSpan, SPAN_COLUMNS), json_insert(BudgetWindow, LEDGER_COLUMNS)
-    return (
-        spans[0].encode(),
-        # The look at the version comes after the first write of a span (ledger.budgets_for_writing says why).
-        f"{spans[1]}; SELECT 1 / (COALESCE((SELECT version FROM spendhub_snapshotversion WHERE name = "
-        f"'{BUDGETS_SNAPSHOT}'), 0) = ".encode(),
-        f")::int; {ledger[0]}".encode(),
-        f"{ledger[1]} ON CONFLICT {ADDS_TO_LEDGER} "
-        "RETURNING id, spend_nano_usd - forgiven_nano_usd, version, ".encode(),
-    )
-
-
-def _message(
-    connection: LoopConnection, batches: Sequence[SpanBatch], sums: Sums, quiet: Iterable[Quiet], version: int
-) -> bytes:
-    spans_begin, spans_end, ledger_begin, ledger_end = _halves()
-    rows = [span_row(batch, draft) for batch in batches for draft in batch.drafts]
-    spans = connection.literal(rows_as_json(SPAN_COLUMNS, rows))
-    if not sums.nano_usd:
-        return b"%b%b%b%d)::int" % (spans_begin, spans, spans_end, version)
-    ledger = connection.literal(rows_as_json(LEDGER_COLUMNS, ledger_rows(sums, batches[0].now)))
-    guards = " ".join([each.guard() for each in quiet]).encode()
-    return b"%b%b%b%d%b%b%b1 / (CASE id %b ELSE false END)::int" % (
-        spans_begin, spans, spans_end, version, ledger_begin, ledger, ledger_end, guards,
-    )  # fmt: skip
 
 
 def _read_standings(written: pq.abc.PGresult, quiet: dict[int, Quiet], sums: Sums) -> dict[WindowKey, Standing]:

@@ -1,0 +1,47 @@
+"""What the event loop's ledger says to PostgreSQL: three statements that are one transaction.
+
+They store spans, look at the budgets' version, and add to the ledger. The last two divide by zero, and so undo all
+three, where the version or a window is not what this process knows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
+
+from budgets.ledger import ADDS_TO_LEDGER, LEDGER_COLUMNS, Sums, ledger_rows
+from budgets.models import BUDGETS_SNAPSHOT, BudgetWindow
+from budgets.quiet import KEEPS_ITS_PROMISE, PROMISED_COLUMNS, Quiet
+from spendhub.bulk_insert import json_insert, rows_as_json
+from spendhub.loop_postgres import Asked
+from telemetry.models import CostSpan
+from telemetry.span_store import SPAN_COLUMNS, SpanBatch, span_row
+
+STORE_SPANS, EXPECT_VERSION, ADD_TO_LEDGER = "store_spans", "expect_version", "add_to_ledger"
+
+
+@cache
+def booking_statements() -> Mapping[str, str]:
+    """The statements by name, for a connection to prepare."""
+    return {
+        STORE_SPANS: json_insert(CostSpan, SPAN_COLUMNS, "$1"),
+        EXPECT_VERSION: "SELECT 1 / (COALESCE((SELECT version FROM spendhub_snapshotversion WHERE name = "
+        f"'{BUDGETS_SNAPSHOT}'), 0) = $1::bigint)::int",
+        ADD_TO_LEDGER: f"{json_insert(BudgetWindow, LEDGER_COLUMNS, '$1')} ON CONFLICT {ADDS_TO_LEDGER} "
+        f"RETURNING id, spend_nano_usd - forgiven_nano_usd, version, 1 / {KEEPS_ITS_PROMISE}::int",
+    }
+
+
+def booking_message(batches: Sequence[SpanBatch], sums: Sums, quiet: Iterable[Quiet], version: int) -> list[Asked]:
+    """Stores the batches' spans and adds `sums` to the windows that `quiet` knows."""
+    spans = [span_row(batch, draft) for batch in batches for draft in batch.drafts]
+    message = [
+        Asked(STORE_SPANS, [rows_as_json(SPAN_COLUMNS, spans)]),
+        # After the first write of a span: ledger.budgets_for_writing says why.
+        Asked(EXPECT_VERSION, [b"%d" % version]),
+    ]
+    if sums.nano_usd:
+        added = rows_as_json(LEDGER_COLUMNS, ledger_rows(sums, batches[0].now))
+        promised = rows_as_json(PROMISED_COLUMNS, [each.promise() for each in quiet])
+        message.append(Asked(ADD_TO_LEDGER, [added, promised]))
+    return message
