@@ -90,9 +90,9 @@ class LoopLedger:
         try:
             while self._queue:
                 jobs, self._queue = self._queue[:MAX_CALLS], self._queue[MAX_CALLS:]
-                connection = self._connection
+                connection = self._open_connection()
                 # Before the first snapshot the budgets would have to be read, which a loop must not wait for.
-                if connection is None or not connection.is_open or BUDGETS.version < 0:
+                if connection is None or BUDGETS.version < 0:
                     self._connect_soon()
                     self._leave(jobs)
                 else:
@@ -169,9 +169,11 @@ class LoopLedger:
         self._windows.learn(stored.standings)
         _tell(job, stored)
 
+    def _open_connection(self) -> LoopConnection | None:
+        return self._connection if self._connection is not None and self._connection.is_open else None
+
     def _connect_soon(self) -> None:
-        is_there = self._connection is not None and self._connection.is_open
-        if is_there or self._connecting is not None or time.monotonic() < self._connect_again_at:
+        if self._open_connection() or self._connecting is not None or time.monotonic() < self._connect_again_at:
             return
         if _is_postgres():
             self._connecting = self._loop.create_task(self._connect())

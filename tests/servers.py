@@ -281,6 +281,11 @@ class SpendHub:
     def log(self) -> str:
         return self._log.read_text(errors="replace") if self._log.exists() else ""
 
+    def serving_processes(self) -> list[int]:
+        """Those that answer requests: the children of granian's own parent."""
+        commands = {pid: Path(f"/proc/{pid}/cmdline").read_bytes() for pid in children_of(self.pid)}
+        return [pid for pid, command in commands.items() if b"granian" in command and not children_of(pid)]
+
     def manage(self, *arguments: str) -> str:
         """Runs one `manage.py` command in the same environment and gives what it printed."""
         done = subprocess.run(

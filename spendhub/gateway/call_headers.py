@@ -23,12 +23,11 @@ def call_headers(
 ) -> Headers:
     """The headers; at a stream's beginning without a cost, which nobody knows. With an `execution` also its vendor's
     own id of the answer."""
-    cost = call.cost_nano_usd + (reviewed.beside_nano_usd if reviewed is not None else 0)
     headers = money_headers(
         call.decision,
         call.model.name,
         call.request_id,
-        None if is_stream else cost,
+        None if is_stream else call.cost_nano_usd + call.beside_nano_usd,
         earlier_nano_usd=call.earlier_nano_usd,
     )
     if reviewed is not None:

@@ -154,7 +154,7 @@ async def _answer_at_once(
     call, execution = begun.call, begun.execution
     if caching is not None and not (reviewed is not None and reviewed.is_doubtful):
         await caching.keep(call, body, execution.reader.finish_reason)
-    exchange.note_booked(call.request_id, call.all_nano_usd + (reviewed.beside_nano_usd if reviewed else 0))
+    exchange.note_booked(call.request_id, call.all_nano_usd)
     await exchange.answer(200, body, [_JSON, *call_headers(call, execution, reviewed=reviewed)])
 
 

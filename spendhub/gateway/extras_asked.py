@@ -99,11 +99,9 @@ def worst_case(extras: Extras, request: CallRequest, model: ModelFacts) -> tuple
     A project of OpenAI's may be set to another tier, a workspace of Anthropic's to another place.
     """
     tiers, pins, tier = model.prices.by_tier, {}, extras.service_tier
-    if "priority" in tiers and not tier and model.provider.has_responses and _leaves_open(request, "service_tier"):
-        if passes_untouched(model, request.wire):
-            pins["service_tier"] = "default"
-        else:
-            tier = "priority"
+    is_said = passes_untouched(model, request.wire) and request.body.get("service_tier") not in (None, "auto")
+    if "priority" in tiers and not tier and model.provider.has_responses and not is_said:
+        pins["service_tier"] = "default"
     if "us" in tiers and request.body.get("inference_geo") is None:
         tier = tier_name(*tier.split("+"), "us")
     is_long = extras.writes_long_cache or _says_long(request.body)
@@ -123,10 +121,6 @@ def with_untold(usage: TokenUsage, extras: Extras, wire: Wire) -> TokenUsage:
     if extras.writes_long_cache and wire == CHAT and usage.cache_write_tokens and not usage.cache_write_1h_tokens:
         usage = replace(usage, cache_write_tokens=0, cache_write_1h_tokens=usage.cache_write_tokens)
     return usage
-
-
-def _leaves_open(request: CallRequest, name: str) -> bool:
-    return request.body.get(name) in (None, "auto")
 
 
 def _unbounded(body: Mapping[str, Any]) -> str:

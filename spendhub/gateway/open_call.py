@@ -72,7 +72,8 @@ class Origin(msgspec.Struct, frozen=True):
 
 class OpenCall:
     """A call whose money is held. `cost_nano_usd` and `usage` are set once it is settled; `earlier_nano_usd` was spent
-    for the same answer before the money was held: on attempts that broke off, on an answer that a judge replaced."""
+    for the same answer before the money was held: on attempts that broke off, on an answer that a judge replaced;
+    `beside_nano_usd` after it: on reviews, and on judges who failed."""
 
     def __init__(
         self,
@@ -91,7 +92,7 @@ class OpenCall:
         self.model = candidate.model
         self.decision = held.decision
         self.request_id = str(held.hold.hold_id)
-        self.cost_nano_usd = self.earlier_nano_usd = 0
+        self.cost_nano_usd = self.earlier_nano_usd = self.beside_nano_usd = 0
         self.usage = TokenUsage()
         self.is_estimated = candidate.quote.is_estimated
         self.first_token_ms: int | None = None
@@ -111,8 +112,8 @@ class OpenCall:
 
     @property
     def all_nano_usd(self) -> int:
-        """What the client's request has cost once this call is settled: the call, and what was spent earlier."""
-        return self.cost_nano_usd + self.earlier_nano_usd
+        """What the client's request has cost once this call is settled: it, and what was spent earlier and beside."""
+        return self.cost_nano_usd + self.earlier_nano_usd + self.beside_nano_usd
 
     @property
     def held_output_tokens(self) -> int:

@@ -118,12 +118,11 @@ async def _answer(exchange: Exchange, principal: Principal, transport: Transport
     if reviewed is not None:
         begun, reply = reviewed.begun, reviewed.answer
     call = begun.call
-    cost_nano_usd = call.all_nano_usd + (reviewed.beside_nano_usd if reviewed is not None else 0)
     told: dict[str, Any] = {
         "model": call.model.name,
         "provider": call.model.provider.name,
         "strategy": plan.strategy,
-        "cost": as_number(cost_nano_usd),
+        "cost": as_number(call.all_nano_usd),
         "latencyMs": int((time.monotonic() - began) * 1000),
         "content": _words(reply),
         "finishReason": reply.finish,
@@ -134,7 +133,7 @@ async def _answer(exchange: Exchange, principal: Principal, transport: Transport
     }
     if reviewed is not None:
         told |= {"confidence": reviewed.confidence, "isEscalated": reviewed.is_escalated}
-    exchange.note_booked(call.request_id, cost_nano_usd)
+    exchange.note_booked(call.request_id, call.all_nano_usd)
     await exchange.answer(200, _encoder.encode(told), [_JSON, *call_headers(call, reviewed=reviewed)])
 
 

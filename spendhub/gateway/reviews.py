@@ -63,7 +63,7 @@ Answer = TypeVar("Answer")
 
 @dataclass(slots=True)
 class Reviewed(Generic[Answer]):
-    """What goes out, and what the reviews say and cost. `begun` gave `answer`: the first model, or the judge.
+    """What goes out, and what the reviews say. `begun` gave `answer`: the first model, or the judge.
 
     `confidence` is that in the first answer, None where no review could be had. `left_out`: reviewers without a
     score, and why. `not_escalated_because` is set where a judge should have answered and could not.
@@ -76,7 +76,6 @@ class Reviewed(Generic[Answer]):
     left_out: dict[str, str] = field(default_factory=dict)
     is_escalated: bool = False
     not_escalated_because: str = ""
-    beside_nano_usd: int = 0  # spent on reviews, and on judges who failed
 
     @property
     def is_doubtful(self) -> bool:
@@ -188,7 +187,7 @@ class Reviewer:
         try:
             said = await take_whole(begun, _reply_words, seconds=max(0.0, until - time.monotonic()))
         finally:
-            found.beside_nano_usd += begun.call.cost_nano_usd
+            found.begun.call.beside_nano_usd += begun.call.cost_nano_usd
         return read_score(said)
 
     async def _escalate(self, found: Reviewed[Answer], say: Callable[[Begun, bytes], Answer]) -> None:
@@ -214,12 +213,11 @@ class Reviewer:
         except Exception as error:
             # The first answer is there and paid for: whatever happened here, it is better than none.
             found.not_escalated_because = getattr(error, "code", "defect")
-            found.beside_nano_usd += 0 if begun is None else begun.call.cost_nano_usd
+            first.beside_nano_usd += 0 if begun is None else begun.call.cost_nano_usd
             is_ours = not isinstance(error, SpendHubError)
             logger.warning("no judge answers in place of %s: %s", first.request_id, error, exc_info=is_ours)
             return
-        begun.call.earlier_nano_usd = first.all_nano_usd + found.beside_nano_usd
-        found.beside_nano_usd = 0
+        begun.call.earlier_nano_usd = first.all_nano_usd
         found.begun, found.answer, found.is_escalated = begun, answer, True
 
     async def _begin(
@@ -232,7 +230,7 @@ class Reviewer:
         except CallFailed as failed:
             raise failed.error from failed
         finally:
-            found.beside_nano_usd += attempts.failed_nano_usd
+            found.begun.call.beside_nano_usd += attempts.failed_nano_usd
 
     async def _keep(self, found: Reviewed[Any]) -> None:
         """The confidence becomes a judge's feedback on the answer, where routing and the admin look for quality."""

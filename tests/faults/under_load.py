@@ -10,11 +10,9 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from decimal import Decimal
-from pathlib import Path
 
 import httpx
 
-from bench.load import children_of
 from tests.gateway.served import Served
 from tests.servers import Postgres, Valkey, wait_until
 
@@ -82,22 +80,13 @@ class Books:
         target = self.statuses[200] + more
         wait_until(lambda: self.statuses[200] >= target, seconds, f"{more} more good calls, not {self.statuses}")
 
-    def web_workers(self) -> list[int]:
-        """The processes that serve requests."""
-        found = []
-        for pid in children_of(self.served.server.pid):
-            command = Path(f"/proc/{pid}/cmdline").read_bytes()
-            if b"granian" in command and not children_of(pid):
-                found.append(pid)
-        return found
-
     def kill_a_web_worker(self) -> None:
         """kill -9 of one process that serves requests."""
-        os.kill(self.web_workers()[0], signal.SIGKILL)
+        os.kill(self.served.server.serving_processes()[0], signal.SIGKILL)
 
     def kill_all_web_workers(self) -> None:
         """kill -9 of every process that serves requests."""
-        for pid in self.web_workers():
+        for pid in self.served.server.serving_processes():
             os.kill(pid, signal.SIGKILL)
 
     def assert_exact(self) -> None:

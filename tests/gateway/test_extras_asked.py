@@ -194,10 +194,14 @@ def test_under_a_strict_budget_openais_project_may_not_choose_another_tier() -> 
     assert worst_case(NO_EXTRAS, asked(), model()) == (NO_EXTRAS, {})
 
 
-def test_where_the_tier_cannot_be_written_the_dearer_one_is_held() -> None:
-    # A message is translated for OpenAI, and its own `service_tier` means something else.
-    held, pins = worst_case(NO_EXTRAS, asked(MESSAGES), model(priority=price(4, 20)))
-    assert (held, pins) == (Extras(service_tier="priority"), {})
+@pytest.mark.parametrize("body", [{}, {"service_tier": "auto"}, {"service_tier": "standard_only"}])
+def test_nor_where_the_request_is_translated_and_its_own_tier_is_anthropics(body: dict[str, Any]) -> None:
+    found = worst_case(NO_EXTRAS, asked(MESSAGES, **body), model(priority=price(4, 20)))
+    assert found == (NO_EXTRAS, {"service_tier": "default"})
+
+
+def test_a_tier_that_the_client_has_said_to_openai_stays_as_it_is() -> None:
+    assert worst_case(NO_EXTRAS, asked(service_tier="default"), model(priority=price(4, 20))) == (NO_EXTRAS, {})
 
 
 @pytest.mark.parametrize(

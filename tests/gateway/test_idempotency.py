@@ -8,7 +8,6 @@ import os
 import signal
 import socket
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -17,7 +16,6 @@ import pytest
 
 from tests.gateway.conftest import running_spendhub
 from tests.gateway.served import INPUT_NANO_USD, OUTPUT_NANO_USD, Served, events_of, pause_for_snapshots
-from tests.gateway.test_process_death import children_of
 from tests.servers import wait_until
 
 pytestmark = pytest.mark.slow
@@ -35,14 +33,6 @@ def served() -> Iterator[Served]:
 
 def keyed(user: str) -> dict[str, str]:
     return {"Idempotency-Key": f"order-of-{user}"}
-
-
-def server_processes(served: Served) -> list[int]:
-    """All that answer requests: the children of granian's own parent."""
-    for child in children_of(served.server.pid):
-        if b"granian" in Path(f"/proc/{child}/cmdline").read_bytes():
-            return children_of(child)
-    raise AssertionError("no granian among the supervisor's children")
 
 
 def ask_and_leave(served: Served, user: str, text: str, **more: Any) -> socket.socket:
@@ -213,7 +203,7 @@ def test_a_killed_process_gives_the_key_back_and_both_calls_are_real(served: Ser
     text = f"[fault:slow=3] {CALL}"
     with ask_and_leave(served, user, text):
         wait_until(lambda: served.vendor.served.calls == calls + 1, 10, "the vendor to be asked")
-        for process in server_processes(served):
+        for process in served.server.serving_processes():
             os.kill(process, signal.SIGKILL)
     wait_until(served.server._is_ready, 30, "new server processes")
     answer = served.ask(text, user=user, headers=keyed(user))

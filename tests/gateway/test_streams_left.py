@@ -49,6 +49,7 @@ def begun_with(execution: Execution, settled: Settled) -> Any:
         "held_output_tokens": 100,
         "cost_nano_usd": 0,
         "earlier_nano_usd": 0,
+        "beside_nano_usd": 0,
         "all_nano_usd": 0,
     }
     opened = SimpleNamespace(**facts, **told, settle=settle, note_first_token=lambda: None)
