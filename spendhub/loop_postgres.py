@@ -123,8 +123,9 @@ class LoopConnection:
             while self._waiting is not None and not self._libpq.is_busy():
                 result = self._libpq.get_result()
                 if result is None:
-                    # Once between two statements; twice where nothing has come yet.
+                    # Once after each statement. Twice would be where nothing more comes, and would be so for ever.
                     if is_between:
+                        self.close("the server answered less than it was asked")
                         return
                     is_between = True
                     continue

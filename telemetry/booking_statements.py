@@ -9,9 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 
-from budgets.ledger import ADDS_TO_LEDGER, LEDGER_COLUMNS, Sums, ledger_rows
+import msgspec
+from psycopg import pq
+
+from budgets.ledger import ADDS_TO_LEDGER, LEDGER_COLUMNS, Standing, Sums, ledger_rows
 from budgets.models import BUDGETS_SNAPSHOT, BudgetWindow
 from budgets.quiet import KEEPS_ITS_PROMISE, PROMISED_COLUMNS, Quiet
+from budgets.states import WindowKey
 from spendhub.bulk_insert import json_insert, rows_as_json
 from spendhub.loop_postgres import Asked
 from telemetry.models import CostSpan
@@ -45,3 +49,14 @@ def booking_message(batches: Sequence[SpanBatch], sums: Sums, quiet: Iterable[Qu
         promised = rows_as_json(PROMISED_COLUMNS, [each.promise() for each in quiet])
         message.append(Asked(ADD_TO_LEDGER, [added, promised]))
     return message
+
+
+def read_standings(written: pq.abc.PGresult, quiet: Mapping[int, Quiet], sums: Sums) -> dict[WindowKey, Standing]:
+    """How the rows stand that ADD_TO_LEDGER has written; `quiet` is what was known of each, by its id."""
+    found: dict[WindowKey, Standing] = {}
+    for row in range(written.ntuples):
+        row_id, counted, version = [int(written.get_value(row, column) or 0) for column in range(3)]
+        before = quiet[row_id].stands
+        stands = msgspec.structs.replace(before, counted_nano_usd=counted, version=version)
+        found[before.key] = Standing(stands, sums.matched[before.key])
+    return found

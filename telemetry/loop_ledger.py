@@ -16,19 +16,16 @@ from collections.abc import Iterable, Sequence
 from functools import cache
 from typing import NamedTuple
 
-import msgspec
 from django.conf import settings
 from django.db import connection
-from psycopg import pq
 
-from budgets.ledger import Charge, Standing, Sums, sum_up
+from budgets.ledger import Charge, sum_up
 from budgets.quiet import Quiet, QuietWindows
 from budgets.snapshot import BUDGETS
-from budgets.states import WindowKey
 from spendhub import group_commit
 from spendhub.loop_postgres import ConnectionLost, LoopConnection, StatementFailed, connect
 from spendhub.steps import await_future
-from telemetry.booking_statements import booking_message, booking_statements
+from telemetry.booking_statements import booking_message, booking_statements, read_standings
 from telemetry.span_store import SpanBatch, StoredBatch, charges_for, store_spans, stored_as
 
 logger = logging.getLogger(__name__)
@@ -124,7 +121,7 @@ class LoopLedger:
             self._windows.forget(sums.nano_usd)
             self._leave([booking.job for booking in bookings])
             return
-        standings = _read_standings(written, quiet, sums) if sums.nano_usd else {}
+        standings = read_standings(written, quiet, sums) if sums.nano_usd else {}
         self.booked += len(bookings)
         for job, charges, _ in bookings:
             ids = tuple([draft.id for draft in job.batch.drafts])
@@ -213,13 +210,3 @@ def _tell(job: _Job, stored: StoredBatch) -> None:
 @cache
 def _is_postgres() -> bool:
     return connection.vendor == "postgresql"
-
-
-def _read_standings(written: pq.abc.PGresult, quiet: dict[int, Quiet], sums: Sums) -> dict[WindowKey, Standing]:
-    found: dict[WindowKey, Standing] = {}
-    for row in range(written.ntuples):
-        row_id, counted, version = [int(written.get_value(row, column) or 0) for column in range(3)]
-        before = quiet[row_id].stands
-        stands = msgspec.structs.replace(before, counted_nano_usd=counted, version=version)
-        found[before.key] = Standing(stands, sums.matched[before.key])
-    return found

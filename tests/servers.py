@@ -282,9 +282,11 @@ class SpendHub:
         return self._log.read_text(errors="replace") if self._log.exists() else ""
 
     def serving_processes(self) -> list[int]:
-        """Those that answer requests: the children of granian's own parent."""
+        """Those that answer requests: the children of granian's own parent. There must be one."""
         commands = {pid: Path(f"/proc/{pid}/cmdline").read_bytes() for pid in children_of(self.pid)}
-        return [pid for pid, command in commands.items() if b"granian" in command and not children_of(pid)]
+        found = [pid for pid, command in commands.items() if b"granian" in command and not children_of(pid)]
+        assert found, "no granian among the supervisor's children"
+        return found
 
     def manage(self, *arguments: str) -> str:
         """Runs one `manage.py` command in the same environment and gives what it printed."""

@@ -99,8 +99,7 @@ def worst_case(extras: Extras, request: CallRequest, model: ModelFacts) -> tuple
     A project of OpenAI's may be set to another tier, a workspace of Anthropic's to another place.
     """
     tiers, pins, tier = model.prices.by_tier, {}, extras.service_tier
-    is_said = passes_untouched(model, request.wire) and request.body.get("service_tier") not in (None, "auto")
-    if "priority" in tiers and not tier and model.provider.has_responses and not is_said:
+    if "priority" in tiers and not tier and model.provider.has_responses and not _says_its_tier(request, model):
         pins["service_tier"] = "default"
     if "us" in tiers and request.body.get("inference_geo") is None:
         tier = tier_name(*tier.split("+"), "us")
@@ -121,6 +120,11 @@ def with_untold(usage: TokenUsage, extras: Extras, wire: Wire) -> TokenUsage:
     if extras.writes_long_cache and wire == CHAT and usage.cache_write_tokens and not usage.cache_write_1h_tokens:
         usage = replace(usage, cache_write_tokens=0, cache_write_1h_tokens=usage.cache_write_tokens)
     return usage
+
+
+def _says_its_tier(request: CallRequest, model: ModelFacts) -> bool:
+    """Whether the vendor will read a tier in the client's own words."""
+    return passes_untouched(model, request.wire) and request.body.get("service_tier") not in (None, "auto")
 
 
 def _unbounded(body: Mapping[str, Any]) -> str:
