@@ -18,6 +18,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from django.conf import settings
 from django.db import DatabaseError, InterfaceError, OperationalError, connection, transaction
 
 from spendhub.bounded_postgres import bounded_waits
@@ -31,7 +32,7 @@ MAX_BATCH = 1_000
 LINGER_SECONDS = 0.002
 # As many arrivals within that time, as the last batches have come, are worth the wait.
 LIKELY_COMPANY = 0.5
-# How long a batch is retried against a database that does not answer before its callers are told.
+# How long a write is retried against a database that does not answer before its caller is told.
 RETRY_SECONDS = 10.0
 
 Applier = Callable[[Sequence[Any]], Sequence[Any]]
@@ -44,12 +45,13 @@ class LedgerUnavailable(Unavailable):
 
 
 class _Job:
-    __slots__ = ("applier", "future", "payload", "weight")
+    __slots__ = ("applier", "future", "payload", "since", "weight")
 
-    def __init__(self, applier: Applier, payload: Any, weight: int) -> None:
+    def __init__(self, applier: Applier, payload: Any, weight: int, since: float) -> None:
         self.applier = applier
         self.payload = payload
         self.weight = weight
+        self.since = since
         self.future: concurrent.futures.Future[Any] = concurrent.futures.Future()
         # From here on it cannot be cancelled: what is handed over shares its commit with others, and is done.
         self.future.set_running_or_notify_cancel()
@@ -71,13 +73,16 @@ class GroupCommit:
         self._per_second = 0.0
         self._began = time.monotonic()
 
-    def submit(self, applier: Applier, payload: Any, weight: int = 1) -> concurrent.futures.Future[Any]:
+    def submit(
+        self, applier: Applier, payload: Any, weight: int = 1, *, since: float | None = None
+    ) -> concurrent.futures.Future[Any]:
         """Queues one payload; the future has the applier's result for it once it is committed.
 
-        `weight` is how many rows it is, for batching. The future raises what the applier answered
-        for this payload, or LedgerUnavailable when the database stayed away.
+        `weight` is how many rows it is, for batching; `since` (monotonic seconds) is when its caller began to wait,
+        where that was earlier. The future raises what the applier answered for this payload, or LedgerUnavailable
+        when the database stayed away.
         """
-        job = _Job(applier, payload, weight)
+        job = _Job(applier, payload, weight, time.monotonic() if since is None else since)
         self._jobs.put(job)
         if self._thread is None or not self._thread.is_alive():
             self._start()
@@ -139,24 +144,18 @@ class GroupCommit:
         self._per_second += 0.1 * (count / seconds - self._per_second)
 
     def _write(self, batch: list[_Job]) -> None:
-        deadline: float | None = None
         pause = 0.05
-        while True:
+        while batch:
             try:
                 results = self._apply(batch)
             except (OperationalError, InterfaceError) as error:
                 # The server went away, or a deadlock was broken: nothing of ours is lost, apply again.
                 connection.close()
-                # From the first failure on: one that took long to show must not use up the time for another try.
-                deadline = deadline or time.monotonic() + self._retry_seconds
-                if time.monotonic() + pause > deadline:
-                    logger.error("ledger writer gives up on %d jobs: %s", len(batch), error)
-                    for job in batch:
-                        job.future.set_exception(LedgerUnavailable("the ledger does not answer"))
-                    return
-                logger.warning("ledger writer retries %d jobs: %s", len(batch), error)
-                time.sleep(pause)
-                pause = min(pause * 2, 1.0)
+                batch = self._without_overdue(batch, time.monotonic() + pause, error)
+                if batch:
+                    logger.warning("ledger writer retries %d jobs: %s", len(batch), error)
+                    time.sleep(pause)
+                    pause = min(pause * 2, 1.0)
             except Exception as error:  # any other failure belongs to one of the jobs: find which
                 self._isolate(batch, error)
                 return
@@ -167,6 +166,17 @@ class GroupCommit:
                     else:
                         job.future.set_result(result)
                 return
+
+    def _without_overdue(self, batch: list[_Job], now: float, error: Exception) -> list[_Job]:
+        """The jobs that may be tried again; those who have waited long enough, in the queue too, are told."""
+        # A failure that took long to show must not use up the time for another try.
+        began_before = now - self._retry_seconds - (self._limit_seconds or settings.DATABASE_TIMEOUT_SECONDS)
+        overdue = [job for job in batch if job.since <= began_before]
+        if overdue:
+            logger.error("ledger writer gives up on %d jobs: %s", len(overdue), error)
+        for job in overdue:
+            job.future.set_exception(LedgerUnavailable("the ledger does not answer"))
+        return [job for job in batch if job.since > began_before]
 
     def _isolate(self, batch: list[_Job], error: Exception) -> None:
         """One payload must not take its neighbours down: apply each alone, and tell only the culprit."""
@@ -209,6 +219,8 @@ def writer() -> GroupCommit:
     return _writer
 
 
-def submit(applier: Applier, payload: Any, weight: int = 1) -> concurrent.futures.Future[Any]:
+def submit(
+    applier: Applier, payload: Any, weight: int = 1, *, since: float | None = None
+) -> concurrent.futures.Future[Any]:
     """Queues one write on this process's group commit; see GroupCommit.submit."""
-    return writer().submit(applier, payload, weight)
+    return writer().submit(applier, payload, weight, since=since)

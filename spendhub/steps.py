@@ -117,16 +117,20 @@ async def run_async(journey: Journey[Answer], scripts: AsyncScriptRunner | None)
 async def run_until_asked(
     journey: Journey[Answer], scripts: AsyncScriptRunner | None, rest: Callable[[Coroutine[Any, Any, Answer]], object]
 ) -> None:
-    """Drives a journey until its first script is on its way, and hands what remains of it to `rest`; one that begins
-    with anything else is driven to its end."""
+    """Drives a journey until its first script is on its way, and hands what remains of it to `rest`; one that asks
+    for no script is driven to its end."""
     try:
         step = next(journey)
+        while scripts is None or not isinstance(step, RunScript):
+            try:
+                result = await _take_async(step, scripts)
+            except (Exception, asyncio.CancelledError) as error:  # as in `run`
+                step = journey.throw(error)
+            else:
+                step = journey.send(result)
     except StopIteration:
         return
-    if isinstance(step, RunScript) and scripts is not None:
-        rest(_follow(journey, scripts, scripts.send_script(step)))
-    else:
-        await _follow(journey, scripts, _take_async(step, scripts))
+    rest(_follow(journey, scripts, scripts.send_script(step)))
 
 
 async def _follow(journey: Journey[Answer], scripts: AsyncScriptRunner | None, taken: Awaitable[Any]) -> Answer:

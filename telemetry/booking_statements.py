@@ -1,7 +1,8 @@
-"""What the event loop's ledger says to PostgreSQL: three statements that are one transaction.
+"""What the event loop's ledger says to PostgreSQL: a few statements that are one transaction.
 
-They store spans, look at the budgets' version, and add to the ledger. The last two divide by zero, and so undo all
-three, where the version or a window is not what this process knows.
+They store spans, look at the budgets' version, add to the ledger, and end holds where the database counts them. The
+second and the third divide by zero, and so undo everything, where the version or a window is not what this process
+knows.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from functools import cache
 import msgspec
 from psycopg import pq
 
+from budgets.counters.database import END_HOLDS_SQL
 from budgets.ledger import ADDS_TO_LEDGER, LEDGER_COLUMNS, Standing, Sums, ledger_rows
 from budgets.models import BUDGETS_SNAPSHOT, BudgetWindow
 from budgets.quiet import KEEPS_ITS_PROMISE, PROMISED_COLUMNS, Quiet
@@ -21,7 +23,7 @@ from spendhub.loop_postgres import Asked
 from telemetry.models import CostSpan
 from telemetry.span_store import SPAN_COLUMNS, SpanBatch, span_row
 
-STORE_SPANS, EXPECT_VERSION, ADD_TO_LEDGER = "store_spans", "expect_version", "add_to_ledger"
+STORE_SPANS, EXPECT_VERSION, ADD_TO_LEDGER, END_HOLDS = "store_spans", "expect_version", "add_to_ledger", "end_holds"
 
 
 @cache
@@ -33,11 +35,12 @@ def booking_statements() -> Mapping[str, str]:
         f"'{BUDGETS_SNAPSHOT}'), 0) = $1::bigint)::int",
         ADD_TO_LEDGER: f"{json_insert(BudgetWindow, LEDGER_COLUMNS, '$1')} ON CONFLICT {ADDS_TO_LEDGER} "
         f"RETURNING id, spend_nano_usd - forgiven_nano_usd, version, 1 / {KEEPS_ITS_PROMISE}::int",
+        END_HOLDS: END_HOLDS_SQL,
     }
 
 
 def booking_message(batches: Sequence[SpanBatch], sums: Sums, quiet: Iterable[Quiet], version: int) -> list[Asked]:
-    """Stores the batches' spans and adds `sums` to the windows that `quiet` knows."""
+    """Stores the batches' spans, adds `sums` to the windows that `quiet` knows, and ends the batches' holds."""
     spans = [span_row(batch, draft) for batch in batches for draft in batch.drafts]
     message = [
         Asked(STORE_SPANS, [rows_as_json(SPAN_COLUMNS, spans)]),
@@ -48,12 +51,20 @@ def booking_message(batches: Sequence[SpanBatch], sums: Sums, quiet: Iterable[Qu
         added = rows_as_json(LEDGER_COLUMNS, ledger_rows(sums, batches[0].now))
         promised = rows_as_json(PROMISED_COLUMNS, [each.promise() for each in quiet])
         message.append(Asked(ADD_TO_LEDGER, [added, promised]))
+    ended = [hold_id for batch in batches for hold_id in batch.ended_holds]
+    if ended:
+        message.append(Asked(END_HOLDS, [b"{%s}" % ",".join(map(str, ended)).encode()]))
     return message
 
 
-def read_standings(written: pq.abc.PGresult, quiet: Mapping[int, Quiet], sums: Sums) -> dict[WindowKey, Standing]:
-    """How the rows stand that ADD_TO_LEDGER has written; `quiet` is what was known of each, by its id."""
+def read_standings(
+    results: Sequence[pq.abc.PGresult], quiet: Mapping[int, Quiet], sums: Sums
+) -> dict[WindowKey, Standing]:
+    """How the rows stand that a message has added to, read from its results; `quiet` knows each by its id."""
     found: dict[WindowKey, Standing] = {}
+    if not sums.nano_usd:
+        return found
+    written = results[2]
     for row in range(written.ntuples):
         row_id, counted, version = [int(written.get_value(row, column) or 0) for column in range(3)]
         before = quiet[row_id].stands

@@ -37,8 +37,11 @@ _BROKEN_PROMISES = frozenset({"23505", "22012"})
 
 
 class _Job(NamedTuple):
+    """`since` is when its caller began to wait, in monotonic seconds."""
+
     batch: SpanBatch
     stored: asyncio.Future[StoredBatch]
+    since: float
 
 
 class _Booking(NamedTuple):
@@ -67,7 +70,7 @@ class LoopLedger:
         """Books one batch; the future has what became of it once it is committed, or raises what the group commit's
         does. Cancelling who waits does not undo it."""
         stored: asyncio.Future[StoredBatch] = self._loop.create_future()
-        self._queue.append(_Job(batch, stored))
+        self._queue.append(_Job(batch, stored, time.monotonic()))
         if self._work is None:
             self._work = self._loop.create_task(self._book_all())
         return stored
@@ -114,14 +117,14 @@ class LoopLedger:
         quiet = {each.stands.id: each for booking in bookings for each in booking.quiet}
         message = booking_message([booking.job.batch for booking in bookings], sums, quiet.values(), version)
         try:
-            *_, written = await connection.run(message)
+            results = await connection.run(message)
         except (StatementFailed, ConnectionLost) as error:
             if not isinstance(error, StatementFailed) or error.sqlstate not in _BROKEN_PROMISES:
                 logger.warning("calls are booked by the group commit: %s", error)
             self._windows.forget(sums.nano_usd)
             self._leave([booking.job for booking in bookings])
             return
-        standings = read_standings(written, quiet, sums) if sums.nano_usd else {}
+        standings = read_standings(results, quiet, sums)
         self.booked += len(bookings)
         for job, charges, _ in bookings:
             ids = tuple([draft.id for draft in job.batch.drafts])
@@ -158,7 +161,8 @@ class LoopLedger:
 
     async def _await_group_commit(self, job: _Job) -> None:
         try:
-            stored = await await_future(group_commit.submit(store_spans, job.batch, weight=len(job.batch.drafts)))
+            weight = len(job.batch.drafts)
+            stored = await await_future(group_commit.submit(store_spans, job.batch, weight, since=job.since))
         except Exception as error:  # whatever it is belongs to who waits for this job
             if not job.stored.done():
                 job.stored.set_exception(error)

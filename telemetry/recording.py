@@ -45,29 +45,30 @@ def record(tenant_id: int, drafts: Sequence[SpanDraft], now: datetime) -> Journe
     return stored
 
 
-def settle_call(held: HeldCall, draft: SpanDraft, now: datetime) -> Journey[StoredBatch]:
-    """Stores the span of a call that was held by this process, then ends its hold.
+def settle_call(
+    held: HeldCall, draft: SpanDraft, now: datetime, more_held: Sequence[HeldCall] = ()
+) -> Journey[StoredBatch]:
+    """Stores the span of a call that was held by this process, and ends its hold.
 
-    Between the two the money counts twice for a moment (spent and held), never less than once.
+    Where the database counts, that is one transaction. Redis is told right after: between the two the money counts
+    twice for a moment (spent and held), never less than once. `more_held` is for the caller to release, but where the
+    database counts it ends in that transaction too.
     """
-    stored = yield from store_call(held, draft, now)
-    yield from end_hold(held, stored, now)
-    return stored
-
-
-def store_call(held: HeldCall, draft: SpanDraft, now: datetime) -> Journey[StoredBatch]:
-    """The first half of `settle_call`: when it returns, the span and the ledger are on disk."""
-    batch = SpanBatch(held.call.tenant_id, (draft,), now)
+    holds = [each.hold for each in (held, *more_held) if each.hold is not None]
+    epoch, ended_holds = _ended_with_spans(*(hold.hold_id for hold in holds))
+    batch = SpanBatch(held.call.tenant_id, (draft,), now, ended_holds=ended_holds)
     stored: StoredBatch = yield AwaitWrite(lambda: group_commit.submit(store_spans, batch), lambda: book_on_loop(batch))
-    return stored
-
-
-def end_hold(held: HeldCall, stored: StoredBatch, now: datetime) -> Journey[None]:
-    """The other half: the counters follow the ledger."""
     if held.hold is not None:
-        yield from counters().settle(held.hold, stored.totals, now.timestamp())
+        yield from counters().settle(held.hold, stored.totals, now.timestamp(), epoch)
     elif stored.totals:
         yield from counters().publish(held.call.tenant_id, stored.totals)
+    return stored
+
+
+def _ended_with_spans(*hold_ids: uuid.UUID) -> tuple[int | None, tuple[uuid.UUID, ...]]:
+    """Where the database counts, its epoch and the holds, which end when the spans are stored."""
+    epoch = counters().database_epoch
+    return epoch, () if epoch is None else hold_ids
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +133,8 @@ def commit_reservation(
     draft = _draft_of(known, settlement, unpriced_models, source)
     if known.status == Reservation.Status.COMMITTED:
         return (yield from _repeated(known, draft, now))
-    batch = SpanBatch(tenant_id, (draft,), now, reservation_id=known.id)
+    epoch, ended_holds = _ended_with_spans(known.id)
+    batch = SpanBatch(tenant_id, (draft,), now, reservation_id=known.id, ended_holds=ended_holds)
     try:
         stored: StoredBatch = yield AwaitFuture(group_commit.submit(store_spans, batch))
     except ReservationSettled:
@@ -141,7 +143,7 @@ def commit_reservation(
         if known is None or known.status != Reservation.Status.COMMITTED:
             raise
         return (yield from _repeated(known, draft, now))
-    yield from counters().settle(hold_of(known), stored.totals, now.timestamp())
+    yield from counters().settle(hold_of(known), stored.totals, now.timestamp(), epoch)
     return _committed(known, stored.ids[0], draft.cost_nano_usd, now, is_repeat=stored.accepted == 0)
 
 

@@ -15,6 +15,7 @@ from django.db import connection
 
 from budgets.calls import scopes_of
 from budgets.counters.base import WindowTotal
+from budgets.counters.database import end_holds
 from budgets.errors import ReservationSettled
 from budgets.ledger import Charge, Standing, add_charges, budgets_for_writing
 from budgets.matching import count_budgets
@@ -36,12 +37,16 @@ SPAN_COLUMNS = (
 
 
 class SpanBatch(msgspec.Struct, frozen=True):
-    """Spans of one tenant that are accepted or refused together; `reservation_id` is settled with them."""
+    """Spans of one tenant that are accepted or refused together; `reservation_id` is settled with them.
+
+    `ended_holds` end in the same transaction: for the time in which the database counts what is held.
+    """
 
     tenant_id: int
     drafts: tuple[SpanDraft, ...]
     now: datetime
     reservation_id: uuid.UUID | None = None
+    ended_holds: tuple[uuid.UUID, ...] = ()
 
 
 class StoredBatch(msgspec.Struct, frozen=True):
@@ -84,6 +89,9 @@ def store_spans(batches: Sequence[SpanBatch]) -> list[StoredBatch | ReservationS
     late_totals: dict[int, list[WindowTotal]] = {}
     for position, correction in upgrades:
         late_totals.setdefault(position, []).extend(correct_rows([correction]))
+    ended_holds = [hold_id for batch in wanted for hold_id in batch.ended_holds]
+    if ended_holds:
+        end_holds(ended_holds)
     stored = iter(
         stored_as(
             tuple(_id_of(batch, draft, new, earlier) for draft in batch.drafts),

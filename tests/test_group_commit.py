@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from concurrent.futures import wait
 from typing import Any
@@ -83,5 +84,44 @@ def test_who_waits_for_a_database_that_goes_on_standing_still_is_told() -> None:
         with pytest.raises(LedgerUnavailable):
             writer.submit(slow, 7).result(timeout=10)
         assert writer.submit(doubled, 4).result(timeout=10) == 8, "and the writer lives on"
+    finally:
+        writer.close()
+
+
+@on_postgres
+def test_who_has_waited_in_the_queue_behind_them_is_told_with_the_first_failure_of_its_own() -> None:
+    def slow(numbers: Sequence[int]) -> list[int]:
+        stand_still()
+        return list(numbers)
+
+    writer = GroupCommit(max_batch=1, retry_seconds=0.6, limit_seconds=0.3)
+    try:
+        began = time.monotonic()
+        futures = [writer.submit(slow, number) for number in range(4)]
+        waited: list[float] = []
+        for future in futures:
+            with pytest.raises(LedgerUnavailable):
+                future.result(timeout=10)
+            waited.append(time.monotonic() - began)
+        # One after the other, each with 0.9 s of its own, the last would be told after 3.6 s at the earliest.
+        assert waited[-1] < 3
+    finally:
+        writer.close()
+
+
+@on_postgres
+def test_what_a_caller_has_waited_elsewhere_counts_as_waited() -> None:
+    asked: list[int] = []
+
+    def slow(numbers: Sequence[int]) -> list[int]:
+        asked.extend(numbers)
+        stand_still()
+        return list(numbers)
+
+    writer = GroupCommit(retry_seconds=60, limit_seconds=0.3)
+    try:
+        with pytest.raises(LedgerUnavailable):
+            writer.submit(slow, 7, since=time.monotonic() - 61).result(timeout=10)
+        assert asked == [7], "it was tried once all the same"
     finally:
         writer.close()

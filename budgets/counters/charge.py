@@ -92,8 +92,14 @@ class FencedStore:
                 self.untold[hold.hold_id] = (hold, ())
             raise
 
-    def settle(self, hold: Hold, totals: Sequence[WindowTotal], now: float) -> Journey[None]:
+    def settle(
+        self, hold: Hold, totals: Sequence[WindowTotal], now: float, ended_in: int | None = None
+    ) -> Journey[None]:
+        """`ended_in` is the `database_epoch` in which the transaction that booked the call has ended the hold."""
         self.holds.remove(hold.hold_id)
+        # No longer among the holds that are put back, and the same epoch: nothing can have brought it back.
+        if ended_in is not None and ended_in == self.database_epoch:
+            return
         self.untold[hold.hold_id] = (hold, totals)
         if (yield from self._tell(lambda store: store.settle(hold, totals, now))):
             self.untold.pop(hold.hold_id, None)
@@ -184,6 +190,16 @@ class FencedStore:
     def store(self) -> CounterStore | None:
         """The store in charge as this process last read it; None before the first look."""
         return self._store
+
+    @property
+    def database_epoch(self) -> int | None:
+        """The epoch in which the database counts; None while Redis does, or it is not known who.
+
+        Whoever books a call in it can end the call's hold in the same transaction, so that its money is not counted
+        twice for a moment: database.end_holds.
+        """
+        charge = self._charge
+        return charge.epoch if charge is not None and charge.store == DATABASE and self._permits(charge) else None
 
     @property
     def has_lease(self) -> bool:

@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from django.db import connection
-from django.db.models import Q, Sum
+from django.db.models import F, Q, Sum, Value
 
 from budgets import ledger, models
 from budgets.counters.base import Count, CounterLine, Hold, HoldKind, NotInCharge, Reserved, WindowTotal, has_room
@@ -28,6 +28,8 @@ ORPHAN_BATCH = 100
 
 # Tenant, budget, scope key, start of the window.
 WindowKey = tuple[int, uuid.UUID, str, int]
+# The first three as columns of every table of windows.
+_KEY = ("tenant_id", "budget_id", "scope_key")
 
 
 class DatabaseCounters:
@@ -146,7 +148,7 @@ def apply_reserves(batch: Sequence[_Reserve]) -> list[Reserved | NotInCharge]:
                 reserved[key] += hold.amount_nano_usd
         answers.append(Reserved(fits, counts))
     if lapsed:
-        _end_holds(lapsed)  # asked for again under the same id: it makes room for its successor
+        end_holds(lapsed)  # asked for again under the same id: it makes room for its successor
     if passed:
         _insert(passed)
     return answers
@@ -154,7 +156,7 @@ def apply_reserves(batch: Sequence[_Reserve]) -> list[Reserved | NotInCharge]:
 
 def apply_ends(batch: Sequence[uuid.UUID]) -> list[None]:
     """Ends holds, settled or released."""
-    _end_holds(batch)
+    end_holds(batch)
     return [None] * len(batch)
 
 
@@ -177,14 +179,35 @@ def apply_extensions(batch: Sequence[tuple[Sequence[uuid.UUID], float]]) -> list
     return [None] * len(batch)
 
 
+def end_holds(ids: Sequence[uuid.UUID]) -> None:
+    """Ends holds in the transaction that runs. One that locks windows too does that first, as reserves do."""
+    models.HoldLine.objects.across_tenants().filter(hold_id__in=ids).delete()
+    models.Hold.objects.across_tenants().filter(pk__in=ids).delete()
+
+
+# `end_holds` as one statement for PostgreSQL; its parameter is an array of ids. The lines' foreign key is checked at
+# the transaction's end.
+END_HOLDS_SQL = (
+    "WITH ended AS (DELETE FROM budgets_holdline WHERE hold_id = ANY($1::uuid[])) "
+    "DELETE FROM budgets_hold WHERE id = ANY($1::uuid[])"
+)
+
+
 # --- reading ------------------------------------------------------------------------------------------
 def read_counts(tenant_id: int, lines: Sequence[CounterLine], now: float) -> tuple[Count, ...]:
     """What each line's window has spent and holds, read on the calling thread's connection."""
-    held = _held({_key(tenant_id, line): line for line in lines}, now)
-    totals = ledger.read_totals(tenant_id, lines)
-    return tuple(
-        [Count(total.spend_nano_usd, held[_key(tenant_id, line)]) for line, total in zip(lines, totals, strict=True)]
+    keys = {_key(tenant_id, line): line for line in lines}
+    spent = (
+        models.BudgetWindow.objects.across_tenants()
+        .filter(_among(keys, "starts_at"))
+        .values_list(*_KEY, "starts_at", F("spend_nano_usd") - F("forgiven_nano_usd"), Value(False))
     )
+    # One statement, so that a call which is booked at this moment is seen as held or as spent, not as both.
+    found = {
+        (tenant, budget, key, int(starts_at.timestamp()), is_held): int(nano_usd)
+        for tenant, budget, key, starts_at, nano_usd, is_held in spent.union(_sums_held(keys, now), all=True)
+    }
+    return tuple([Count(found.get((*key, False), 0), found.get((*key, True), 0)) for key in keys])
 
 
 def read_orphans(tenant_id: int, now: float) -> tuple[Hold, ...]:
@@ -281,18 +304,18 @@ def _held(lines: Mapping[WindowKey, CounterLine], now: float) -> dict[WindowKey,
     held = dict.fromkeys(lines, 0)
     if not lines:
         return held
-    live = Q(hold__kind=models.Hold.Kind.CALL) | Q(hold__expires_at__gt=_moment(now))
-    sums = (
-        models.HoldLine.objects.across_tenants()
-        .filter(_among(lines, "window_starts_at"), live)
-        .values_list("tenant_id", "budget_id", "scope_key", "window_starts_at")
-        .annotate(total=Sum("amount_nano_usd"))
-    )
-    for tenant_id, budget_id, scope_key, starts_at, total in sums:
+    for tenant_id, budget_id, scope_key, starts_at, total, _ in _sums_held(lines, now):
         key = (tenant_id, budget_id, scope_key, int(starts_at.timestamp()))
         if key in held:
             held[key] = int(total)
     return held
+
+
+def _sums_held(lines: Mapping[WindowKey, CounterLine], now: float) -> Any:
+    live = Q(hold__kind=models.Hold.Kind.CALL) | Q(hold__expires_at__gt=_moment(now))
+    held = models.HoldLine.objects.across_tenants().filter(_among(lines, "window_starts_at"), live)
+    by_window = held.values_list(*_KEY, "window_starts_at")
+    return by_window.annotate(nano_usd=Sum("amount_nano_usd"), is_held=Value(True))
 
 
 def _among(lines: Mapping[WindowKey, CounterLine], start_field: str) -> Q:
@@ -336,11 +359,6 @@ def _insert(holds: Sequence[Hold]) -> None:
         ],
         ignore_conflicts=True,
     )
-
-
-def _end_holds(ids: Sequence[uuid.UUID]) -> None:
-    models.HoldLine.objects.across_tenants().filter(hold_id__in=ids).delete()
-    models.Hold.objects.across_tenants().filter(pk__in=ids).delete()
 
 
 def _key(tenant_id: int, line: CounterLine) -> WindowKey:

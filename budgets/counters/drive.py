@@ -58,8 +58,8 @@ async def drive_async(journey: Journey[Answer]) -> Answer:
 
 async def drive_until_asked(journey: Journey[Answer]) -> None:
     """Drives a journey on the running event loop, and returns as soon as its first script is on its way, before all
-    that is asked of Redis from here later: for what whoever waits need not hear of. A journey that begins with anything
-    else is driven to its end."""
+    that is asked of Redis from here later: for what whoever waits need not hear of. A journey that asks for no script
+    is driven to its end."""
     await run_until_asked(journey, async_scripts(), _drive_on)
 
 

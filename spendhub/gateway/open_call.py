@@ -46,7 +46,7 @@ from spendhub.tenants.attribution import Attribution
 from spendhub.tenants.snapshot import Principal
 from telemetry.drafts import SpanDraft
 from telemetry.interrupted import payload_for
-from telemetry.recording import end_hold, settle_call, store_call
+from telemetry.recording import settle_call
 
 logger = logging.getLogger(__name__)
 
@@ -224,9 +224,8 @@ class OpenCall:
     async def _book(self, status: str, error_code: str, breakdown: dict[str, int], reader: UsageReader | None) -> None:
         draft = self._draft(status, error_code, breakdown, reader)
         try:
-            stored = await drive_async(store_call(self._held, draft, datetime.now(UTC)))
-            # Told, not waited for: whoever reserves after the answer is behind it.
-            await drive_until_asked(end_hold(self._held, stored, datetime.now(UTC)))
+            # Redis is told, not waited for: whoever reserves after the answer is behind it.
+            await drive_until_asked(settle_call(self._held, draft, datetime.now(UTC), self._more_held))
         except Unavailable:
             # The vendor has answered, so this must not be lost: its hold stays until the ledger takes it.
             _keep_settling(self._held, draft)

@@ -17,8 +17,10 @@ from django.db import connection, transaction
 from django.utils import timezone
 from msgspec.structs import replace
 
+from budgets.calls import Call
 from budgets.counters.drive import drive
-from budgets.models import Budget, BudgetEvent, BudgetWindow
+from budgets.models import Budget, BudgetEvent, BudgetWindow, Hold
+from budgets.reservations import reserve
 from budgets.resets import reset_scope
 from spendhub.loop_postgres import APPLICATION_NAME
 from spendhub.snapshots import refresh_all
@@ -402,3 +404,17 @@ def test_a_server_that_stands_still_is_left_after_the_limit_and_each_call_is_cou
     expect_short_cuts(on_loop(story), 0)
     assert CostSpan.objects.for_tenant(acme).count() == 2
     assert spent(budget) == 3 * NANO
+
+
+def test_holds_end_with_the_calls_that_they_were_made_for(acme: Tenant, settings: Any) -> None:
+    settings.REDIS_URL = None
+    define(acme, 100)
+    held = [drive(reserve(Call(acme.id, timezone.now(), NANO, ADA))).hold for _ in range(3)]
+
+    async def story(ledger: LoopLedger) -> None:
+        for hold in held[:2]:
+            assert hold is not None
+            await ledger.submit(replace(call(acme, NANO), ended_holds=(hold.hold_id,)))
+
+    expect_short_cuts(on_loop(story), 1)
+    assert [each.id for each in Hold.objects.for_tenant(acme)] == [each.hold_id for each in held[2:] if each]
