@@ -2,7 +2,7 @@
 
 A fault is asked for by text in the last message, `[fault:NAME]`, or by a model called `fault-NAME`: a status
 (`500`, `401`, `529`, `429` with Retry-After), `slow` (2 s before the answer; `slow=0.3`), `slow-stream`,
-`slow-body` (a whole answer's head at once, its end after 2 s), `broken-body` (never), `hang`, `reset` (mid-stream), `stall` (mid-stream), `reset-at-once`, `split-utf8` (every byte its own chunk), `crlf`,
+`slow-body` (a whole answer's head at once, its end after 10 s), `broken-body` (never), `hang`, `reset` (mid-stream), `stall` (mid-stream), `reset-at-once`, `split-utf8` (every byte its own chunk), `crlf`,
 `malformed-sse`, `not-json`, `html`, `no-usage`, `impossible-usage`, `usage-every-chunk`, `cut` (ends without its end),
 `error` (the vendor's error event in mid-stream; `error-at-once`: as the first one), `blocked` (the content is refused). `[say:words]` sets the answer's
 text, `[think:words]` its thoughts; `[in:N]`, `[cached:N]`, `[written:N]`, `[written1h:N]`, `[reasoning:N]` and
@@ -281,7 +281,7 @@ class FakeVendor:
             if name == "broken-body":
                 writer.transport.abort()
                 return False
-            await asyncio.sleep(2)
+            await asyncio.sleep(10)
             self._count(answer)
             writer.write(whole[20:])
         else:

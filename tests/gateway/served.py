@@ -44,7 +44,7 @@ def configured_models(base_url: str) -> str:
             *(
                 {"id": f"reviewer-{wish}", "inputCostPerMillion": 1000, "outputCostPerMillion": 1000,
                  "capabilities": ["json"], **common}
-                for wish in ("0.2", "0.5", "0.8", "0.9", "plain-0.9", "prose", "fault-500", "fault-slow", "fault-hang")
+                for wish in ("0.2", "0.5", "0.8", "0.9", "plain-0.9", "prose", "fault-500", "fault-hang")
             ),
             {"id": "vendor-judge", "inputCostPerMillion": 1000, "outputCostPerMillion": 2000, **common},
             {"id": "fault-503", "inputCostPerMillion": 0, "outputCostPerMillion": 0, **common},

@@ -388,11 +388,11 @@ def test_a_route_waits_for_held_money_only_when_nothing_cheaper_fits(served: Ser
     # Two hold 1,000 tokens each for 0.01 USD; `vendor-chat` has input to pay for as well.
     served.define_budget(user, "0.02", patience_seconds=10)
     with ThreadPoolExecutor(2) as pool:
-        first = pool.submit(served.ask, "[fault:slow=2] [out:10]", model="vendor-out", user=user, max_tokens=1_000)
+        first = pool.submit(served.ask, "[fault:slow=5] [out:10]", model="vendor-out", user=user, max_tokens=1_000)
         wait_until(lambda: float(served.held(user)) > 0, 5, "the first call to hold its money")
         began = time.monotonic()
         second = served.ask("[out:10]", model=route, user=user, max_tokens=1_000)
-        assert time.monotonic() - began < 1.5
+        assert time.monotonic() - began < 4
         assert first.result().status_code == 200
     assert (second.status_code, second.headers["x-spendhub-model"]) == (200, "vendor-out")
 

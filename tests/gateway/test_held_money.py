@@ -64,7 +64,7 @@ def test_waiting_is_bounded(served: Served, user: str) -> None:
         wait_until(lambda: float(served.held(user)) > 0, 5, "the first call to hold its money")
         began = time.monotonic()
         refused = served.ask(CALL, user=user, headers={"x-spendhub-wait": "0.5"})
-        assert 0.4 < time.monotonic() - began < 2.5
+        assert 0.4 < time.monotonic() - began < 6
         assert first.result().status_code == 200
     assert refused.status_code == 402
 
