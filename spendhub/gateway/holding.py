@@ -30,7 +30,7 @@ from spendhub.errors import Refused
 from spendhub.gateway.dialect import CallRequest
 from spendhub.gateway.extras_asked import worst_case
 from spendhub.gateway.unseen_input import Unseen, unseen_in
-from spendhub.gateway.waiting import hold_in_turn, patience_for
+from spendhub.gateway.waiting import hold_in_turn, let_the_first_in_line_try, patience_for
 from spendhub.money import TOKENS_PER_MTOK
 from telemetry.expected_outputs import expected_output_tokens
 
@@ -140,6 +140,7 @@ async def hold_money(
     """Holds the call's money, waiting and clamping as the budgets' policies say.
 
     Raises BudgetExceeded; under a strict budget UnboundedCall."""
+    await let_the_first_in_line_try(call)
     if is_strict(call):
         worst = worst_of(need, request, candidate, call.now)
         money = await _hold_worst_case(call, hold_id, payload, worst, patience)
