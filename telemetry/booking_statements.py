@@ -13,7 +13,6 @@ from functools import cache
 import msgspec
 from psycopg import pq
 
-from budgets.counters.database import END_HOLDS_SQL
 from budgets.ledger import ADDS_TO_LEDGER, LEDGER_COLUMNS, Standing, Sums, ledger_rows
 from budgets.models import BUDGETS_SNAPSHOT, BudgetWindow
 from budgets.quiet import KEEPS_ITS_PROMISE, PROMISED_COLUMNS, Quiet
@@ -23,7 +22,9 @@ from spendhub.loop_postgres import Asked
 from telemetry.models import CostSpan
 from telemetry.span_store import SPAN_COLUMNS, SpanBatch, span_row
 
-STORE_SPANS, EXPECT_VERSION, ADD_TO_LEDGER, END_HOLDS = "store_spans", "expect_version", "add_to_ledger", "end_holds"
+STORE_SPANS, EXPECT_VERSION, ADD_TO_LEDGER = "store_spans", "expect_version", "add_to_ledger"
+# As budgets.counters.database.end_holds, and in its order.
+END_HOLD_LINES, END_HOLDS = "end_hold_lines", "end_holds"
 
 
 @cache
@@ -35,7 +36,8 @@ def booking_statements() -> Mapping[str, str]:
         f"'{BUDGETS_SNAPSHOT}'), 0) = $1::bigint)::int",
         ADD_TO_LEDGER: f"{json_insert(BudgetWindow, LEDGER_COLUMNS, '$1')} ON CONFLICT {ADDS_TO_LEDGER} "
         f"RETURNING id, spend_nano_usd - forgiven_nano_usd, version, 1 / {KEEPS_ITS_PROMISE}::int",
-        END_HOLDS: END_HOLDS_SQL,
+        END_HOLD_LINES: "DELETE FROM budgets_holdline WHERE hold_id = ANY($1::uuid[])",
+        END_HOLDS: "DELETE FROM budgets_hold WHERE id = ANY($1::uuid[])",
     }
 
 
@@ -53,7 +55,8 @@ def booking_message(batches: Sequence[SpanBatch], sums: Sums, quiet: Iterable[Qu
         message.append(Asked(ADD_TO_LEDGER, [added, promised]))
     ended = [hold_id for batch in batches for hold_id in batch.ended_holds]
     if ended:
-        message.append(Asked(END_HOLDS, [b"{%s}" % ",".join(map(str, ended)).encode()]))
+        ids = b"{%s}" % ",".join(map(str, ended)).encode()
+        message += [Asked(END_HOLD_LINES, [ids]), Asked(END_HOLDS, [ids])]
     return message
 
 

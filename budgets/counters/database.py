@@ -48,7 +48,12 @@ class DatabaseCounters:
 
     def reserve(self, hold: Hold, now: float) -> Journey[Reserved]:
         future = _submit(apply_reserves, _Reserve(hold, now, self.epoch), 1 + len(hold.lines))
-        return (yield AwaitFuture(future))  # type: ignore[no-any-return]  # steps are untyped
+        try:
+            return (yield AwaitFuture(future))  # type: ignore[no-any-return]  # steps are untyped
+        finally:
+            if not future.done():
+                # Whoever asked has left. An end that was written together with it would come before it.
+                future.add_done_callback(lambda _: _submit(apply_ends, hold.hold_id, 1 + len(hold.lines)))
 
     def settle(self, hold: Hold, totals: Sequence[WindowTotal], now: float) -> Journey[None]:
         # The totals are in the ledger already, which is where this store reads them.
@@ -60,7 +65,7 @@ class DatabaseCounters:
 
     def extend(self, holds: Sequence[Hold], expires_at: float) -> Journey[None]:
         if holds:
-            yield AwaitFuture(_submit(apply_extensions, ([hold.hold_id for hold in holds], expires_at), len(holds)))
+            yield AwaitFuture(_submit(extend_holds, ([hold.hold_id for hold in holds], expires_at), len(holds)))
 
     def restore(self, holds: Sequence[Hold], now: float) -> Journey[None]:
         live = [hold for hold in holds if hold.kind == "call" or hold.expires_at > now]
@@ -172,10 +177,15 @@ def apply_restores(batch: Sequence[tuple[int | None, Sequence[Hold]]]) -> list[N
     return [None if is_valid else NotInCharge("another epoch has begun") for is_valid in valid]
 
 
-def apply_extensions(batch: Sequence[tuple[Sequence[uuid.UUID], float]]) -> list[None]:
-    """Moves the ends of live holds."""
+def extend_holds(batch: Sequence[tuple[Sequence[uuid.UUID], float]]) -> list[None]:
+    """Moves the ends of live holds. By its name it comes after `apply_reserves` in a transaction: windows are locked
+    before holds everywhere. A hold that is locked is being ended at this moment, and is left alone."""
     for ids, expires_at in batch:
-        models.Hold.objects.across_tenants().filter(pk__in=ids).update(expires_at=_moment(expires_at))
+        holds = models.Hold.objects.across_tenants().filter(pk__in=ids)
+        if connection.features.has_select_for_update_skip_locked:
+            unlocked = holds.select_for_update(skip_locked=True, no_key=True)
+            holds = models.Hold.objects.across_tenants().filter(pk__in=list(unlocked.values_list("pk", flat=True)))
+        holds.update(expires_at=_moment(expires_at))
     return [None] * len(batch)
 
 
@@ -183,14 +193,6 @@ def end_holds(ids: Sequence[uuid.UUID]) -> None:
     """Ends holds in the transaction that runs. One that locks windows too does that first, as reserves do."""
     models.HoldLine.objects.across_tenants().filter(hold_id__in=ids).delete()
     models.Hold.objects.across_tenants().filter(pk__in=ids).delete()
-
-
-# `end_holds` as one statement for PostgreSQL; its parameter is an array of ids. The lines' foreign key is checked at
-# the transaction's end.
-END_HOLDS_SQL = (
-    "WITH ended AS (DELETE FROM budgets_holdline WHERE hold_id = ANY($1::uuid[])) "
-    "DELETE FROM budgets_hold WHERE id = ANY($1::uuid[])"
-)
 
 
 # --- reading ------------------------------------------------------------------------------------------

@@ -100,6 +100,10 @@ class Patience(msgspec.Struct, frozen=True):
     may_wait: bool = True
     seconds_left: float | None = None
 
+    def after(self, seconds: float) -> Patience:
+        """What is left of it so much later."""
+        return self if self.seconds_left is None else replace(self, seconds_left=max(0.0, self.seconds_left - seconds))
+
     def seconds_for(self, refused: Decision) -> float:
         """How long the refused call waits; 0 where it does not."""
         seconds = patience_for(refused, self.wait_seconds) if self.may_wait else 0.0
@@ -140,7 +144,7 @@ async def hold_money(
     """Holds the call's money, waiting and clamping as the budgets' policies say.
 
     Raises BudgetExceeded; under a strict budget UnboundedCall."""
-    await let_the_first_in_line_try(call)
+    patience = patience.after(await let_the_first_in_line_try(call, patience.seconds_left))
     if is_strict(call):
         worst = worst_of(need, request, candidate, call.now)
         money = await _hold_worst_case(call, hold_id, payload, worst, patience)

@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -227,8 +227,9 @@ class OpenCall:
             # Redis is told, not waited for: whoever reserves after the answer is behind it.
             await drive_until_asked(settle_call(self._held, draft, datetime.now(UTC), self._more_held))
         except Unavailable:
-            # The vendor has answered, so this must not be lost: its hold stays until the ledger takes it.
-            _keep_settling(self._held, draft)
+            # The vendor has answered, so this must not be lost: all its holds stay until the ledger takes it.
+            more_held, self._more_held = self._more_held, []
+            _keep_settling(self._held, draft, more_held)
             raise
         finally:
             while self._more_held:
@@ -351,16 +352,18 @@ def _seen_output(reader: UsageReader) -> int:
         return 0  # an answer of no known shape: there is nothing in it to count
 
 
-def _keep_settling(held: HeldCall, draft: SpanDraft) -> None:
+def _keep_settling(held: HeldCall, draft: SpanDraft, more_held: Sequence[HeldCall]) -> None:
     async def settle_later() -> None:
         while True:
             await asyncio.sleep(RETRY_PAUSE_SECONDS)
             try:
-                await drive_async(settle_call(held, draft, datetime.now(UTC)))
+                await drive_async(settle_call(held, draft, datetime.now(UTC), more_held))
             except SpendHubError as error:
                 logger.error("call %s is still not booked: %s", draft.request_id, error)
             else:
-                return
+                break
+        for more in more_held:
+            await drive_async(release(more, datetime.now(UTC)))
 
     task = asyncio.ensure_future(settle_later())
     _settling.add(task)  # the loop itself keeps only weak references

@@ -43,9 +43,7 @@ class _Line:
         may_try: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._newcomers.append(may_try)
         self._is_asked.set()
-        with suppress(TimeoutError):
-            async with asyncio.timeout(STAND_BACK_SECONDS):
-                await may_try
+        await may_try
 
     async def first_sees_room(self, call: Call) -> bool:
         """One look of the first. Where there is no room, newcomers who were there before it may try."""
@@ -100,15 +98,23 @@ def patience_for(decision: Decision, wait_seconds: float) -> float:
     return patience if patience and decision.is_merely_held else 0.0
 
 
-async def let_the_first_in_line_try(call: Call) -> None:
+async def let_the_first_in_line_try(call: Call, seconds_left: float | None = None) -> float:
     """Before a new call tries to hold its money: where others wait for that of one of its windows, the first of them
-    is let through, if it fits now. What the first has no use for yet the new call may take."""
+    is let through, if it fits now. What the first has no use for yet the new call may take.
+
+    Says how many seconds that took: STAND_BACK_SECONDS at most, and no more than the call has left.
+    """
     if not _lines:
-        return
-    for matched in match_budgets(tenant_budgets(call.tenant_id), call.scopes(), call.now):
-        line = _lines.get(_key_of(matched))
-        if line is not None:
-            await line.stand_back()
+        return 0.0
+    began = time.monotonic()
+    at_most = STAND_BACK_SECONDS if seconds_left is None else min(STAND_BACK_SECONDS, seconds_left)
+    with suppress(TimeoutError):
+        async with asyncio.timeout(at_most):
+            for matched in match_budgets(tenant_budgets(call.tenant_id), call.scopes(), call.now):
+                line = _lines.get(_key_of(matched))
+                if line is not None:
+                    await line.stand_back()
+    return time.monotonic() - began
 
 
 async def hold_in_turn(
