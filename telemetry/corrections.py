@@ -68,6 +68,13 @@ class Correction:
             },
         )
 
+    @classmethod
+    def by_more_held(cls, span: CostSpan, draft: SpanDraft, now: datetime) -> Correction:
+        """More had been held for the interrupted call than it was booked at: that is the better estimate."""
+        facts = {"reserved_nano_usd": draft.cost_nano_usd}
+        why = "more had been held for the call"
+        return cls(span.tenant_id, span.id, draft.cost_nano_usd, "system", why, now, facts)
+
 
 def correct_span(
     tenant_id: int, span_id: uuid.UUID, cost_nano_usd: int, *, actor: str, reason: str, now: datetime

@@ -16,16 +16,16 @@ from datetime import UTC, datetime
 from typing import Any
 
 from budgets.calls import Call
-from budgets.counters.base import Hold, WindowTotal
+from budgets.counters.base import Hold
 from budgets.counters.charge import counters
 from budgets.counters.drive import drive
 from spendhub import group_commit
 from spendhub.steps import AwaitFuture, Journey
 from spendhub.tenants.attribution import Attribution
 from spendhub.tenants.models import Tenant
-from telemetry.corrections import Correction, correct_rows
 from telemetry.drafts import SpanDraft
 from telemetry.models import CostSpan
+from telemetry.recording import ended_with_spans
 from telemetry.span_store import SpanBatch, StoredBatch, store_spans
 
 logger = logging.getLogger(__name__)
@@ -67,7 +67,7 @@ def book_interrupted(now: datetime) -> int:
     booked = 0
     for tenant_id in Tenant.objects.values_list("id", flat=True):
         for holds in _by_call(drive(counters().orphans(tenant_id, now.timestamp()))):
-            booked += drive(_book(holds, now))
+            booked += drive(book_holds(holds, now))
     if booked:
         logger.warning("booked %d interrupted calls at their estimate", booked)
     return booked
@@ -80,15 +80,13 @@ def _by_call(holds: Sequence[Hold]) -> Iterable[Sequence[Hold]]:
     return calls.values()
 
 
-def _book(holds: Sequence[Hold], now: datetime) -> Journey[int]:
-    """One span for all holds of one call, then they end; 1 where it is new, 0 where the call was booked already."""
-    batch = SpanBatch(holds[0].tenant_id, (_draft_of(holds, now),), now)
+def book_holds(holds: Sequence[Hold], now: datetime) -> Journey[int]:
+    """One span for all holds of one call, and their end; 1 where it is new, 0 where the call was booked already."""
+    epoch, ended_holds = ended_with_spans(*(hold.hold_id for hold in holds))
+    batch = SpanBatch(holds[0].tenant_id, (_draft_of(holds, now),), now, ended_holds=ended_holds)
     stored: StoredBatch = yield AwaitFuture(group_commit.submit(store_spans, batch))
-    totals = stored.totals
-    if not stored.accepted:
-        totals = yield AwaitFuture(group_commit.submit(raise_interrupted, batch))
     for hold in holds:
-        yield from counters().settle(hold, totals, now.timestamp())
+        yield from counters().settle(hold, stored.totals, now.timestamp(), epoch)
     return stored.accepted
 
 
@@ -115,24 +113,3 @@ def _draft_of(holds: Sequence[Hold], now: datetime) -> SpanDraft:
 
 def _request_id_of(hold: Hold) -> str:
     return hold.payload.get("request_id") or str(hold.hold_id)
-
-
-def raise_interrupted(batches: Sequence[SpanBatch]) -> list[tuple[WindowTotal, ...]]:
-    """Applier of the group commit: calls that were booked as interrupted, at less than is now known to have been held
-    for them, are raised to that; answers the new totals. What the vendor said after all stands, and so does what an
-    admin has set. Repeating it changes nothing."""
-    return [tuple(_raise(batch, draft)) for batch in batches for draft in batch.drafts]
-
-
-def _raise(batch: SpanBatch, draft: SpanDraft) -> list[WindowTotal]:
-    known = CostSpan.objects.for_tenant(batch.tenant_id).filter(
-        request_id=draft.request_id, status=CostSpan.Status.INTERRUPTED, is_estimated=True,
-        cost_nano_usd__lt=draft.cost_nano_usd,
-    )  # fmt: skip
-    # Locked at once: an answer that comes late may be setting the real cost at this very moment.
-    span = known.select_for_update().first()
-    if span is None:
-        return []
-    facts = {"reserved_nano_usd": draft.cost_nano_usd}
-    why = "more had been held for the call"
-    return correct_rows([Correction(batch.tenant_id, span.id, draft.cost_nano_usd, "system", why, batch.now, facts)])

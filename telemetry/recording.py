@@ -27,7 +27,10 @@ from telemetry.models import CostSpan
 from telemetry.priced import facts_of, price_told
 from telemetry.span_store import SpanBatch, StoredBatch, store_spans
 
-__all__ = ["Committed", "Settlement", "SpanDraft", "commit_by_key", "commit_reservation", "record", "settle_call"]
+__all__ = [
+    "Committed", "Settlement", "SpanDraft",
+    "commit_by_key", "commit_reservation", "ended_with_spans", "record", "settle_call",
+]  # fmt: skip
 
 
 class NothingToCommit(Invalid):
@@ -55,7 +58,7 @@ def settle_call(
     database counts it ends in that transaction too.
     """
     holds = [each.hold for each in (held, *more_held) if each.hold is not None]
-    epoch, ended_holds = _ended_with_spans(*(hold.hold_id for hold in holds))
+    epoch, ended_holds = ended_with_spans(*(hold.hold_id for hold in holds))
     batch = SpanBatch(held.call.tenant_id, (draft,), now, ended_holds=ended_holds)
     stored: StoredBatch = yield AwaitWrite(lambda: group_commit.submit(store_spans, batch), lambda: book_on_loop(batch))
     if held.hold is not None:
@@ -65,8 +68,9 @@ def settle_call(
     return stored
 
 
-def _ended_with_spans(*hold_ids: uuid.UUID) -> tuple[int | None, tuple[uuid.UUID, ...]]:
-    """Where the database counts, its epoch and the holds, which end when the spans are stored."""
+def ended_with_spans(*hold_ids: uuid.UUID) -> tuple[int | None, tuple[uuid.UUID, ...]]:
+    """Where the database counts, its epoch and the holds, for SpanBatch to end with the spans, and `counters().settle`
+    to know of."""
     epoch = counters().database_epoch
     return epoch, () if epoch is None else hold_ids
 
@@ -133,7 +137,7 @@ def commit_reservation(
     draft = _draft_of(known, settlement, unpriced_models, source)
     if known.status == Reservation.Status.COMMITTED:
         return (yield from _repeated(known, draft, now))
-    epoch, ended_holds = _ended_with_spans(known.id)
+    epoch, ended_holds = ended_with_spans(known.id)
     batch = SpanBatch(tenant_id, (draft,), now, reservation_id=known.id, ended_holds=ended_holds)
     try:
         stored: StoredBatch = yield AwaitFuture(group_commit.submit(store_spans, batch))

@@ -71,24 +71,21 @@ def store_spans(batches: Sequence[SpanBatch]) -> list[StoredBatch | ReservationS
     new = _insert(wanted)
     budgets = budgets_for_writing()
     charges_of: list[list[Charge]] = []
-    upgrades: list[tuple[int, Correction]] = []
+    late_totals: dict[int, list[WindowTotal]] = {}
     earlier = _earlier_spans(wanted, new)
     for position, batch in enumerate(wanted):
         charges: list[Charge] = []
         for draft in batch.drafts:
+            before = earlier.get((batch.tenant_id, draft.request_id))
             if draft.id in new:
                 charges.extend(charges_for(budgets, batch.tenant_id, draft, draft.cost_nano_usd))
-            elif draft.status != CostSpan.Status.INTERRUPTED:
-                before = earlier.get((batch.tenant_id, draft.request_id))
-                if before is not None and before.status == CostSpan.Status.INTERRUPTED:
-                    upgrades.append((position, Correction.by_late_answer(before, draft, batch.now)))
+            elif before is not None and before.status == CostSpan.Status.INTERRUPTED:
+                # Before the ledger's rows of the new spans: a correction too locks a span first.
+                late_totals.setdefault(position, []).extend(_upgrade(before, draft, batch.now))
         charges_of.append(charges)
     standings: dict[WindowKey, Standing] = {}
     if any(charges_of):
         standings = add_charges([charge for charges in charges_of for charge in charges], batches[0].now)
-    late_totals: dict[int, list[WindowTotal]] = {}
-    for position, correction in upgrades:
-        late_totals.setdefault(position, []).extend(correct_rows([correction]))
     ended_holds = [hold_id for batch in wanted for hold_id in batch.ended_holds]
     if ended_holds:
         end_holds(ended_holds)
@@ -192,6 +189,21 @@ def _earlier_spans(batches: Sequence[SpanBatch], new: set[uuid.UUID]) -> dict[tu
         for tenant_id, request_ids in repeated.items()
         for span in CostSpan.objects.for_tenant(tenant_id).filter(request_id__in=request_ids)
     }
+
+
+def _upgrade(interrupted: CostSpan, draft: SpanDraft, now: datetime) -> list[WindowTotal]:
+    """Sets right what an interrupted call was booked at, where it has answered after all or had held more; gives the
+    new totals."""
+    # Read again, and locked: another answer, or an admin, may have been here before.
+    span = CostSpan.objects.for_tenant(interrupted.tenant_id).select_for_update().get(id=interrupted.id)
+    if span.status != CostSpan.Status.INTERRUPTED:
+        return []
+    if draft.status != CostSpan.Status.INTERRUPTED:
+        return correct_rows([Correction.by_late_answer(span, draft, now)])
+    # What an admin has set is no estimate any more.
+    if span.is_estimated and span.cost_nano_usd < draft.cost_nano_usd:
+        return correct_rows([Correction.by_more_held(span, draft, now)])
+    return []
 
 
 def _id_of(

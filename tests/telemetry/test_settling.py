@@ -22,6 +22,7 @@ from spendhub.steps import AwaitFuture, AwaitWrite, CallInThread, Journey
 from spendhub.tenants.attribution import Attribution
 from spendhub.tenants.models import Tenant
 from telemetry.drafts import SpanDraft
+from telemetry.interrupted import book_holds, payload_for
 from telemetry.recording import Settlement, commit_reservation, settle_call
 from tests import factories
 
@@ -115,6 +116,17 @@ def test_at_no_moment_is_a_reservation_both_held_and_spent(acme: Tenant, two_dol
     stored = drive_until_written(committing)
     held_call(acme, NANO)  # or it raises BudgetExceeded
     go_on(committing, stored)
+    assert drive(look_at(call_of(acme, 0))).remaining_nano_usd == 0
+
+
+def test_at_no_moment_is_an_interrupted_call_both_held_and_spent(acme: Tenant, two_dollars: Budget) -> None:
+    call = call_of(acme, NANO)
+    held = drive(reserve(call, payload=payload_for(call, "call-1", "m", "trace-1", {})))
+    assert held.hold is not None
+    booking = book_holds([held.hold], timezone.now())
+    stored = drive_until_written(booking)
+    held_call(acme, NANO)  # or it raises BudgetExceeded
+    go_on(booking, stored)
     assert drive(look_at(call_of(acme, 0))).remaining_nano_usd == 0
 
 
