@@ -275,4 +275,6 @@ def _candidate(option: Option) -> Candidate:
 
 
 def _nothing_fits(wanted: Wanted, reason: str, demanded: Requirements, fell_out: list[FellOut]) -> NoModelFits:
-    return NoModelFits(wanted.name, reason, demanded.in_words(), [(each.model, each.reason) for each in fell_out])
+    # Not all of them are told: where some models are allowed by name, why those fell out is what helps.
+    told = sorted(fell_out, key=lambda each: each.model not in demanded.allow)
+    return NoModelFits(wanted.name, reason, demanded.in_words(), [(each.model, each.reason) for each in told])

@@ -1,4 +1,5 @@
-"""The headers of one call's answer: its money, what a policy, a brake or reviewers have to say, the vendor's id.
+"""The headers of one call's answer: its money, what a policy, a brake, the catalog or reviewers have to say, the
+vendor's id.
 
 docs/gateway.md, "What comes back", is their list.
 """
@@ -33,6 +34,10 @@ def call_headers(
     if reviewed is not None:
         headers += reviewed.headers()
     headers += call.notices
+    retires_at = call.model.retires_at
+    if retires_at is not None and retires_at <= call.decision.call.now:
+        warning = f"model {call.model.name!r}: retired on {retires_at:%Y-%m-%d}, as far as the catalog knows"
+        headers.append((b"x-spendhub-warning", warning.encode("ascii", "replace")))
     if call.clamp_to is not None:
         headers.append((b"x-spendhub-clamped", str(call.clamp_to).encode()))
     vendors_id = execution.response.headers.get("x-request-id") if execution is not None else None
