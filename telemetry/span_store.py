@@ -195,8 +195,8 @@ def _upgrade(interrupted: CostSpan, draft: SpanDraft, now: datetime) -> list[Win
     """Sets right what an interrupted call was booked at, where it has answered after all or had held more; gives the
     new totals."""
     # Read again, and locked: another answer, or an admin, may have been here before.
-    span = CostSpan.objects.for_tenant(interrupted.tenant_id).select_for_update().get(id=interrupted.id)
-    if span.status != CostSpan.Status.INTERRUPTED:
+    span = CostSpan.objects.for_tenant(interrupted.tenant_id).filter(id=interrupted.id).select_for_update().first()
+    if span is None or span.status != CostSpan.Status.INTERRUPTED:
         return []
     if draft.status != CostSpan.Status.INTERRUPTED:
         return correct_rows([Correction.by_late_answer(span, draft, now)])
