@@ -186,11 +186,12 @@ def serve(directory: Path, *arguments: str, is_prepared: bool = False, **env: st
     """Starts vendor and SpendHub, and stops both at the end: on a database of its own, or on that of DATABASE_URL,
     which is migrated first unless it `is_prepared` (see tests/prepared.py)."""
     with FakeOpenAI() as vendor:
-        # One try, no breaker, and nothing learned from other tests: most are about what one attempt does.
+        # One try, no breaker, nothing learned from other tests, and no end of wrong keys: most are about what one attempt does.
         plain = {
             "SPENDHUB_UPSTREAM_RETRIES": "0",
             "SPENDHUB_BREAKER_FAILURES": "1000000",
             "SPENDHUB_LEARN_OUTPUTS": "false",
+            "SPENDHUB_FAILED_AUTHENTICATIONS_PER_MINUTE": "100000",
         }
         env = {"VENDOR_KEY": "sk-vendor", "ROUTER_CONFIG_MODELS": configured_models(vendor.base_url), **plain, **env}
         server = SpendHub(directory, env, arguments)
