@@ -181,11 +181,9 @@ def extend_holds(batch: Sequence[tuple[Sequence[uuid.UUID], float]]) -> list[Non
     """Moves the ends of live holds. By its name it comes after `apply_reserves` in a transaction: windows are locked
     before holds everywhere. A hold that is locked is being ended at this moment, and is left alone."""
     for ids, expires_at in batch:
-        holds = models.Hold.objects.across_tenants().filter(pk__in=ids)
-        if connection.features.has_select_for_update_skip_locked:
-            unlocked = holds.select_for_update(skip_locked=True, no_key=True)
-            holds = models.Hold.objects.across_tenants().filter(pk__in=list(unlocked.values_list("pk", flat=True)))
-        holds.update(expires_at=_moment(expires_at))
+        holds = models.Hold.objects.across_tenants()
+        unlocked = holds.filter(pk__in=ids).select_for_update(skip_locked=True, no_key=True)
+        holds.filter(pk__in=unlocked.values("pk")).update(expires_at=_moment(expires_at))
     return [None] * len(batch)
 
 
@@ -198,17 +196,18 @@ def end_holds(ids: Sequence[uuid.UUID]) -> None:
 # --- reading ------------------------------------------------------------------------------------------
 def read_counts(tenant_id: int, lines: Sequence[CounterLine], now: float) -> tuple[Count, ...]:
     """What each line's window has spent and holds, read on the calling thread's connection."""
-    keys = {_key(tenant_id, line): line for line in lines}
+    windows = {_key(tenant_id, line): line for line in lines}
     spent = (
         models.BudgetWindow.objects.across_tenants()
-        .filter(_among(keys, "starts_at"))
+        .filter(_among(windows, "starts_at"))
         .values_list(*_KEY, "starts_at", F("spend_nano_usd") - F("forgiven_nano_usd"), Value(False))
     )
     # One statement, so that a call which is booked at this moment is seen as held or as spent, not as both.
     found = {
         (tenant, budget, key, int(starts_at.timestamp()), is_held): int(nano_usd)
-        for tenant, budget, key, starts_at, nano_usd, is_held in spent.union(_sums_held(keys, now), all=True)
+        for tenant, budget, key, starts_at, nano_usd, is_held in spent.union(_sums_held(windows, now), all=True)
     }
+    keys = [_key(tenant_id, line) for line in lines]
     return tuple([Count(found.get((*key, False), 0), found.get((*key, True), 0)) for key in keys])
 
 

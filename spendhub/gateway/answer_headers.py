@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from budgets.decisions import ALLOW, Decision, LookedAt
-from spendhub.gateway.exchange import Headers
+from spendhub.gateway.exchange import Headers, header_text
 from spendhub.money import format_usd
 
 
@@ -21,7 +21,7 @@ def money_headers(
     `earlier_nano_usd` was spent for the same answer before `decision` was made, which therefore knows of it."""
     charged = decision.call.estimated_nano_usd if cost_nano_usd is None else cost_nano_usd
     headers: Headers = [
-        (b"x-spendhub-model", _text(model)),
+        (b"x-spendhub-model", header_text(model)),
         (b"x-spendhub-decision", decision.action.encode()),
         (b"x-spendhub-request-id", request_id.encode()),
     ]
@@ -49,10 +49,10 @@ def review_headers(
     headers: Headers = [
         (b"x-spendhub-confidence", b"unreviewed" if confidence is None else f"{round(confidence, 4):g}".encode()),
         (b"x-spendhub-escalated", b"true" if is_escalated else b"false"),
-        (b"x-spendhub-reviews", _text(told)),
+        (b"x-spendhub-reviews", header_text(told)),
     ]
     if not_escalated_because:
-        headers.append((b"x-spendhub-not-escalated", _text(not_escalated_because)))
+        headers.append((b"x-spendhub-not-escalated", header_text(not_escalated_because)))
     return headers
 
 
@@ -108,15 +108,15 @@ def _told_about(decision: Decision) -> LookedAt | None:
 
 def _advise(headers: Headers, decision: Decision) -> None:
     if decision.suggested_model:
-        headers.append((b"x-spendhub-suggested-model", _text(decision.suggested_model)))
-        headers.append((b"x-budget-suggested-model", _text(decision.suggested_model)))
+        headers.append((b"x-spendhub-suggested-model", header_text(decision.suggested_model)))
+        headers.append((b"x-budget-suggested-model", header_text(decision.suggested_model)))
     if decision.disabled_tools:
-        headers.append((b"x-spendhub-disabled-tools", _text(",".join(decision.disabled_tools))))
+        headers.append((b"x-spendhub-disabled-tools", header_text(",".join(decision.disabled_tools))))
     if decision.bound is not None:
         budget = decision.bound.matched.budget
         warning = f"budget {budget.name!r}: {decision.action} ({decision.reason})"
-        headers.append((b"x-spendhub-warning", _text(warning)))
-        headers.append((b"x-budget-warning", _text(warning)))
+        headers.append((b"x-spendhub-warning", header_text(warning)))
+        headers.append((b"x-budget-warning", header_text(warning)))
 
 
 def _describe(headers: Headers, told: LookedAt, spent_nano_usd: int, remaining_nano_usd: int) -> None:
@@ -124,10 +124,3 @@ def _describe(headers: Headers, told: LookedAt, spent_nano_usd: int, remaining_n
     headers.append((b"x-budget-limit", format_usd(told.matched.limit_nano_usd).encode()))
     headers.append((b"x-budget-spent", format_usd(spent_nano_usd).encode()))
     headers.append((b"x-budget-remaining", format_usd(remaining_nano_usd).encode()))
-
-
-def _text(value: str) -> bytes:
-    """Any text as a header value: what is not printable ASCII is replaced, so that nobody can add a line."""
-    if value.isascii() and value.isprintable():
-        return value.encode("ascii")
-    return "".join(character if " " <= character <= "~" else "?" for character in value).encode("ascii")

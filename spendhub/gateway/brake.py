@@ -21,7 +21,7 @@ from redis.exceptions import RedisError
 from budgets.counters.drive import drive_async
 from spendhub.gateway.canonical import canonical_body, canonical_last_turn, digest_of
 from spendhub.gateway.dialect import CallRequest
-from spendhub.gateway.exchange import Headers
+from spendhub.gateway.exchange import Headers, header_text
 from spendhub.tenants.attribution import Attribution
 from spendhub.tenants.snapshot import Principal
 from telemetry.brake_stops import Seen, stop_calls
@@ -169,5 +169,4 @@ def _end_of(brake: BrakeFacts, now: datetime) -> datetime | None:
 
 
 def _warning(stop: StopFacts) -> bytes:
-    text = f"brake {stop.brake_name!r}: {stop.action} ({stop.reason})"
-    return "".join(character if " " <= character <= "~" else "?" for character in text).encode("ascii")
+    return header_text(f"brake {stop.brake_name!r}: {stop.action} ({stop.reason})")

@@ -10,7 +10,7 @@ from typing import Any
 
 from routing.execution import Execution
 from spendhub.gateway.answer_headers import money_headers
-from spendhub.gateway.exchange import Headers
+from spendhub.gateway.exchange import Headers, header_text
 from spendhub.gateway.open_call import OpenCall
 from spendhub.gateway.reviews import Reviewed
 
@@ -37,7 +37,7 @@ def call_headers(
     retires_at = call.model.retires_at
     if retires_at is not None and retires_at <= call.decision.call.now:
         warning = f"model {call.model.name!r}: retired on {retires_at:%Y-%m-%d}, as far as the catalog knows"
-        headers.append((b"x-spendhub-warning", warning.encode("ascii", "replace")))
+        headers.append((b"x-spendhub-warning", header_text(warning)))
     if call.clamp_to is not None:
         headers.append((b"x-spendhub-clamped", str(call.clamp_to).encode()))
     vendors_id = execution.response.headers.get("x-request-id") if execution is not None else None

@@ -14,6 +14,14 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 Headers = list[tuple[bytes, bytes]]
 
+
+def header_text(value: str) -> bytes:
+    """Any text as a header value: what is not printable ASCII is replaced, so that nobody can add a line."""
+    if value.isascii() and value.isprintable():
+        return value.encode("ascii")
+    return "".join(character if " " <= character <= "~" else "?" for character in value).encode("ascii")
+
+
 MAX_BODY_BYTES = 8 * 1024 * 1024
 # A body that is too large is read on and thrown away up to here: a client that is cut off while it
 # is still sending would never see why.

@@ -103,6 +103,11 @@ class Served:
         assert answered.is_success, answered.text
         return answered.json() if answered.content else None
 
+    def define_provider(self, name: str, api_key_env: str = "VENDOR_KEY") -> None:
+        """The vendor once more, under another name and without models."""
+        address = ("--base-url", self.vendor.base_url)
+        self.server.manage("provider", "set", name, "--dialect", "openai", *address, "--api-key-env", api_key_env)
+
     def define_budget(self, user: str, limit: str, *, period: str = "month", **facts: Any) -> str:
         """A budget for one user (or the scope that `facts` name), in force when this returns; its id."""
         wanted = {"name": f"{user} per {period}", "scope_type": "user", "scope_key": user, "limit": limit}
@@ -186,7 +191,8 @@ def serve(directory: Path, *arguments: str, is_prepared: bool = False, **env: st
     """Starts vendor and SpendHub, and stops both at the end: on a database of its own, or on that of DATABASE_URL,
     which is migrated first unless it `is_prepared` (see tests/prepared.py)."""
     with FakeOpenAI() as vendor:
-        # One try, no breaker, nothing learned from other tests, and no end of wrong keys: most are about what one attempt does.
+        # One try, no breaker, nothing learned from other tests, and no end of wrong keys: most are about what one
+        # attempt does.
         plain = {
             "SPENDHUB_UPSTREAM_RETRIES": "0",
             "SPENDHUB_BREAKER_FAILURES": "1000000",

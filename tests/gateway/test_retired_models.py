@@ -13,17 +13,7 @@ pytestmark = pytest.mark.slow
 def retired(served: Served, user: str) -> str:
     """A model of the vendor's that was retired at the end of 2025."""
     name = f"{user}-retired"
-    served.server.manage(
-        "provider",
-        "set",
-        name,
-        "--dialect",
-        "openai",
-        "--base-url",
-        served.vendor.base_url,
-        "--api-key-env",
-        "VENDOR_KEY",
-    )
+    served.define_provider(name)
     served.native("POST", "models", json={"provider": name, "name": name, "retires_at": "2025-12-31T00:00:00Z"})
     served.native("POST", "prices", json={"model": name, "input": "2", "output": "10"})
     pause_for_snapshots()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 import uuid
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -145,6 +146,13 @@ def make_budget(tenant: Any, name: str) -> Budget:
     )
 
 
+@pytest.fixture
+def day(acme: Any) -> CounterLine:
+    """A window of acme's that is open at this moment."""
+    now = int(time.time())
+    return line(make_budget(acme, "Ada").pk, cap=100)._replace(starts_at=now - 3600, ends_at=now + 3600)
+
+
 def line(
     budget_id: uuid.UUID, cap: int = 100, key: str = "ada", is_enforced: bool = True, is_total: bool = False
 ) -> CounterLine:
@@ -164,3 +172,8 @@ def call(tenant_id: int, lines: Sequence[CounterLine], amount: int, **values: An
 
 def reservation(tenant_id: int, lines: Sequence[CounterLine], amount: int, **values: Any) -> Hold:
     return call(tenant_id, lines, amount, **({"kind": "reservation"} | values))
+
+
+def hold_of(tenant: Any, *lines: CounterLine, amount: int = 60) -> Hold:
+    """A call of this moment."""
+    return call(tenant.pk, lines, amount, expires_at=time.time() + 60)

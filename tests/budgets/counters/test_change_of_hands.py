@@ -19,7 +19,7 @@ from budgets.counters.keeper import Keeper
 from budgets.models import CounterFence, HoldLine, Reservation
 from budgets.models import Hold as HoldRow
 from spendhub import group_commit
-from tests.budgets.counters.conftest import call, line, make_budget, reservation, total
+from tests.budgets.counters.conftest import hold_of, reservation, total
 from tests.servers import Valkey, wait_until
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -37,16 +37,6 @@ def closed_in_the_end() -> Iterator[None]:
 def redis_in_charge(valkey: Valkey, settings: Any) -> Valkey:
     settings.REDIS_URL = valkey.url
     return valkey
-
-
-@pytest.fixture
-def day(acme: Any) -> Any:
-    now = int(time.time())
-    return line(make_budget(acme, "Ada").pk, cap=100)._replace(starts_at=now - 3600, ends_at=now + 3600)
-
-
-def hold_of(tenant: Any, *lines: Any, amount: int = 60) -> Hold:
-    return call(tenant.pk, lines, amount, expires_at=time.time() + 60)
 
 
 def reserve_in_the_end(store: FencedStore, hold: Hold, seconds: float = 10) -> bool:

@@ -17,7 +17,7 @@ from budgets.counters.drive import drive as run
 from budgets.counters.drive import drive_async
 from budgets.models import BudgetWindow, Hold
 from spendhub import group_commit
-from tests.budgets.counters.conftest import call, line, make_budget
+from tests.budgets.counters.conftest import hold_of
 from tests.servers import wait_until
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -29,12 +29,6 @@ def closed_in_the_end(settings: Any) -> Iterator[None]:
     yield
     database.close()
     group_commit.writer().close()
-
-
-@pytest.fixture
-def day(acme: Any) -> Any:
-    now = int(time.time())
-    return line(make_budget(acme, "Ada").pk, cap=100)._replace(starts_at=now - 3600, ends_at=now + 3600)
 
 
 class Busy:
@@ -57,10 +51,6 @@ class Busy:
     def __exit__(self, *_: object) -> None:
         self.may_end.set()
         self._future.result(timeout=10)
-
-
-def hold_of(tenant: Any, *lines: Any, amount: int = 60) -> Any:
-    return call(tenant.pk, lines, amount, expires_at=time.time() + 60)
 
 
 def test_a_reserve_whose_caller_has_left_before_it_was_written_holds_nothing(acme: Any, day: Any) -> None:
