@@ -316,14 +316,17 @@ def test_the_recipes_router_tells_the_confidence_and_the_whole_cost(served: Serv
 def test_many_reviewed_calls_at_once_never_spend_more_than_the_budget_has(served: Served, user: str) -> None:
     route = reviewed_route(served, "0.2", "0.9", consensus="all")
     budget = served.define_budget(user, "2")
+    # No bill is above its estimate: a budget that is not strict is exceeded by what is.
+    text = f"{CALL} {'word ' * 150}"
     with ThreadPoolExecutor(12) as pool:
-        answered = list(pool.map(lambda _: ask(served, route, user), range(24)))
+        answered = list(pool.map(lambda _: ask(served, route, user, text), range(24)))
     told = [each for each in answered if each.status_code == 200]
     # Others' reviews may hold all that is left at the moment at which a call comes; it is not spent.
     assert {each.json()["error"]["is_merely_held"] for each in answered if each not in told} <= {True}
     assert told
-    spent = served.ledger(budget)
-    assert spent == sum(span["cost_nano_usd"] for span in served.spans(user)) <= 2 * 10**9
+    spent, spans = served.ledger(budget), served.spans(user)
+    assert all(span["cost_nano_usd"] <= span["reserved_nano_usd"] for span in spans)
+    assert spent == sum(span["cost_nano_usd"] for span in spans) <= 2 * 10**9
     # What the clients were told they spent is what was booked.
     assert sum(round(float(each.headers["x-spendhub-cost"]) * 10**9) for each in told) == spent
     assert served.held(user) == "0.00"
