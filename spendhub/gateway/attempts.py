@@ -287,7 +287,7 @@ class Attempts:
         if self._count > 1:
             facts["attempt"] = self._count
         call = await open_call(
-            self._origin, request, candidate, need, facts, may_wait=self._may_wait, seconds_left=self._seconds_left()
+            self._origin, request, candidate, need, facts, may_wait=self._may_wait, deadline=self._deadline
         )
         call.earlier_nano_usd = self.failed_nano_usd
         return call

@@ -30,7 +30,7 @@ from spendhub.errors import Refused
 from spendhub.gateway.dialect import CallRequest
 from spendhub.gateway.extras_asked import worst_case
 from spendhub.gateway.unseen_input import Unseen, unseen_in
-from spendhub.gateway.waiting import hold_in_turn, let_the_first_in_line_try, patience_for
+from spendhub.gateway.waiting import Hold, hold_as_newcomer, hold_in_turn, patience_for
 from spendhub.money import TOKENS_PER_MTOK
 from telemetry.expected_outputs import expected_output_tokens
 
@@ -94,20 +94,16 @@ class MoneyHeld(msgspec.Struct, frozen=True):
 
 class Patience(msgspec.Struct, frozen=True):
     """How long the caller waits for money that is merely held; `may_wait` False: not now, nor as policies grant.
-    `seconds_left` is what is left of the whole call's time (None: no limit), however patient its budgets are."""
+    However patient its budgets are, the whole call's time is over at `deadline` (monotonic seconds; None: never)."""
 
     wait_seconds: float = 0.0
     may_wait: bool = True
-    seconds_left: float | None = None
-
-    def after(self, seconds: float) -> Patience:
-        """What is left of it so much later."""
-        return self if self.seconds_left is None else replace(self, seconds_left=max(0.0, self.seconds_left - seconds))
+    deadline: float | None = None
 
     def seconds_for(self, refused: Decision) -> float:
         """How long the refused call waits; 0 where it does not."""
         seconds = patience_for(refused, self.wait_seconds) if self.may_wait else 0.0
-        return seconds if self.seconds_left is None else min(seconds, self.seconds_left)
+        return seconds if self.deadline is None else max(0.0, min(seconds, self.deadline - time.monotonic()))
 
 
 def need_of(
@@ -144,7 +140,6 @@ async def hold_money(
     """Holds the call's money, waiting and clamping as the budgets' policies say.
 
     Raises BudgetExceeded; under a strict budget UnboundedCall."""
-    patience = patience.after(await let_the_first_in_line_try(call, patience.seconds_left))
     if is_strict(call):
         worst = worst_of(need, request, candidate, call.now)
         money = await _hold_worst_case(call, hold_id, payload, worst, patience)
@@ -194,16 +189,18 @@ def most_input_tokens(estimated_tokens: int, unseen: Unseen, model: ModelFacts) 
 
 
 async def _hold_patiently(call: Call, hold_id: uuid.UUID, payload: Mapping[str, Any], patience: Patience) -> HeldCall:
-    async def hold(at_its_time: Call) -> HeldCall:
-        return await drive_async(reserve(at_its_time, hold_id=hold_id, payload=payload))
-
+    hold = _reserving(hold_id, payload)
     try:
-        return await hold(call)
+        return await hold_as_newcomer(call, hold, patience.deadline)
     except BudgetExceeded as refusal:
         seconds = patience.seconds_for(refusal.decision)
         if not seconds:
             raise
         return await hold_in_turn(call, refusal, time.monotonic() + seconds, hold)
+
+
+def _reserving(hold_id: uuid.UUID, payload: Mapping[str, Any]) -> Hold:
+    return lambda call: drive_async(reserve(call, hold_id=hold_id, payload=payload))
 
 
 async def _hold_worst_case(
@@ -217,7 +214,7 @@ async def _hold_worst_case(
     tokens_in, tokens_out = worst.input_tokens, worst.output_tokens
     wanted = _sized(call, price, tokens_in, tokens_out, extras)
     try:
-        held = await drive_async(reserve(wanted, hold_id=hold_id, payload=payload))
+        held = await hold_as_newcomer(wanted, _reserving(hold_id, payload), patience.deadline)
         return MoneyHeld(held, None if worst.has_own_limit else tokens_out)
     except BudgetExceeded as refusal:
         affordable = _affordable_output(least_room(refusal.decision), price, tokens_in, extras)

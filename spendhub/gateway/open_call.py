@@ -283,10 +283,10 @@ async def open_call(
     facts: dict[str, Any],
     *,
     may_wait: bool,
-    seconds_left: float | None = None,
+    deadline: float | None = None,
 ) -> OpenCall:
     """Holds what the call may cost with this candidate in every budget it falls under. Nobody, and no budget, lets it
-    wait longer than the `seconds_left` of it (None: no limit).
+    wait longer than until its `deadline` in monotonic seconds (None: no limit).
 
     Raises BudgetExceeded or UnboundedCall; then nothing is held.
     """
@@ -309,7 +309,7 @@ async def open_call(
         max_output_tokens=need.output_tokens,
     )
     payload = payload_for(call, str(hold_id), request.model[:120], origin.trace_id, facts)
-    patience = Patience(origin.wait_seconds, may_wait and origin.wait_seconds != NEVER_WAITS, seconds_left)
+    patience = Patience(origin.wait_seconds, may_wait and origin.wait_seconds != NEVER_WAITS, deadline)
     money = await hold_money(call, hold_id, payload, candidate, need, patience, request)
     return OpenCall(origin, request, candidate, money, facts, need=need, price=price)
 

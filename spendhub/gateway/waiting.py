@@ -1,8 +1,9 @@
 """Calls that wait for money which is merely held: bounded, and in the order in which they came.
 
-One line per budget window and process. Who is first in line looks again and again; the others wait for their turn, and
-whoever comes new lets the first look before it tries itself, so that it takes nothing that the first was waiting for
-(docs/decisions/0056). Lines of several processes do not know of each other (0036).
+One line per budget window and process. Who is first in line looks again and again; the others wait for their turn.
+Whoever comes new lets the first look before it tries itself, and gives back what came free after that look, so that it
+takes nothing that the first was waiting for (docs/decisions/0056). Lines of several processes do not know of each other
+(0036).
 """
 
 from __future__ import annotations
@@ -16,17 +17,22 @@ from datetime import UTC, datetime
 from msgspec.structs import replace
 
 from budgets.calls import Call
+from budgets.counters.base import has_room
 from budgets.counters.drive import drive_async
 from budgets.decisions import Decision
 from budgets.errors import BudgetExceeded
 from budgets.matching import Matched, match_budgets
 from budgets.patience import has_room_now, patience_of
-from budgets.reservations import HeldCall
+from budgets.reservations import HeldCall, release
 from budgets.snapshot import tenant_budgets
 
 LOOK_SECONDS = 0.05
 # A newcomer waits no longer than this for what the first in line sees.
 STAND_BACK_SECONDS = 1.0
+# Nor does it give back more often than this: the first may be short of something that the newcomer does not need.
+GIVES_WAY_AT_MOST = 2
+
+Hold = Callable[[Call], Awaitable[HeldCall]]
 
 
 class _Line:
@@ -34,7 +40,7 @@ class _Line:
 
     def __init__(self) -> None:
         self.turn = asyncio.Lock()  # asyncio's locks are fair: first come, first served
-        self.waiting = 0
+        self.calls: list[Call] = []  # that wait, in the order in which they came
         self._newcomers: list[asyncio.Future[None]] = []
         self._is_asked = asyncio.Event()
 
@@ -65,10 +71,10 @@ class _Line:
             async with asyncio.timeout(LOOK_SECONDS):
                 await self._is_asked.wait()
 
-    def leave(self) -> None:
-        """One call less waits."""
-        self.waiting -= 1
-        if not self.waiting:
+    def leave(self, call: Call) -> None:
+        """The call no longer waits."""
+        self.calls.remove(call)
+        if not self.calls:
             _let_try(self._newcomers)
 
 
@@ -98,28 +104,23 @@ def patience_for(decision: Decision, wait_seconds: float) -> float:
     return patience if patience and decision.is_merely_held else 0.0
 
 
-async def let_the_first_in_line_try(call: Call, seconds_left: float | None = None) -> float:
-    """Before a new call tries to hold its money: where others wait for that of one of its windows, the first of them
-    is let through, if it fits now. What the first has no use for yet the new call may take.
+async def hold_as_newcomer(call: Call, hold: Hold, deadline: float | None = None) -> HeldCall:
+    """Holds the money of a call that has not waited. Where others wait for that of one of its windows, the first of
+    them is let through before, if it fits; what the first has no use for yet the new call may take.
 
-    Says how many seconds that took: STAND_BACK_SECONDS at most, and no more than the call has left.
+    That takes STAND_BACK_SECONDS at most each time, and no longer than until `deadline` (monotonic seconds).
+    Raises BudgetExceeded.
     """
-    if not _lines:
-        return 0.0
-    began = time.monotonic()
-    at_most = STAND_BACK_SECONDS if seconds_left is None else min(STAND_BACK_SECONDS, seconds_left)
-    with suppress(TimeoutError):
-        async with asyncio.timeout(at_most):
-            for matched in match_budgets(tenant_budgets(call.tenant_id), call.scopes(), call.now):
-                line = _lines.get(_key_of(matched))
-                if line is not None:
-                    await line.stand_back()
-    return time.monotonic() - began
+    for _ in range(GIVES_WAY_AT_MOST):
+        await _let_the_first_look(call, deadline)
+        held = await hold(call)
+        if not _first_could_have_had(held):
+            return held
+        await drive_async(release(held, datetime.now(UTC)))
+    return await hold(call)
 
 
-async def hold_in_turn(
-    call: Call, refusal: BudgetExceeded, until: float, hold: Callable[[Call], Awaitable[HeldCall]]
-) -> HeldCall:
+async def hold_in_turn(call: Call, refusal: BudgetExceeded, until: float, hold: Hold) -> HeldCall:
     """Holds the refused call once it is the first in line and would fit. A call of another process, or one that wants
     less, may be quicker then: the place in line stays.
 
@@ -127,7 +128,7 @@ async def hold_in_turn(
     """
     bound = refusal.decision.bound
     assert bound is not None, "a refusal names its budget"
-    async with _place_in_line(_key_of(bound.matched), until) as line:
+    async with _place_in_line(_key_of(bound.matched), call, until) as line:
         while line is not None and await _sees_room(line, call, until):
             # Its windows are those of the moment at which it is let through.
             call = replace(call, now=datetime.now(UTC))
@@ -139,6 +140,29 @@ async def hold_in_turn(
                 break
             await line.pause()
     raise refusal
+
+
+async def _let_the_first_look(call: Call, deadline: float | None) -> None:
+    if not _lines:
+        return
+    seconds = STAND_BACK_SECONDS if deadline is None else min(STAND_BACK_SECONDS, deadline - time.monotonic())
+    with suppress(TimeoutError):
+        async with asyncio.timeout(max(0.0, seconds)):
+            for matched in match_budgets(tenant_budgets(call.tenant_id), call.scopes(), call.now):
+                line = _lines.get(_key_of(matched))
+                if line is not None:
+                    await line.stand_back()
+
+
+def _first_could_have_had(held: HeldCall) -> bool:
+    """Whether there was room for the first in one of the lines when the money was held: it came free after its look."""
+    if not _lines:
+        return False
+    for matched, count in zip(held.matched, held.decision.counts, strict=True):
+        line = _lines.get(_key_of(matched))
+        if line is not None and has_room(matched.line, count, line.calls[0].estimated_nano_usd):
+            return True
+    return False
 
 
 async def _sees_room(line: _Line, call: Call, until: float) -> bool:
@@ -153,10 +177,10 @@ async def _sees_room(line: _Line, call: Call, until: float) -> bool:
 
 
 @asynccontextmanager
-async def _place_in_line(key: _LineKey, until: float) -> AsyncIterator[_Line | None]:
+async def _place_in_line(key: _LineKey, call: Call, until: float) -> AsyncIterator[_Line | None]:
     """The line once it is this call's turn, None where `until` came before; the next turn comes when the block ends."""
     line = _lines.setdefault(key, _Line())
-    line.waiting += 1
+    line.calls.append(call)
     is_first = False
     try:
         with suppress(TimeoutError):
@@ -166,6 +190,6 @@ async def _place_in_line(key: _LineKey, until: float) -> AsyncIterator[_Line | N
     finally:
         if is_first:
             line.turn.release()
-        line.leave()
-        if not line.waiting:
+        line.leave(call)
+        if not line.calls:
             del _lines[key]

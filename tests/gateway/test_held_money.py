@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -32,6 +33,13 @@ def usd(nano_usd: int) -> str:
     return f"{nano_usd / 10**9:.9f}"
 
 
+def was_refused(served: Served, user: str, session: str) -> bool:
+    refused = served.native("GET", "decisions?allowed=false")["results"]
+    return any(
+        each["attribution"].get("user") == user and each["attribution"].get("session") == session for each in refused
+    )
+
+
 def test_a_call_that_is_refused_although_the_money_is_only_held_may_wait_for_it(served: Served, user: str) -> None:
     served.define_budget(user, usd(USUAL_HOLD_NANO_USD + 10 * CALL_NANO_USD))
     with ThreadPoolExecutor(1) as pool:
@@ -55,6 +63,32 @@ def test_ten_calls_without_a_limit_that_fit_one_after_the_other_all_get_through(
     assert [answer.status_code for answer in answered] == [200] * 10
     assert served.ledger(budget) == 10 * CALL_NANO_USD
     assert served.held(user) == "0.00"
+
+
+def test_who_comes_later_takes_nothing_that_somebody_waits_for(served: Served, user: str) -> None:
+    """Room for one call at a time, and four callers who ask again as soon as they are refused."""
+    served.define_budget(user, usd(USUAL_HOLD_NANO_USD + 10 * CALL_NANO_USD))
+    has_waited = threading.Event()
+
+    def keep_asking(_: int) -> None:
+        while not has_waited.is_set():
+            served.ask(f"[fault:slow=0.5] {CALL}", user=user)
+
+    with ThreadPoolExecutor(6) as pool:
+        pool.submit(served.ask, f"[fault:slow=2] {CALL}", user=user)
+        wait_until(lambda: float(served.held(user)) > 0, 5, "the first call to hold its money")
+        headers = {"x-spendhub-wait": "20", "x-spendhub-session": "patient"}
+        patient = pool.submit(served.ask, CALL, user=user, headers=headers)
+        wait_until(lambda: was_refused(served, user, "patient"), 5, "the patient one to stand in line")
+        hasty = [pool.submit(keep_asking, number) for number in range(4)]
+        try:
+            assert patient.result().status_code == 200
+        finally:
+            has_waited.set()
+        for each in hasty:
+            each.result()
+    in_order = sorted(served.spans(user), key=lambda span: str(span["occurred_at"]))
+    assert [span["session"] for span in in_order].index("patient") == 1
 
 
 def test_waiting_is_bounded(served: Served, user: str) -> None:

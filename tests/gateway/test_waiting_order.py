@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from budgets.calls import Call
 from budgets.counters import database
@@ -18,7 +19,7 @@ from budgets.models import Budget
 from budgets.reservations import HeldCall, release, reserve
 from spendhub import group_commit
 from spendhub.gateway import waiting
-from spendhub.gateway.waiting import hold_in_turn, let_the_first_in_line_try
+from spendhub.gateway.waiting import hold_as_newcomer, hold_in_turn
 from spendhub.snapshots import refresh_all
 from spendhub.tenants.attribution import Attribution
 from spendhub.tenants.models import Tenant
@@ -66,8 +67,7 @@ async def hold(call: Call) -> HeldCall:
 
 
 async def come_new(call: Call) -> HeldCall:
-    await let_the_first_in_line_try(call)
-    return await hold(call)
+    return await hold_as_newcomer(call, hold)
 
 
 async def end(held: HeldCall) -> None:
@@ -80,7 +80,8 @@ async def stand_in_line(call: Call, seconds: float = 10) -> asyncio.Task[HeldCal
         await hold(call)
     task = asyncio.create_task(hold_in_turn(call, refused.value, time.monotonic() + seconds, hold))
     await asyncio.sleep(0)
-    await let_the_first_in_line_try(call)
+    with pytest.raises(BudgetExceeded):
+        await come_new(call)
     return task
 
 
@@ -92,6 +93,49 @@ def test_money_that_comes_free_goes_to_who_waits_and_not_to_who_comes(tell: Any)
         with pytest.raises(BudgetExceeded):
             await come_new(call(1))
         await end(await patient)
+
+    tell(story)
+
+
+def test_what_comes_free_after_the_first_has_looked_is_given_back_to_it(tell: Any) -> None:
+    async def story(call: Callable[[float], Call]) -> None:
+        first = await hold(call(1))
+        patient = await stand_in_line(call(0.8))
+        tries = 0
+
+        async def hold_once_it_is_free(call: Call) -> HeldCall:
+            nonlocal tries
+            tries += 1
+            if tries == 1:
+                await end(first)
+            return await hold(call)
+
+        with pytest.raises(BudgetExceeded):
+            await hold_as_newcomer(call(0.3), hold_once_it_is_free)
+        await end(await patient)
+
+    tell(story)
+
+
+def test_who_comes_gives_way_no_more_than_twice_to_one_who_has_no_use_for_it(tell: Any, acme: Tenant) -> None:
+    Budget.objects.create(tenant=acme, name="Bots", scope_type="agent", scope_key="bot", limit_nano_usd=NANO // 2)
+    refresh_all()
+
+    async def story(call: Callable[[float], Call]) -> None:
+        first = await hold(call(1))
+        patient = await stand_in_line(replace(call(0.6), attribution=Attribution(user="ada", agent="bot")))
+        await end(first)
+        tries = 0
+
+        async def counted(call: Call) -> HeldCall:
+            nonlocal tries
+            tries += 1
+            return await hold(call)
+
+        held = await hold_as_newcomer(call(0.6), counted)
+        assert tries == 3
+        await end(held)
+        patient.cancel()
 
     tell(story)
 

@@ -77,9 +77,11 @@ def test_neither_the_caller_nor_a_budget_is_more_patient_than_the_call_has_time(
     held = decision(call("0.5"), (patient, "0", "1"))
     assert Patience().seconds_for(held) == 9
     assert Patience(30).seconds_for(held) == 30
-    for asked, seconds_left in ((0, 2), (30, 2), (30, 0)):
-        assert Patience(asked, seconds_left=seconds_left).seconds_for(held) == seconds_left
-    assert Patience(30, may_wait=False, seconds_left=2).seconds_for(held) == 0
+    now = time.monotonic()
+    for asked in (0, 30):
+        assert 1 < Patience(asked, deadline=now + 2).seconds_for(held) <= 2
+    assert Patience(30, deadline=now).seconds_for(held) == 0
+    assert Patience(30, may_wait=False, deadline=now + 2).seconds_for(held) == 0
     assert Patience(30).seconds_for(decision(call("0.5"), (patient, "1", "0"))) == 0  # spent
 
 
