@@ -41,8 +41,9 @@ install: .venv/runtime .venv/development .venv/frameworks ## a virtual environme
 	@$(PIP) -r requirements-frameworks.lock
 	@touch $@
 
+# make hands a TERM on to its own child alone: a shell between them would die of it, and leave the server running.
 run: .venv/runtime ## from fresh clone to running product on PORT (8000)
-	@PORT=$(PORT) WORKERS=$(WORKERS) $(BIN)/python -m spendhub.first_run
+	@exec env PORT=$(PORT) WORKERS=$(WORKERS) $(BIN)/python -m spendhub.first_run
 
 test: .venv/development .venv/frameworks lint ## all checks, then all tests on SQLite and on PostgreSQL with Valkey
 	@$(BIN)/python -m tests.browser_present

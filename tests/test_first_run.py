@@ -74,3 +74,25 @@ def test_the_first_run_prints_a_login_that_works_and_the_second_keeps_it_to_itse
         assert budgets.status_code == 200
     finally:
         assert second.stop() == 0, second.output
+
+
+def test_who_stops_make_stops_the_server(tmp_path: Path) -> None:
+    server, started = tmp_path / "python", tmp_path / "pid"
+    server.write_text(f"#!/bin/sh\necho $$ > {started}.new && mv {started}.new {started} && exec sleep 30\n")
+    server.chmod(0o755)
+    # Without looking at whether the packages are installed.
+    command = ["make", "-o", ".venv/runtime", "run", f"BIN={tmp_path}"]
+    make = subprocess.Popen(
+        command, cwd=PROJECT, env=clean_environment(), stderr=subprocess.DEVNULL, preexec_fn=die_with_parent
+    )
+    wait_until(started.exists, 20, "the server to be started")
+    assert stop_process(make, signal.SIGTERM, 10) == -signal.SIGTERM
+    wait_until(lambda: not is_running(int(started.read_text())), 5, "the server to have ended")
+
+
+def is_running(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
