@@ -298,13 +298,13 @@ class SpendHub:
         # What is said on stderr (progress, warnings) comes first: the last line stays the answer.
         return done.stderr + done.stdout
 
-    def start(self, ready_seconds: float = 30) -> SpendHub:
+    def start(self, ready_seconds: float = 60) -> SpendHub:
         """Migrates, starts it and waits until it is ready."""
         self.directory.mkdir(parents=True, exist_ok=True)
         self.manage("migrate", "--verbosity", "0")
         return self.start_without_migrating(ready_seconds)
 
-    def start_without_migrating(self, ready_seconds: float = 30) -> SpendHub:
+    def start_without_migrating(self, ready_seconds: float = 60) -> SpendHub:
         """Starts it on a database that is already prepared."""
         command = [sys.executable, "manage.py", "serve", "--port", str(self.port), *self._arguments]
         with self._log.open("ab") as output:
@@ -312,11 +312,15 @@ class SpendHub:
                 command, cwd=PROJECT, env=self.env, stdout=output, stderr=output, preexec_fn=die_with_parent
             )
         try:
-            wait_until(self._is_ready, ready_seconds, f"SpendHub on port {self.port}")
+            self.wait_until_ready(ready_seconds)
         except TimeoutError as error:
             self.stop()
             raise ServerDidNotStart(f"SpendHub did not become ready: {error}\n{self.log}") from None
         return self
+
+    def wait_until_ready(self, seconds: float = 60) -> None:
+        """Returns when it answers: also after one of its processes was killed, once another serves in its place."""
+        wait_until(self._is_ready, seconds, f"SpendHub on port {self.port}")
 
     def _is_ready(self) -> bool:
         if self._process is None or self._process.poll() is not None:

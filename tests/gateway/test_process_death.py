@@ -42,12 +42,18 @@ def post_in_the_background(served: Served, user: str, text: str, **changes: obje
     return connection
 
 
+def kill_the_serving_process(served: Served) -> None:
+    """Returns when another one serves in its place."""
+    os.kill(served.server.serving_processes()[0], signal.SIGKILL)
+    served.server.wait_until_ready()
+
+
 def test_a_call_whose_process_is_killed_is_booked_as_interrupted_once(served: Served, user: str) -> None:
     budget = served.define_budget(user, "1")
     calls = served.vendor.served.calls
     connection = post_in_the_background(served, user, "[fault:hang]")
     wait_until(lambda: served.vendor.served.calls == calls + 1, 10, "the vendor to be asked")
-    os.kill(served.server.serving_processes()[0], signal.SIGKILL)
+    kill_the_serving_process(served)
     connection.close()
     span = served.wait_for_spans(user, 1, seconds=40)[0]
     assert (span["status"], span["cost_nano_usd"], bool(span["is_estimated"])) == ("interrupted", CALL_NANO_USD, True)
@@ -67,7 +73,7 @@ def test_a_stream_that_held_more_before_its_process_was_killed_is_booked_once_at
     text, both_nano_usd = f"[fault:stall] [say:{words}]", 2 * 1_024 * OUTPUT_NANO_USD
     connection = post_in_the_background(served, user, text, stream=True, max_tokens=None)
     wait_until(lambda: float(served.held(user, "vendor-out")) * 10**9 == both_nano_usd, 10, "both holds")
-    os.kill(served.server.serving_processes()[0], signal.SIGKILL)
+    kill_the_serving_process(served)
     connection.close()
     # The two may end seconds apart: the span is there at the first, and right at the second.
     wait_until(lambda: served.ledger(budget) == both_nano_usd, 40, "all that was held to be booked")
@@ -97,7 +103,7 @@ def test_a_process_that_is_killed_while_an_answer_is_reviewed_loses_no_call_and_
     held_nano_usd = round(float(served.held(user)) * 10**9)
     # At 1,000 USD per million tokens: the longest review, and its question.
     assert held_nano_usd > MAX_REVIEW_TOKENS * 1_000_000
-    os.kill(served.server.serving_processes()[0], signal.SIGKILL)
+    kill_the_serving_process(served)
     with contextlib.suppress(ConnectionResetError):
         assert connection.recv(100) == b""
     connection.close()
