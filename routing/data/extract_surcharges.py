@@ -36,9 +36,9 @@ TIERS = {"google": ("flex", "priority"), "bedrock": ("flex", "priority", "ultraf
 US_FACTOR = "1.1"
 # developers.openai.com/api/docs/pricing, "Built-in tools": with these models a search counts as 8,000 input tokens.
 SEARCH_BLOCKS = {"gpt-4o-mini": 8_000, "gpt-4.1-mini": 8_000}
-# The same page: chat's search models of the 4o family cost what the first version of the tool did.
-CHAT_SEARCH = re.compile(r"gpt-4o(-mini)?-search-preview")
-CHAT_SEARCH_USD_PER_THOUSAND = "25"
+# The same page, USD per thousand: chat's search models of the 4o family cost what the first version of the tool did,
+# later ones what the tool costs.
+CHAT_SEARCH = {re.compile(r"gpt-4o(-mini)?-search-preview"): "25", re.compile(r"gpt-5-search-api"): "10"}
 # console.groq.com/docs/flex-processing: "Pricing matches the on-demand tier".
 SAME_PRICE = {"groq": ["flex"]}
 
@@ -70,8 +70,9 @@ def _rules(model: dict[str, Any], fact: dict[str, Any], today: date) -> dict[str
         rules["factors"] = {"us": US_FACTOR}
     if provider == "openai" and "cache_creation_input_token_cost_above_12hr" in fact:
         rules["long_cache_write"] = _long_write_factor(name, fact)
-    if provider == "openai" and CHAT_SEARCH.match(name):
-        rules["web_search"] = CHAT_SEARCH_USD_PER_THOUSAND
+    chat_search = next((usd for names, usd in CHAT_SEARCH.items() if names.match(name)), None)
+    if provider == "openai" and chat_search is not None:
+        rules["web_search"] = chat_search
     family = re.sub(r"-20\d\d-\d\d-\d\d$", "", name)
     if provider == "openai" and family in SEARCH_BLOCKS:
         rules["search_block_tokens"] = SEARCH_BLOCKS[family]

@@ -140,6 +140,13 @@ def test_a_search_with_a_small_model_of_openais_counts_a_block_of_input_as_well(
     assert rates_of("gpt-6-sol").web_search == 10 * NANO
 
 
+def test_a_search_of_chats_search_models_costs_ten_dollars_a_thousand_and_twenty_five_with_gpt_4o() -> None:
+    found = {name: rates_of(name).web_search for name in MODELS if name.startswith("gpt-") and "-search-" in name}
+    assert found == {
+        "gpt-4o-mini-search-preview": 25 * NANO, "gpt-4o-search-preview": 25 * NANO, "gpt-5-search-api": 10 * NANO,
+    }  # fmt: skip
+
+
 def test_groqs_flex_costs_what_everything_costs() -> None:
     name = next(name for name, model in MODELS.items() if model["provider"] == "groq")
     assert rates_of(name, "flex") == rates_of(name)
