@@ -210,9 +210,14 @@ def recipe_answer(decision: Decision, reservation_id: str | None) -> dict[str, A
 
 
 def recipe_error(error: SpendHubError) -> dict[str, Any]:
-    """{"error", "code", "issues"}: the path is the field it is about, empty for the request as a whole."""
-    path = str(error.details.get("field", ""))
-    return {"error": error.message, "code": error.code, "issues": [{"path": path, "message": error.message}]}
+    """{"error", "code", "issues"}: those that the error's details list, else itself."""
+    issues = error.details.get("issues") or [issue_of(error)]
+    return {"error": error.message, "code": error.code, "issues": issues}
+
+
+def issue_of(error: SpendHubError) -> dict[str, str]:
+    """The path is the field it is about, empty for the request as a whole."""
+    return {"path": str(error.details.get("field", "")), "message": error.message}
 
 
 def as_number(nano_usd: int) -> float | int:

@@ -93,6 +93,11 @@ class Breakers:
         _tell_change(key, circuit, tried)
         return True
 
+    def keeps_away(self, key: str, now: float) -> bool:
+        """Whether a call would not be admitted now. Changes nothing."""
+        circuit = self._circuits.get(key)
+        return circuit is not None and not circuit.admits(now, settings.BREAKER_OPEN_SECONDS)
+
     def is_half_open(self, key: str) -> bool:
         """Whether the vendor is being tried again."""
         circuit = self._circuits.get(key)
@@ -124,9 +129,11 @@ class Breakers:
             with self._lock:
                 self._circuits[key] = self._circuits[key].let_go()
 
-    def seconds_until_probe(self, key: str, now: float) -> int:
-        """When a refused call is worth trying again."""
+    def seconds_until_probe(self, key: str, now: float) -> int | None:
+        """When a refused call is worth trying again; None for one that was opened by hand."""
         circuit = self._circuits.get(key, Circuit())
+        if circuit.is_forced:
+            return None
         return max(1, int(circuit.changed_at + settings.BREAKER_OPEN_SECONDS - now) + 1)
 
     def force(self, key: str, state: State, now: float) -> None:
@@ -206,7 +213,7 @@ class Trial:
 def breaker_key_of(model: ModelFacts) -> str:
     """Which breaker a model has: "provider/model". What a tenant has entered has one of its own, so that its broken
     server cuts nobody else off, and nobody learns of its names."""
-    owner = model.tenant_id if model.tenant_id is not None else model.provider.tenant_id
+    owner = model.owner_id
     return f"{model.provider.name}/{model.name}" if owner is None else f"{owner}:{model.provider.name}/{model.name}"
 
 

@@ -8,7 +8,7 @@ from datetime import datetime
 import msgspec
 
 from routing.errors import ModelNotAvailable, UnknownModel
-from routing.requirements import FellOut, Option, Requirements
+from routing.requirements import FellOut, Option, Requirements, at_like_lengths
 from routing.snapshot import Catalog, ModelFacts, Quote
 from routing.standing import standing_of, unusable_because
 
@@ -43,8 +43,15 @@ def find_options(
 ) -> tuple[list[Option], list[FellOut]]:
     """The models of `names` (none: all of the tenant's) that can do the call, and those that cannot, with the reason.
 
-    Models that could have done another call come first among those that fell out.
+    Models that could have done another call come first among those that fell out. Estimates are such as compare.
     """
+    options, fell_out = _find_options(catalog, requirements, names)
+    return list(at_like_lengths(options, requirements.wanted)), fell_out
+
+
+def _find_options(
+    catalog: Catalog, requirements: Requirements, names: Sequence[str]
+) -> tuple[list[Option], list[FellOut]]:
     tenant_id = requirements.wanted.tenant_id
     fell_out: list[FellOut] = []
     options: list[Option] = []

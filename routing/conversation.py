@@ -26,11 +26,12 @@ BESIDE_WORDS = frozenset((CHOICES, LOGPROBS))
 
 
 class NotTranslatable(Invalid):
-    """The request has a field that the chosen model's vendor has no word for; `details.field` names it."""
+    """The request has a `field` that the chosen model's vendor has no word for."""
 
     code = "not_translatable"
 
     def __init__(self, field: str, towards: str) -> None:
+        self.field = field
         super().__init__(f"{field} cannot be said to a model of {towards}; leave it out, or name another model",
                          field=field, dialect=towards)  # fmt: skip
 

@@ -81,6 +81,7 @@ class NoModelFits(Unavailable):
     ) -> None:
         super().__init__(
             f"no model fits this call of {name[:120]!r}: {reason}",
+            retry_after_seconds=None,
             model=name[:120],
             demanded=dict(demanded),
             fell_out=[{"model": model, "reason": why} for model, why in fell_out[:20]],
@@ -93,11 +94,17 @@ class DialectNotSpoken(Unavailable):
 
     code = "dialect_not_spoken"
 
+    def __init__(self, message: str, **details: Any) -> None:
+        super().__init__(message, retry_after_seconds=None, **details)
+
 
 class CredentialMissing(Unavailable):
     """The provider needs a key, and neither a vendor key nor its environment variable holds one."""
 
     code = "credential_missing"
+
+    def __init__(self, message: str, **details: Any) -> None:
+        super().__init__(message, retry_after_seconds=None, **details)
 
 
 class CredentialUnreadable(CredentialMissing):
@@ -137,16 +144,16 @@ class SigningUnavailable(CredentialMissing):
 
 
 class CircuitOpen(Unavailable):
-    """The vendor has kept failing with this model and is left alone; `retry_after_seconds` says for how long."""
+    """The vendor has kept failing with this model and is left alone; `retry_after_seconds` says for how long. None: it
+    has been stopped by hand."""
 
     code = "circuit_open"
 
-    def __init__(self, model: str, retry_after_seconds: int) -> None:
-        super().__init__(
-            f"{model} has kept failing and is left alone for {retry_after_seconds} s",
-            retry_after_seconds=retry_after_seconds,
-            model=model,
-        )
+    def __init__(self, model: str, retry_after_seconds: int | None) -> None:
+        why = f"has kept failing and is left alone for {retry_after_seconds} s"
+        if retry_after_seconds is None:
+            why = "has been stopped by hand, until somebody lets calls through"
+        super().__init__(f"{model} {why}", retry_after_seconds=retry_after_seconds, model=model)
 
 
 class UpstreamError(Unavailable):
@@ -171,6 +178,7 @@ class AnswerTooLarge(UpstreamError):
 
 class UpstreamRefused(UpstreamError):
     """The vendor answered with an error; its status, headers and body are kept for the caller.
+    `retry_after_seconds` is what the vendor says, else 1 where the same call may succeed later, else None.
     `wire` is the wire format of the body where the client speaks it too; None where the call was translated.
     `key_id` is the vendor key it was asked with, None for the environment's."""
 
@@ -180,7 +188,8 @@ class UpstreamRefused(UpstreamError):
     def __init__(
         self, provider: str, status: int, headers: Mapping[str, str], body: bytes, wire: str | None = None
     ) -> None:
-        super().__init__(f"{provider} answered {status}", retry_after_seconds=_seconds(headers), provider=provider)
+        seconds = _seconds(status, headers)
+        super().__init__(f"{provider} answered {status}", retry_after_seconds=seconds, provider=provider)
         self.wire = wire
         self.status = status
         self.headers = dict(headers)
@@ -188,6 +197,8 @@ class UpstreamRefused(UpstreamError):
         self.details["upstream_status"] = status
 
 
-def _seconds(headers: Mapping[str, Any]) -> int:
+def _seconds(status: int, headers: Mapping[str, Any]) -> int | None:
     value = str(headers.get("retry-after", ""))
-    return min(max(int(value), 1), 86_400) if value.isascii() and value.isdigit() else 1
+    if value.isascii() and value.isdigit():
+        return min(max(int(value), 1), 86_400)
+    return 1 if status == 429 or status >= 500 else None

@@ -37,6 +37,8 @@ MAX_REFUSAL_BYTES = 64 * 1024
 # A stream that says an error instead of an answer does so at once; a client that leaves is not noticed meanwhile.
 FIRST_EVENTS_SECONDS = 2.0
 
+NO_PINS: Mapping[str, Any] = {}
+
 Burst = Sequence[tuple[SseEvent, dict[str, Any] | None]]
 
 
@@ -128,7 +130,8 @@ class Execution:
                     if self._broken is not None:
                         break
                 else:
-                    self._end()
+                    if burst := self._end():
+                        yield burst
             if self._broken is not None:
                 raise self._broken
             self._tell_trial(self._cut_short())
@@ -158,29 +161,37 @@ class Execution:
 
     def _take(self, chunk: bytes) -> Burst:
         """The events that end in `chunk`. What breaks the stream is kept in `_broken`, to be raised after them."""
-        burst: list[tuple[SseEvent, dict[str, Any] | None]] = []
         try:
             complete = self._decoder.take(chunk)
-            if not complete:
-                return burst
+        except BrokenStream as error:
+            self._broken = UpstreamError(f"{self.model.provider.name}: {error}")
+            return []
+        return self._read_events(complete) if complete else []
+
+    def _read_events(self, complete: bytes) -> Burst:
+        burst: list[tuple[SseEvent, dict[str, Any] | None]] = []
+        try:
             if self.secret and self.secret in complete:
                 complete = complete.replace(self.secret, HIDDEN)
             if not self.is_translated and self.reader.passes_over(complete):
                 return UnreadEvents(complete)
             for event in events_in(complete):
                 burst.append((event, self.reader.read_event(event.data)))
-        except BrokenStream as error:
-            self._broken = UpstreamError(f"{self.model.provider.name}: {error}")
         except UpstreamError as error:
             self._broken = error
         return burst
 
-    def _end(self) -> None:
+    def _end(self) -> Burst:
+        """The events that the connection's end completes: one without its blank line, one that a vendor leaves out."""
         try:
-            self._decoder.end()
+            left = self._decoder.end()
         except BrokenStream as error:
             # No word of the vendor's, as `_broken` is: the connection ended in the middle of one.
             raise UpstreamError(f"{self.model.provider.name}: {error}") from error
+        burst = self._read_events(left) if left else []
+        if self._broken is None and not self.reader.is_complete and (end := self.reader.missing_end()):
+            burst = [*burst, (SseEvent(end), self.reader.read_event(end))]
+        return burst
 
     async def _whole_body(self) -> bytes:
         try:
@@ -225,12 +236,13 @@ class Execution:
             if not self._coming.done():
                 return  # it thinks: `bursts` goes on waiting
             chunk, self._coming = self._coming.result(), None
-            if chunk is None:
-                raise UpstreamError(f"{self.model.provider.name} ended its stream before it had begun")
-            if burst := self._take(chunk):
+            burst = self._end() if chunk is None else self._take(chunk)
+            if burst:
                 self._early.append(burst)
             elif self._broken is not None:
                 raise self._broken
+            elif chunk is None:
+                raise UpstreamError(f"{self.model.provider.name} ended its stream before it had begun")
 
 
 async def execute(model: ModelFacts, asked: Asked, key: ChosenKey | None = None, *, transport: Transport) -> Execution:
@@ -266,6 +278,15 @@ async def execute(model: ModelFacts, asked: Asked, key: ChosenKey | None = None,
         raise UpstreamError(f"{model.provider.name} answered {response.headers['content-type'][:60]}, not a stream")
     reader = guarded(dialect.reader(asked.wire if is_native else None))
     return Execution(model, response, reader, is_translated=not is_native, secret=hidden_in_answers(key.secret))
+
+
+def check_can_be_said(model: ModelFacts, asked: Asked, key: ChosenKey) -> None:
+    """Raises NotTranslatable where the request can be said to `model` neither as it is nor in its own words. Sends
+    nothing."""
+    if not passes_untouched(model, asked.wire):
+        dialect_of(model).translated_request(
+            model, key.secret.reveal(), asked.conversation(), is_stream=asked.is_stream
+        )
 
 
 def credential_of(model: ModelFacts, avoid: frozenset[UUID] = NONE_AVOIDED) -> str:

@@ -1,103 +1,57 @@
 """A request that somebody pastes to see which model would answer it: in whichever client's words it is written.
 
-The bodies of chat completions, responses, messages and generateContent are told apart by nothing: what is a sign in
-one of them means nothing else in another. Broken bodies are read as far as they go, since nothing is sent. The gateway
-reads requests by itself, strictly; tests/gateway/test_pasted_requests.py holds both to the same answers.
+What clients' bodies mean is the gateway's to know. It hands its reader in when it starts (spendhub/apps.py), so that a
+pasted request is read as the same call would be.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
-from routing.dry_run import needs_of_chat
-
-_NEEDS_OF_PARTS = {
-    "image_url": "vision", "input_image": "vision", "image": "vision", "input_audio": "audio", "file": "files",
-    "input_file": "files", "document": "files", "container_upload": "files",
-}  # fmt: skip
-_NEEDS_OF_MEDIA = {"image": "vision", "audio": "audio"}
-_JSON_TYPES = ("json_object", "json_schema")
-# Where what is said stands, from the outside in; `input` is that of responses, not of a tool.
-_SAID = ("system", "systemInstruction", "system_instruction", "instructions", "messages", "input", "contents")
-_WITHIN = ("content", "parts", "output", "functionResponse", "function_response")
-_LIMITS = ("max_completion_tokens", "max_output_tokens", "max_tokens")
+from routing.extras import Extras
+from routing.requirements import Wanted
+from routing.snapshot import ModelFacts
+from spendhub.tenants.attribution import NOBODY, Attribution
+from spendhub.tenants.snapshot import TenantFacts
 
 
-def needs_of_body(body: Mapping[str, Any]) -> frozenset[str]:
-    """The capabilities that a pasted request shows it needs of a model."""
-    found = set(needs_of_chat(body))
-    if body.get("tools"):
-        found.add("tools")
-    google = _google_config(body)
-    if _thinks(body) or _google_thinks(google):
-        found.add("reasoning")
-    mime_type = google.get("responseMimeType") or google.get("response_mime_type")
-    if _has_format(body) or mime_type == "application/json":
-        found.add("json")
-    for part in _parts(body):
-        need = _NEEDS_OF_PARTS.get(str(part.get("type")))
-        media = next((part[n] for n in ("inlineData", "inline_data", "fileData", "file_data") if n in part), None)
-        if isinstance(media, Mapping):
-            family = str(media.get("mimeType") or media.get("mime_type") or "").partition("/")[0].lower()
-            need = _NEEDS_OF_MEDIA.get(family, "files")
-        if need:
-            found.add(need)
-    return frozenset(found)
+@dataclass(frozen=True, slots=True)
+class PastedRequest:
+    """A body, and what is said beside it, which wins over what the body says. `prompt` are words that come last.
+
+    `model` and `kind` (as Model.kind) may be "": as the body says. `max_output_tokens` is of each of its answers."""
+
+    tenant: TenantFacts
+    body: Mapping[str, Any] = field(default_factory=dict)
+    prompt: str = ""
+    model: str = ""
+    kind: str = ""
+    input_tokens: int | None = None
+    max_output_tokens: int | None = None
+    attribution: Attribution = NOBODY
 
 
-def text_of_body(body: Mapping[str, Any]) -> str:
-    """The words of a pasted request."""
-    texts = [body[name] for name in _SAID if isinstance(body.get(name), str)]
-    for part in _parts(body):
-        names = ("text",) if part.get("type") == "tool_result" else ("text", "content")
-        texts += [part[name] for name in names if isinstance(part.get(name), str)]
-    return "\n".join(texts)
+@dataclass(frozen=True, slots=True)
+class ReadRequest:
+    """What the request wants of a model, and what it may be billed beside tokens at a certain one."""
+
+    wanted: Wanted
+    extras_at: Callable[[ModelFacts], Extras]
 
 
-def limit_of_body(body: Mapping[str, Any]) -> int | None:
-    """The longest answer that a pasted request allows, in tokens; None where it sets no limit."""
-    google = _google_config(body)
-    given = (*(body.get(name) for name in _LIMITS), google.get("maxOutputTokens"), google.get("max_output_tokens"))
-    return next((limit for limit in given if type(limit) is int and limit > 0), None)
+Reader = Callable[[PastedRequest], ReadRequest]
+_reader: Reader | None = None
 
 
-def _google_config(body: Mapping[str, Any]) -> Mapping[str, Any]:
-    config = body.get("generationConfig") or body.get("generation_config")
-    return config if isinstance(config, Mapping) else {}
+def set_reader(reader: Reader) -> None:
+    """Whoever knows what clients write hands in how it is read."""
+    global _reader
+    _reader = reader
 
 
-def _thinks(body: Mapping[str, Any]) -> bool:
-    thinking, reasoning = body.get("thinking"), body.get("reasoning")
-    if isinstance(thinking, Mapping) and thinking.get("type") != "disabled":
-        return True
-    return isinstance(reasoning, Mapping) and reasoning.get("effort") not in (None, "none")
-
-
-def _google_thinks(config: Mapping[str, Any]) -> bool:
-    thinking = config.get("thinkingConfig") or config.get("thinking_config")
-    if not isinstance(thinking, Mapping):
-        return False
-    said = {name.replace("_", "").lower(): value for name, value in thinking.items()}
-    is_off = said.get("thinkingbudget") == 0
-    return not is_off and any(said.get(name) for name in ("thinkingbudget", "thinkinglevel", "includethoughts"))
-
-
-def _has_format(body: Mapping[str, Any]) -> bool:
-    text, config = body.get("text"), body.get("output_config")
-    of_responses = text.get("format") if isinstance(text, Mapping) else None
-    if isinstance(of_responses, Mapping) and of_responses.get("type") in _JSON_TYPES:
-        return True
-    return bool(body.get("output_format") or (config.get("format") if isinstance(config, Mapping) else None))
-
-
-def _parts(body: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
-    """Everything that is said, from whole messages down to single parts."""
-    left = [body.get(name) for name in _SAID]
-    while left:
-        each = left.pop()
-        if isinstance(each, list):
-            left += reversed(each)
-        elif isinstance(each, Mapping):
-            yield each
-            left += [each.get(name) for name in _WITHIN]
+def read_pasted(pasted: PastedRequest) -> ReadRequest:
+    """The request, as the same call would be read. Raises the Invalid that the call would be refused with."""
+    assert _reader is not None, "nobody has handed in how requests are read"
+    return _reader(pasted)

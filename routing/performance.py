@@ -1,13 +1,13 @@
 """How models have done lately: latency, failures and quality, kept in this process and set from outside.
 
-Whoever records calls hands the figures in (`set_observed`); strategies look them up (`observed_of`). A model
+Whoever records calls hands the figures in (`set_observed`); strategies look them up (`observed_at`). A model
 that was never measured has stated priors, never zero. docs/routing.md, "What is known of a model".
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 from routing.pricing import CompiledPrice
 from routing.snapshot import ModelFacts
@@ -66,6 +66,20 @@ class Observed:
     quality_lost: float = 0.0
     looked_at: int = 0
 
+    def filled_from(self, others: Observed) -> Observed:
+        """These facts, with those of `others` where they say nothing: of calls, of scores and of faults, each apart."""
+        filled = self
+        if not self.calls:
+            filled = replace(
+                filled, calls=others.calls, error_rate=others.error_rate,
+                p50_ms=others.p50_ms, p95_ms=others.p95_ms, p99_ms=others.p99_ms,
+            )  # fmt: skip
+        if not self.scores:
+            filled = replace(filled, quality=others.quality, scores=others.scores)
+        if not self.looked_at:
+            filled = replace(filled, quality_lost=others.quality_lost, looked_at=others.looked_at)
+        return filled
+
 
 UNMEASURED = Observed()
 _observed: dict[int | None, dict[str, Observed]] = {}
@@ -77,12 +91,21 @@ def set_observed(facts: Mapping[str, Observed], tenant_id: int | None = None) ->
 
 
 def observed_of(model_name: str, tenant_id: int | None = None) -> Observed:
-    """What is known of a model: from the tenant's own calls where there are any, else from everybody's."""
+    """What is known under a model's name: from the tenant's own calls where there are any, else from everybody's."""
     own = _observed.get(tenant_id)
     if own is not None and model_name in own:
         return own[model_name]
     shared = _observed.get(None)
     return UNMEASURED if shared is None else shared.get(model_name, UNMEASURED)
+
+
+def observed_at(model: ModelFacts, tenant_id: int | None) -> Observed:
+    """What is known of `model`, as the tenant sees it: from its own calls where there are any, else from everybody's.
+    Never everybody's of a tenant's own model, whose name another one may use too."""
+    own = _observed.get(tenant_id)
+    if own is not None and model.name in own:
+        return own[model.name]
+    return UNMEASURED if model.owner_id is not None else observed_of(model.name)
 
 
 def forget_observed() -> None:

@@ -17,13 +17,13 @@ from routing import hooks
 from routing.candidates import Candidate, find_candidates, find_option, find_options
 from routing.conversation import BESIDE_WORDS
 from routing.errors import ModelNotAvailable, NoModelFits
+from routing.extras import NO_EXTRAS
 from routing.requirements import NOTHING_NEEDED, Declared, FellOut, Option, Requirements, Wanted
 from routing.reviewing import MAX_REVIEW_TOKENS, Review, Reviewing
 from routing.route_options import options_of
 from routing.routes import AUTO, RouteFacts
 from routing.snapshot import Catalog, ModelFacts
 from routing.strategies.base import Ranking, Task
-from routing.strategies.budget_aware import BudgetAware
 from routing.strategies.registry import strategy_called
 from routing.upstreams.base import CHAT
 
@@ -116,14 +116,16 @@ def make_plan(catalog: Catalog, wanted: Wanted) -> Plan:
 
 
 def weighs_budgets(catalog: Catalog, wanted: Wanted) -> bool:
-    """Whether the call's strategy wants to know how much money is left (`Wanted.budget_share_left`)."""
+    """Whether the call's strategy wants to know how much money is left (`Wanted.budget_share_left`).
+
+    Raises UnknownStrategy."""
     if wanted.declared.strategy is not None:
-        return wanted.declared.strategy == BudgetAware.name
+        return strategy_called(wanted.declared.strategy).weighs_budgets
     try:
         route = find_route(catalog, wanted)
     except ModelNotAvailable:
         return False  # `make_plan` says so
-    return route is not None and route.strategy == BudgetAware.name
+    return route is not None and strategy_called(route.strategy).weighs_budgets
 
 
 def choose(catalog: Catalog, wanted: Wanted, *, route: RouteFacts | None = None) -> Choice:
@@ -254,7 +256,7 @@ def _review(catalog: Catalog, demanded: Requirements, review: Review | None) -> 
         return None
     size = replace(
         demanded.wanted, wire=CHAT, input_tokens=0, max_output_tokens=MAX_REVIEW_TOKENS, choices=1,
-        expected_output_of=None,
+        expected_output_of=None, extras=NO_EXTRAS, untranslatable="",
     )  # fmt: skip
     of_reviewers = replace(
         demanded, wanted=size, capabilities=NOTHING_NEEDED, min_quality=None, max_cost_nano_usd=None,
@@ -276,5 +278,6 @@ def _candidate(option: Option) -> Candidate:
 
 def _nothing_fits(wanted: Wanted, reason: str, demanded: Requirements, fell_out: list[FellOut]) -> NoModelFits:
     # Not all of them are told: where some models are allowed by name, why those fell out is what helps.
-    told = sorted(fell_out, key=lambda each: each.model not in demanded.allow)
+    allowed = {name.casefold() for name in demanded.allow}
+    told = sorted(fell_out, key=lambda each: each.model.casefold() not in allowed)
     return NoModelFits(wanted.name, reason, demanded.in_words(), [(each.model, each.reason) for each in told])

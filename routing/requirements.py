@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -10,8 +10,8 @@ from typing import Any
 from django.conf import settings
 
 from routing.conversation import BESIDE_WORDS, CHOICES, LOGPROBS
-from routing.extras import NO_EXTRAS, Extras, estimate_asked, price_asked
-from routing.performance import UNMEASURED, Observed, expected_p95_ms, expected_quality, observed_of
+from routing.extras import NO_EXTRAS, Extras, always_searches, estimate_asked, price_asked
+from routing.performance import UNMEASURED, Observed, expected_p95_ms, expected_quality, observed_at
 from routing.pricing import CompiledPrice
 from routing.snapshot import ModelFacts, Quote, default_price
 from routing.upstreams.base import CHAT, EMBEDDINGS, Wire
@@ -22,6 +22,9 @@ from spendhub.tenants.attribution import NOBODY, Attribution
 NOTHING_NEEDED: frozenset[str] = frozenset()
 _IN_WORDS = {CHOICES: "several answers at once", LOGPROBS: "log probabilities"}
 QUALITIES = ("economy", "standard", "premium")
+# What a model is taken for whose size nobody has noted: as large as most, and not the one that takes what no other can.
+UNNOTED_CONTEXT_TOKENS = 128_000
+UNNOTED_OUTPUT_TOKENS = 16_384
 # No call can be allowed, or expected, to take longer: an hour.
 MOST_MS = 3_600_000
 
@@ -63,8 +66,10 @@ class Wanted:
     `choices`, None where the client set no limit.
 
     `expected_output_of` says how much output a model is likely to give; without it the limit counts, or
-    SPENDHUB_DEFAULT_OUTPUT_TOKENS per choice. `budget_share_left` is how much of the tightest budget is left, 0..1
-    (None: no budget applies). `extras` may be billed beside."""
+    SPENDHUB_DEFAULT_OUTPUT_TOKENS per choice. `known_lengths` has models by name whose answers have been measured, the
+    most telling group first: see `at_like_lengths`. `budget_share_left` is how much of the tightest budget is left,
+    0..1 (None: no budget applies). `extras` may be billed beside. `untranslatable` is a field of the request that was
+    found to have no words elsewhere: it is only for models to which it passes as it is."""
 
     tenant_id: int
     name: str
@@ -80,8 +85,10 @@ class Wanted:
     text: Callable[[], str] = lambda: ""
     choices: int = 1
     expected_output_of: Callable[[ModelFacts], int] | None = None
+    known_lengths: Sequence[Mapping[str, int]] = ()
     budget_share_left: Callable[[], float | None] | float | None = None
     extras: Extras = NO_EXTRAS
+    untranslatable: str = ""
 
     def output_tokens_of(self, model: ModelFacts) -> int:
         """The output that is expected of `model`, over all choices."""
@@ -141,7 +148,9 @@ class Option:
 
 @dataclass(frozen=True, slots=True)
 class Requirements:
-    """Everything that is demanded of a model for one call: read once, asked of each model."""
+    """Everything that is demanded of a model for one call: read once, asked of each model. `reads_request`: also what
+    the request shows, how large it is, and whether the model is retired; a model that a client names is asked for all
+    the same."""
 
     wanted: Wanted
     capabilities: frozenset[str]
@@ -151,6 +160,14 @@ class Requirements:
     regions: tuple[str, ...]
     allow: frozenset[str]
     deny: frozenset[str]
+    reads_request: bool = True
+    _allowed: frozenset[str] = field(init=False, repr=False)
+    _denied: frozenset[str] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        # Names are found in whatever letter case elsewhere: a list that heeded it would rule out nothing, in silence.
+        object.__setattr__(self, "_allowed", frozenset(name.casefold() for name in self.allow))
+        object.__setattr__(self, "_denied", frozenset(name.casefold() for name in self.deny))
 
     @classmethod
     def of(cls, wanted: Wanted, own: Declared | None = None, *, reads_request: bool = True) -> Requirements:
@@ -166,17 +183,23 @@ class Requirements:
             tuple(part.region for part in parts if part.region),
             wanted.declared.allow,
             frozenset().union(*(part.deny for part in parts)),
+            reads_request,
         )
 
     def fit(self, model: ModelFacts) -> Option | str:
         """The model with its facts, or why it falls out. That it may be called at all is `unusable_because`'s."""
-        return self._reason(model) or self._priced(model)
+        reason = self._reason(model)
+        if reason:
+            return reason
+        output_tokens = self.wanted.output_tokens_of(model)
+        too_large = self._size_reason(model, output_tokens) if self.reads_request else ""
+        return too_large or self._priced(model, output_tokens)
 
     def asks_to_search(self, model: ModelFacts) -> bool:
         """Whether a model that always searches the web is wanted: the request asks chat's way for searches, or the
         caller's list has the model itself on it."""
-        own_names = set(names_of(model)) - {f"{model.provider.name}/*"}
-        return bool(self.wanted.extras.untold_searches) or not self.allow.isdisjoint(own_names)
+        own_names = model.listed_as - {f"{model.provider.name}/*".casefold()}
+        return bool(self.wanted.extras.untold_searches) or not self._allowed.isdisjoint(own_names)
 
     def in_words(self) -> dict[str, Any]:
         """What is demanded, for an error's details."""
@@ -211,11 +234,13 @@ class Requirements:
             return f"it is a model for {model.kind}, not for {wanted.kind}"
         if wanted.wire == EMBEDDINGS and not passes_untouched(model, EMBEDDINGS):
             return f"embeddings of {model.provider.name} cannot be asked for yet"
-        if model.retires_at is not None and model.retires_at <= wanted.now:
+        if wanted.untranslatable and not passes_untouched(model, wanted.wire):
+            return f"{wanted.untranslatable} cannot be said to it"
+        if self.reads_request and model.retires_at is not None and model.retires_at <= wanted.now:
             return f"it was retired on {model.retires_at:%Y-%m-%d}"
-        if self.deny and not self.deny.isdisjoint(names_of(model)):
+        if not self._denied.isdisjoint(model.listed_as):
             return "it is on the list of models not to use"
-        if self.allow and self.allow.isdisjoint(names_of(model)):
+        if self._allowed and self._allowed.isdisjoint(model.listed_as):
             return "it is not on the list of models to use"
         lacking = self.capabilities - model.capabilities
         # What some vendors have no word for is known by their dialect, not by the catalog.
@@ -229,21 +254,23 @@ class Requirements:
             if not is_in_region(model.region, region):
                 where = f"in {model.region}" if model.region else "in a region nobody has noted"
                 return f"it runs {where}, not in {region}"
-        return self._size_reason(model)
-
-    def _size_reason(self, model: ModelFacts) -> str:
-        wanted = self.wanted
-        output = wanted.max_output_tokens
-        per_choice = wanted.output_tokens_of(model) if output is None else output
-        per_choice = -(-per_choice // wanted.choices)
-        if output is not None and model.max_output_tokens is not None and per_choice > model.max_output_tokens:
-            return f"it gives at most {model.max_output_tokens} output tokens, not {per_choice}"
-        if model.context_tokens is not None and wanted.input_tokens + per_choice > model.context_tokens:
-            size = f"{wanted.input_tokens} input and {per_choice} output tokens"
-            return f"{size} do not fit into its context of {model.context_tokens}"
         return ""
 
-    def _priced(self, model: ModelFacts) -> Option | str:
+    def _size_reason(self, model: ModelFacts, output_tokens: int) -> str:
+        wanted = self.wanted
+        output, longest, context = wanted.max_output_tokens, model.max_output_tokens, model.context_tokens
+        per_choice = -(-(output_tokens if output is None else output) // wanted.choices)
+        if output is not None and longest is not None and per_choice > longest:
+            return f"it gives at most {longest} output tokens, not {per_choice}"
+        if context is None:
+            # The context of an embedding model is that of one text out of many.
+            return "" if model.kind == "embedding" else _unnoted_reason(wanted, longest, per_choice)
+        if wanted.input_tokens + per_choice > context:
+            size = f"{wanted.input_tokens} input and {per_choice} output tokens"
+            return f"{size} do not fit into its context of {context}"
+        return ""
+
+    def _priced(self, model: ModelFacts, output_tokens: int) -> Option | str:
         wanted = self.wanted
         price, is_estimated = model.price_at(wanted.now), False
         if price is None:
@@ -251,11 +278,12 @@ class Requirements:
             is_estimated = True
         if price is None:
             return "it has no price, so its cost could not be counted"
-        asked = price_asked(wanted.extras, model, price, wanted.now)
-        estimate = estimate_asked(wanted.extras, asked, wanted.input_tokens, wanted.output_tokens_of(model))
+        if wanted.extras.web_searches and self.reads_request and not _searches(wanted, model, price):
+            return "it has no price for web searches"
+        estimate = _estimate(wanted, model, price, output_tokens)
         if self.max_cost_nano_usd is not None and estimate > self.max_cost_nano_usd:
             return f"it would cost {format_usd(estimate)} USD, above {format_usd(self.max_cost_nano_usd)}"
-        observed = observed_of(model.name, wanted.tenant_id)
+        observed = observed_at(model, wanted.tenant_id)
         if self.max_latency_ms is not None:
             p95_ms = expected_p95_ms(observed, price)
             if p95_ms > self.max_latency_ms:
@@ -263,12 +291,48 @@ class Requirements:
         return Option(model, price, estimate, observed, is_estimated)
 
 
-def names_of(model: ModelFacts) -> Iterator[str]:
-    """What an allow or deny list may call a model: its name, an alias, `provider/name`, or `provider/*`."""
-    yield model.name
-    yield from model.aliases
-    yield f"{model.provider.name}/{model.name}"
-    yield f"{model.provider.name}/*"
+def _unnoted_reason(wanted: Wanted, longest: int | None, per_choice: int) -> str:
+    """Why a model falls out whose context nobody has noted; "" for a call that is as small as most."""
+    if wanted.max_output_tokens is not None and longest is None and per_choice > UNNOTED_OUTPUT_TOKENS:
+        granted = f"{UNNOTED_OUTPUT_TOKENS} output tokens are taken for granted"
+        return f"nobody has noted its longest answer: {granted}, not {per_choice}"
+    if wanted.input_tokens + per_choice > UNNOTED_CONTEXT_TOKENS:
+        size = f"{wanted.input_tokens} input and {per_choice} output tokens"
+        return f"nobody has noted its context: {UNNOTED_CONTEXT_TOKENS} tokens are taken for granted, not {size}"
+    return ""
+
+
+def at_like_lengths(options: Sequence[Option], wanted: Wanted) -> Sequence[Option]:
+    """`options` as they compare in price: one whose answers nobody has measured is taken to say as much as the cheapest
+    that is measured, and never more than it can. A measured length tells of what was asked at least as much as of the
+    model that answered; beside the careful guess for all others it would make a dear model look cheap, for good.
+    docs/decisions/0057."""
+    for known in wanted.known_lengths if wanted.max_output_tokens is None else ():
+        measured = [option for option in options if option.name in known]
+        if measured:
+            cheapest = min(measured, key=lambda option: (option.estimate_nano_usd, option.name))
+            tokens = wanted.output_tokens_of(cheapest.model)
+            return [option if option.name in known else _saying(option, tokens, wanted) for option in options]
+    return options
+
+
+def _saying(option: Option, tokens: int, wanted: Wanted) -> Option:
+    model, price = option.model, option.price
+    if model.max_output_tokens is not None:
+        tokens = min(tokens, model.max_output_tokens * wanted.choices)
+    return Option(model, price, _estimate(wanted, model, price, tokens), option.observed, option.is_estimated)
+
+
+def _searches(wanted: Wanted, model: ModelFacts, price: CompiledPrice) -> bool:
+    """Whether it can be thought to search the web when it is asked to: what has no price for that would win by it."""
+    asked = price_asked(wanted.extras, model, price, wanted.now)
+    return asked.rates_for(wanted.input_tokens).web_search is not None or always_searches(model)
+
+
+def _estimate(wanted: Wanted, model: ModelFacts, price: CompiledPrice, output_tokens: int) -> int:
+    """What the call would cost at `model`, in nano_usd."""
+    asked = price_asked(wanted.extras, model, price, wanted.now)
+    return estimate_asked(wanted.extras, asked, wanted.input_tokens, output_tokens)
 
 
 def is_in_region(region: str, demanded: str) -> bool:

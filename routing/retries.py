@@ -65,7 +65,7 @@ def is_failure(error: UpstreamError) -> bool:
 def pause_seconds(error: UpstreamError, attempt: int, dice: Callable[[], float] = random.random) -> float:
     """How long to wait before attempt number `attempt` + 1 at the same model: what the vendor asks for, else a
     pause that doubles, between half and all of it by chance so that callers do not come back all at once."""
-    if isinstance(error, UpstreamRefused) and "retry-after" in error.headers:
+    if isinstance(error, UpstreamRefused) and "retry-after" in error.headers and error.retry_after_seconds is not None:
         return float(error.retry_after_seconds)
     longest: float = min(FIRST_PAUSE_SECONDS * 2 ** (attempt - 1), LONGEST_PAUSE_SECONDS)
     return longest * (0.5 + dice() / 2)

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from routing.errors import InvalidRoute, UnknownStrategy
-from routing.route_options import read_options
-from routing.routes import ANY
-from routing.snapshot import Catalog
+from routing.route_options import RouteOptions, read_options
+from routing.routes import ANY, AUTO
+from routing.snapshot import Catalog, CatalogView
 from spendhub.tenants.attribution import DIMENSIONS, InvalidAttribution, clean_key
 
 MOST_KEYS = 50
@@ -35,12 +35,17 @@ def check_route(
     fallback: Sequence[str],
     match: Any,
     options: Any,
+    name: str = "",
 ) -> CheckedRoute:
-    """Checks a route of `tenant_id` (None: a shared one) against the catalog; problems are told by field."""
+    """Checks a route of `tenant_id` (None: a shared one) against the catalog; problems are told by field.
+
+    `name` "" is not looked at: a catalog file's routes may be called as a model is that an admin has added since."""
     problems: dict[str, list[str]] = {}
     names = _catalog_names(catalog, tenant_id, models, problems, "models")
     spare = _catalog_names(catalog, tenant_id, fallback, problems, "fallback")
     rule = _checked_match(match, problems)
+    if not rule and "match" not in problems:
+        _check_name(catalog, tenant_id, name, problems)
     if not isinstance(options, Mapping):
         problems["options"] = ['must be an object such as {"timeout_ms": 30000}']
         return CheckedRoute(names, spare, rule, problems)
@@ -52,9 +57,9 @@ def check_route(
         is_about_models = error.details.get("field") == "models"
         problems["models" if is_about_models else "options"] = [error.message]
     else:
-        for name in found.strategy.names_in(found.settings):
-            if name not in catalog.view(tenant_id).models:
-                problems.setdefault("options", []).append(f"no catalog model has the name {name[:120]!r}")
+        told = _problems_of_options(catalog.view(tenant_id), found, names)
+        if told:
+            problems["options"] = told
     return CheckedRoute(names, spare, rule, problems)
 
 
@@ -69,6 +74,41 @@ def _catalog_names(
         elif model.name not in names:
             names.append(model.name)
     return names
+
+
+def _check_name(catalog: Catalog, tenant_id: int | None, name: str, problems: dict[str, list[str]]) -> None:
+    view = catalog.view(tenant_id)
+    model = view.resolve(name) if name != AUTO and view.knows(name) else None
+    if model is not None:
+        which = "a model" if name == model.name else f"the model {model.name!r}"
+        problems["name"] = [
+            f"{name!r} is {which}, so a call for it never comes to the route: give the route another name, or a match"
+        ]
+
+
+def _problems_of_options(view: CatalogView, found: RouteOptions, candidates: Sequence[str]) -> list[str]:
+    named, chosen_among = found.strategy.names_in(found.settings), found.strategy.candidates_in(found.settings)
+    told = [f"no catalog model has the name {name[:120]!r}" for name in named if name not in view.models]
+    told += [
+        f"{found.strategy.name}: {name[:120]!r} is no candidate of the route"
+        for name in chosen_among
+        if candidates and name in view.models and name not in candidates
+    ]
+    return [*told, *(_names_nothing(word) for word in sorted(found.demands.deny) if not _names_some(view, word))]
+
+
+def _names_some(view: CatalogView, word: str) -> bool:
+    """Whether a deny list with `word` leaves some model out."""
+    name = word.casefold()
+    if name.endswith("/*"):
+        return any(name in model.listed_as for model in view.models.values())
+    # What a wildcard catches is asked for without its provider.
+    found = (view.resolve(each) for each in (word, word.partition("/")[2]))
+    return any(model is not None and name in model.listed_as for model in found)
+
+
+def _names_nothing(word: str) -> str:
+    return f"deny: {word[:120]!r} names no model: neither by name or alias, nor as provider/name or provider/*"
 
 
 def _checked_match(given: Any, problems: dict[str, list[str]]) -> dict[str, list[str]]:

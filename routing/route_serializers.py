@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -10,12 +11,11 @@ from rest_framework import serializers
 
 from routing.dry_run import DryRun, Line
 from routing.models import CAPABILITIES, Model, Route
-from routing.pasted_requests import limit_of_body, needs_of_body, text_of_body
-from routing.requirements import MOST_MS, Declared, Wanted
+from routing.pasted_requests import PastedRequest, ReadRequest, read_pasted
+from routing.requirements import MOST_MS
 from routing.route_checks import check_route
 from routing.serializers import MAX_TOKENS, SharedFlag, WordsField
 from routing.snapshot import CATALOG
-from routing.tokens import estimate_input_tokens
 from spendhub.api.authentication import principal_of
 from spendhub.api.fields import (
     MoneyField,
@@ -26,8 +26,8 @@ from spendhub.api.fields import (
     StrictSerializer,
 )
 from spendhub.money import format_usd
-from spendhub.tenants.attribution import DIMENSIONS, Attribution, InvalidAttribution
-from spendhub.tenants.snapshot import Principal
+from spendhub.tenants.attribution import DIMENSIONS, NOBODY, Attribution, InvalidAttribution
+from spendhub.tenants.snapshot import Principal, TenantFacts
 
 
 @extend_schema_field({"type": "object", "additionalProperties": True})
@@ -91,17 +91,28 @@ class RouteSerializer(StrictModelSerializer):
             fallback=attrs.get("fallback", row.fallback),
             match=attrs.get("match", row.match),
             options=attrs.get("options", row.options),
+            name=attrs.get("name", row.name),
         )
         if checked.problems:
             raise serializers.ValidationError(checked.problems)
         return attrs | {"candidate_models": checked.models, "fallback": checked.fallback, "match": checked.match}
 
 
+# Where in Declared what a field says is kept.
+_DECLARED = {
+    "capabilities": "capabilities", "min_quality": "min_quality", "max_cost": "max_cost_nano_usd",
+    "max_latency_ms": "max_latency_ms", "timeout_ms": "timeout_ms", "region": "region", "allow": "allow",
+    "deny": "deny", "strategy": "strategy", "user_tier": "user_tier", "confidence_threshold": "confidence_threshold",
+}  # fmt: skip
+
+
 class DryRunSerializer(StrictSerializer):
     """A call to try: as `prompt`, `messages`, or a whole request in `body`, in the words of OpenAI's, Anthropic's or
-    Google's clients; and what it demands of a model."""
+    Google's clients, read as the call itself would be; and what it demands of a model beside."""
 
-    model = StrictCharField(max_length=120, required=False, help_text="A route, model or alias; `auto` when absent.")
+    model = StrictCharField(
+        max_length=120, required=False, help_text="A route, model or alias; else the body's, else `auto`."
+    )
     prompt = StrictCharField(max_length=200_000, required=False, allow_blank=True, trim_whitespace=False)
     messages = ObjectsField(required=False)
     body = ObjectField(required=False)
@@ -131,47 +142,39 @@ class DryRunSerializer(StrictSerializer):
         except InvalidAttribution as error:
             raise serializers.ValidationError(error.message) from None
 
-    def wanted(self, principal: Principal, now: datetime) -> Wanted:
+    def read(self, principal: Principal, now: datetime) -> ReadRequest:
         """The call that was described, as routing is asked for it."""
-        return wanted_of(self.validated_data, principal.tenant_id, principal.tenant.unpriced_models, now)
+        return read_described(self.validated_data, principal.tenant, now)
 
 
-def wanted_of(given: dict[str, Any], tenant_id: int, unpriced_models: str, now: datetime) -> Wanted:
-    """A call to try, from the fields of a DryRunSerializer."""
+def read_described(given: dict[str, Any], tenant: TenantFacts, now: datetime) -> ReadRequest:
+    """A call to try, from the fields of a DryRunSerializer. What they say wins over what the body says, as headers do.
+
+    Raises the Invalid that the call would be refused with."""
     body = dict(given.get("body") or {})
     if given.get("messages") is not None:
         body["messages"] = given["messages"]
-    if given.get("prompt"):
-        body["messages"] = [*(body.get("messages") or ()), {"role": "user", "content": given["prompt"]}]
-    limit = given.get("max_output_tokens")
-    tokens = given.get("input_tokens")
-    named = body.get("model")
-    return Wanted(
-        tenant_id=tenant_id,
-        name=given.get("model") or (named[:120] if isinstance(named, str) and named else "auto"),
+    read = read_pasted(
+        PastedRequest(
+            tenant,
+            body,
+            prompt=given.get("prompt") or "",
+            model=given.get("model") or "",
+            kind=given.get("kind") or "",
+            input_tokens=given.get("input_tokens"),
+            max_output_tokens=given.get("max_output_tokens"),
+            attribution=given.get("attribution") or NOBODY,
+        )
+    )
+    said = {field: given[name] for name, field in _DECLARED.items() if given.get(name) not in (None, "", [])}
+    said |= {name: frozenset(said[name]) for name in ("capabilities", "allow", "deny") if name in said}
+    wanted = replace(
+        read.wanted,
         now=now,
-        unpriced_models=unpriced_models,
-        kind=given.get("kind", "chat"),
-        input_tokens=estimate_input_tokens(body) if tokens is None else tokens,
-        max_output_tokens=limit_of_body(body) if limit is None else limit,
-        attribution=given.get("attribution") or Attribution(),
-        declared=Declared(
-            capabilities=frozenset(given.get("capabilities") or ()),
-            min_quality=given.get("min_quality") or None,
-            max_cost_nano_usd=given.get("max_cost"),
-            max_latency_ms=given.get("max_latency_ms"),
-            timeout_ms=given.get("timeout_ms"),
-            region=given.get("region") or None,
-            allow=frozenset(given.get("allow") or ()),
-            deny=frozenset(given.get("deny") or ()),
-            strategy=given.get("strategy") or None,
-            user_tier=given.get("user_tier") or None,
-            confidence_threshold=given.get("confidence_threshold"),
-        ),
-        needs=lambda: needs_of_body(body),
-        text=lambda: text_of_body(body),
+        declared=replace(read.wanted.declared, **said),
         budget_share_left=given.get("budget_share_left"),
     )
+    return replace(read, wanted=wanted)
 
 
 class DryRunLineSerializer(StrictSerializer):
@@ -180,7 +183,9 @@ class DryRunLineSerializer(StrictSerializer):
     model = serializers.CharField()
     provider = serializers.CharField()
     role = serializers.ChoiceField(choices=["chosen", "fallback", "cheaper", "ranked"])
-    estimated_cost = serializers.CharField(help_text="USD")
+    estimated_cost = serializers.CharField(
+        help_text="USD, expected: what would be held under budgets that are not strict"
+    )
     score = serializers.FloatField(allow_null=True, help_text="In the strategy's own measure: see `measure`.")
     quality = serializers.FloatField()
     p95_ms = serializers.FloatField(help_text="Expected; a prior where nothing has been measured.")

@@ -51,5 +51,6 @@ class RouteViewSet(CatalogViewSet):
         Nothing is sent, held or recorded. Where no model fits, the answer is 200 all the same, with `chosen` null."""
         serializer = DryRunSerializer(data=request.data)
         serializer.is_valid(raise_exception=True)
-        wanted = serializer.wanted(principal_of(request), timezone.now())
-        return Response(dry_run_answer(dry_run(CATALOG.refresh(), wanted)))
+        catalog = CATALOG.refresh()
+        read = serializer.read(principal_of(request), timezone.now())
+        return Response(dry_run_answer(dry_run(catalog, read)))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from django.conf import settings
@@ -40,7 +40,10 @@ class ProviderFacts:
 
 @dataclass(frozen=True, slots=True)
 class ModelFacts:
-    """A model as calls need it. `name` is the catalog's; `upstream_name` is what its vendor is asked for."""
+    """A model as calls need it. `name` is the catalog's; `upstream_name` is what its vendor is asked for.
+
+    `listed_as` is what an allow or deny list may call it, in folded letters: its name, an alias, `provider/name`, or
+    `provider/*`."""
 
     id: int
     tenant_id: int | None
@@ -59,6 +62,17 @@ class ModelFacts:
     own_api_key_env: str = ""
     aliases: tuple[str, ...] = ()
     region: str = ""
+    listed_as: frozenset[str] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        # Once per version of the catalog: a call that has such a list looks at every model.
+        names = (self.name, *self.aliases, f"{self.provider.name}/{self.name}", f"{self.provider.name}/*")
+        object.__setattr__(self, "listed_as", frozenset(name.casefold() for name in names))
+
+    @property
+    def owner_id(self) -> int | None:
+        """The tenant whose own it is, or whose provider it is called at; None for one that all share."""
+        return self.tenant_id if self.tenant_id is not None else self.provider.tenant_id
 
     @property
     def base_url(self) -> str:

@@ -49,8 +49,9 @@ def count_chat_tokens(body: Mapping[str, Any]) -> int:
     total = TOKENS_PER_REQUEST
     for message in _messages(body):
         total += TOKENS_PER_MESSAGE + sum(count_tokens(text) for text in _texts(message))
-    if body.get("tools"):
-        total += count_tokens(json.dumps(body["tools"]))
+    for name in ("tools", "functions"):
+        if body.get(name):
+            total += count_tokens(json.dumps(body[name]))
     return total
 
 
@@ -171,6 +172,6 @@ def _texts(message: Mapping[str, Any]) -> Iterator[str]:
             elif isinstance(part, Mapping) and part.get("type") not in _IMAGES:
                 text = part.get("text")
                 yield text if isinstance(text, str) else json.dumps(part, default=str)
-    for name in ("tool_calls", "name", "refusal"):
+    for name in ("tool_calls", "function_call", "name", "refusal"):
         if message.get(name):
             yield json.dumps(message[name], default=str)

@@ -13,8 +13,8 @@ from datetime import UTC, datetime, timedelta
 from django.conf import settings
 
 from routing.breakers import Circuit, breaker_key_of
-from routing.performance import UNMEASURED, Observed, observed_of
-from routing.snapshot import Catalog, ModelFacts
+from routing.performance import UNMEASURED, Observed, observed_at
+from routing.snapshot import Catalog
 
 _CLOSED = Circuit()
 _TROUBLE_FIRST = {"open": 0, "half-open": 1, "closed": 2}
@@ -60,16 +60,8 @@ def health_of_models(catalog: Catalog, standing: Mapping[str, Circuit], tenant_i
 def _of_catalog(catalog: Catalog, standing: Mapping[str, Circuit], tenant_id: int | None) -> Iterator[Health]:
     for model in catalog.models_of(tenant_id):
         key = breaker_key_of(model)
-        owner = model.tenant_id if model.tenant_id is not None else model.provider.tenant_id
-        circuit = standing.get(key, _CLOSED)
-        yield Health(key, owner, model.provider.name, model.name, circuit, _observed(model, tenant_id))
-
-
-def _observed(model: ModelFacts, tenant_id: int | None) -> Observed:
-    found = observed_of(model.name, tenant_id)
-    # Everybody's figures stand in where a tenant has none: not for its own model, whose name another may use too.
-    is_everybodys = tenant_id is not None and found is observed_of(model.name)
-    return UNMEASURED if is_everybodys and model.tenant_id is not None else found
+        circuit, observed = standing.get(key, _CLOSED), observed_at(model, tenant_id)
+        yield Health(key, model.owner_id, model.provider.name, model.name, circuit, observed)
 
 
 def _of_key(key: str, circuit: Circuit) -> Health:

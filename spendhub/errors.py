@@ -77,12 +77,15 @@ class Throttled(SpendHubError):
 
 
 class Unavailable(SpendHubError):
-    """Something we depend on does not answer. `retry_after_seconds` says when to try again."""
+    """Something we depend on does not answer. `retry_after_seconds` says when to try again; None where that alone
+    does not help."""
 
     code = "unavailable"
 
-    def __init__(self, message: str, retry_after_seconds: int = 1, **details: Any) -> None:
-        super().__init__(message, retry_after_seconds=retry_after_seconds, **details)
+    def __init__(self, message: str, retry_after_seconds: int | None = 1, **details: Any) -> None:
+        if retry_after_seconds is not None:
+            details = {"retry_after_seconds": retry_after_seconds, **details}
+        super().__init__(message, **details)
         self.retry_after_seconds = retry_after_seconds
 
 

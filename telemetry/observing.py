@@ -12,6 +12,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from typing import NamedTuple
 
 from django.conf import settings
@@ -19,7 +20,8 @@ from django.db import DatabaseError, InterfaceError, close_old_connections
 from django.db.models.fields.json import KeyTextTransform
 
 from routing.breaker_sharing import share_breakers
-from routing.performance import BEST_QUALITY, Observed, set_observed, summarize
+from routing.performance import BEST_QUALITY, UNMEASURED, Observed, set_observed, summarize
+from routing.snapshot import CATALOG
 from spendhub.tenants.models import Tenant
 from telemetry.expected_outputs import learn, set_learned
 from telemetry.feedback import Rating, qualities_of
@@ -40,6 +42,7 @@ REST_FOR_WORK = 4.0
 LONGEST_REST_SECONDS = 0.1
 
 Pause = Callable[[float], object]
+IsOwn = Callable[[str], bool]
 
 
 class _Seen:
@@ -93,17 +96,20 @@ def observe(now: datetime, pause: Pause | None = None) -> None:
     pace = _Pace(pause)
     outputs: list[tuple[int, str, str, int]] = []
     everybodys: dict[str, _Seen] = defaultdict(_Seen)
+    owns: dict[int, tuple[IsOwn, dict[str, Observed]]] = {}
     for tenant_id in Tenant.objects.values_list("pk", flat=True):
         own: dict[str, _Seen] = defaultdict(_Seen)
-        weights = weights_of(tenant_id)
+        weights, is_own = weights_of(tenant_id), _tells_own_models(tenant_id)
         for model, ratings in qualities_of(tenant_id, now - timedelta(days=OUTPUT_DAYS), weights).items():
             own[model].ratings += ratings
-            everybodys[model].ratings += ratings
+            if not is_own(model):
+                everybodys[model].ratings += ratings
         for call in pace.slowly(_latest(tenant_id, now)):
             # An answer from the cache has no duration: it says nothing of its model.
             if call.duration_ms is None:
                 continue
-            about, is_review = (own[call.model], everybodys[call.model]), call.review_of is not None
+            about = (own[call.model],) if is_own(call.model) else (own[call.model], everybodys[call.model])
+            is_review = call.review_of is not None
             lost = None if is_review else _share_lost(call, weights)
             if lost is not None:
                 for seen in about:
@@ -119,10 +125,31 @@ def observe(now: datetime, pause: Pause | None = None) -> None:
                     seen.latencies_ms.append(float(call.duration_ms))
                 elif call.status == CostSpan.Status.ERROR:
                     seen.failures += 1
-        set_observed({model: seen.observed() for model, seen in own.items()}, tenant_id)
+        owns[tenant_id] = is_own, {model: seen.observed() for model, seen in own.items()}
         pace.rest()
-    set_observed({model: seen.observed() for model, seen in everybodys.items()})
+    shared = {model: seen.observed() for model, seen in everybodys.items()}
+    set_observed(shared)
+    for tenant_id, (is_own, found) in owns.items():
+        # What the account's own calls say nothing of is filled in here, and not by each call that looks it up.
+        facts = {
+            model: seen if is_own(model) else seen.filled_from(shared.get(model, UNMEASURED))
+            for model, seen in found.items()
+        }
+        set_observed(facts, tenant_id)
     set_learned(learn(outputs) if settings.LEARN_OUTPUTS else {})
+
+
+def _tells_own_models(tenant_id: int) -> IsOwn:
+    """Whether a name is that of a model of the tenant's own, or one at its own provider. Another tenant's may have the
+    same name: what is seen of it is nobody else's."""
+    view = CATALOG.current().view(tenant_id)
+
+    @cache
+    def is_own(name: str) -> bool:
+        model = view.resolve(name)
+        return model is not None and model.owner_id is not None
+
+    return is_own
 
 
 class _Call(NamedTuple):

@@ -67,6 +67,8 @@ class OptionsField(forms.JSONField):
         super().__init__(**{**kwargs, "required": False, "widget": UnfoldAdminTextareaWidget(attrs={"rows": 6})})
 
     def prepare_value(self, value: Any) -> Any:
+        if isinstance(value, str):
+            return value  # typed, and given back because something is wrong
         return json.dumps(value, indent=2, ensure_ascii=False) if isinstance(value, Mapping) and value else ""
 
     def bound_data(self, data: Any, initial: Any) -> Any:
@@ -133,6 +135,7 @@ class RouteForm(ScopedForm):
             fallback=cleaned["fallback"],
             match=cleaned["match"],
             options=cleaned["options"],
+            name=cleaned.get("name", ""),
         )
         for name, problems in checked.problems.items():
             field = "candidate_models" if name == "models" else name
@@ -147,8 +150,8 @@ class DryRunForm(forms.Form):
     """A request to try."""
 
     model = forms.CharField(
-        label="Asked for", max_length=120, initial="auto", widget=UnfoldAdminTextInputWidget(),
-        help_text="A route, a model or an alias: what the agent writes in model.",
+        label="Asked for", max_length=120, required=False, widget=UnfoldAdminTextInputWidget(),
+        help_text="A route, a model or an alias. Empty: what the request below has in model, else auto.",
     )  # fmt: skip
     request_text = forms.CharField(
         label="The request", max_length=MAX_REQUEST, required=False,
@@ -191,19 +194,34 @@ class DryRunForm(forms.Form):
         body = _body_of(text)
         return cleaned | ({"body": body} if body is not None else {"prompt": text})
 
+    def note(self) -> str:
+        """What is to be said of how the request was read; "" for nothing."""
+        text = self.cleaned_data["request_text"]
+        if not text.lstrip().startswith(("{", "[")) or _body_of(text) is not None:
+            return ""
+        why = "valid JSON" if _decoded(text) is None else "a JSON object"
+        return f"The request was read as words, for it is not {why}."
+
 
 def _body_of(text: str) -> dict[str, Any] | None:
-    found = _read_json(text) if text.lstrip().startswith("{") else None
+    found = _decoded(text) if text.lstrip().startswith("{") else None
     return found if isinstance(found, dict) else None
 
 
 def _read_json(text: str) -> Any:
     """What the text says in JSON as strict as the API's, None when it is none."""
-    raw = text.encode("utf-8", "surrogatepass")
     try:
-        refuse_unstorable(raw)
-        return msgspec.json.decode(raw)
-    except (InvalidJson, msgspec.DecodeError, RecursionError):
+        refuse_unstorable(text.encode("utf-8", "surrogatepass"))
+    except InvalidJson:
+        return None
+    return _decoded(text)
+
+
+def _decoded(text: str) -> Any:
+    """What the text says in JSON, None when it is none."""
+    try:
+        return msgspec.json.decode(text.encode("utf-8", "surrogatepass"))
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
 
 

@@ -13,6 +13,7 @@ from django.utils import timezone
 from unfold.decorators import action, display
 
 from routing.admin.catalog import OwnedRowAdmin
+from routing.admin.left_out import by_reason
 from routing.admin.route_forms import (
     DryRunForm,
     RouteForm,
@@ -25,7 +26,7 @@ from routing.admin.route_forms import (
 )
 from routing.dry_run import DryRun, dry_run
 from routing.models import Route
-from routing.route_serializers import wanted_of
+from routing.route_serializers import read_described
 from routing.snapshot import CATALOG
 from routing.strategies.registry import STRATEGIES
 from routing.strategies.weighted import Weighted
@@ -33,6 +34,7 @@ from spendhub.errors import SpendHubError
 from spendhub.tenants.admin_fields import show_usd
 from spendhub.tenants.models import Tenant
 from spendhub.tenants.seats import seat_of
+from spendhub.tenants.snapshot import ACCESS
 
 ROLES = {"chosen": "Chosen", "fallback": "Tried next", "cheaper": "If no budget has room", "ranked": "Could do it"}
 
@@ -115,15 +117,15 @@ class RouteAdmin(OwnedRowAdmin):
         shown: dict[str, Any] = {"form": form, "tenant": seat.tenant}
         if seat.tenant is not None and request.method == "POST" and form.is_valid():
             try:
-                shown |= _shown(_try(form, seat.tenant))
+                shown |= _shown(_try(form, seat.tenant)) | {"note": form.note()}
             except SpendHubError as error:
-                form.add_error(None, f"{error.message[:1].upper()}{error.message[1:]}.")
+                form.add_error(None, f"{_begun(error)}.")
         return self.page(request, "routing/dry_run.html", "Try a request", **shown)
 
 
 def _try(form: DryRunForm, tenant: Tenant) -> DryRun:
-    wanted = wanted_of(form.described(), tenant.pk, tenant.unpriced_models, timezone.now())
-    return dry_run(CATALOG.refresh(), wanted)
+    catalog = CATALOG.refresh()
+    return dry_run(catalog, read_described(form.described(), ACCESS.refresh().tenants[tenant.pk], timezone.now()))
 
 
 def _shown(found: DryRun) -> dict[str, Any]:
@@ -141,12 +143,15 @@ def _shown(found: DryRun) -> dict[str, Any]:
         }
         for line in found.lines
     ]
-    by_reason: dict[str, list[str]] = {}
-    for each in found.fell_out:
-        by_reason.setdefault(each.reason, []).append(each.model)
     return {
         "found": found,
         "chosen": None if found.plan is None else found.plan.candidates[0].model.name,
         "lines": lines,
-        "fell_out": by_reason,
+        "fell_out": by_reason(found.fell_out),
     }
+
+
+def _begun(error: SpendHubError) -> str:
+    """The error's words as a sentence begins; the name of a field stays as it is written."""
+    field = str(error.details.get("field") or "")
+    return error.message if field and error.message.startswith(field) else error.message[:1].upper() + error.message[1:]

@@ -56,6 +56,7 @@ class Strategy(Protocol):
 
     name: str
     summary: str  # one line, for people who choose among strategies
+    weighs_budgets: bool = False  # whether it is told what is left of them, by `Wanted.share_left()`
 
     def settings(self, given: Mapping[str, Any], models: Sequence[str]) -> Any:
         """A route's `options` and candidate `models` as this strategy's own settings. Raises InvalidRoute."""
@@ -63,6 +64,10 @@ class Strategy(Protocol):
 
     def names_in(self, settings: Any) -> tuple[str, ...]:
         """The models that the settings name, so that a name nobody knows is refused when a route is saved."""
+        return ()
+
+    def candidates_in(self, settings: Any) -> tuple[str, ...]:
+        """Those of them that it chooses among: a route that names its models is refused without them."""
         return ()
 
     def rank(self, options: Sequence[Option], task: Task, settings: Any) -> Ranking:

@@ -28,6 +28,7 @@ class BudgetAware(Strategy):
 
     name = "budget-aware"
     summary = "Better models while there is money left, cheaper ones as the budget runs out."
+    weighs_budgets = True
 
     def settings(self, given: Mapping[str, Any], models: Sequence[str]) -> BudgetSettings:
         reader = OptionsReader(self.name, given)

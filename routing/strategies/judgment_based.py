@@ -67,7 +67,10 @@ class JudgmentBased(Strategy):
 
     def names_in(self, settings: JudgmentSettings) -> tuple[str, ...]:
         reviewers = settings.reviewing.reviewers if settings.reviewing is not None else ()
-        return (*settings.workhorses, *settings.judges, *reviewers)
+        return (*self.candidates_in(settings), *reviewers)
+
+    def candidates_in(self, settings: JudgmentSettings) -> tuple[str, ...]:
+        return (*settings.workhorses, *settings.judges)
 
     def rank(self, options: Sequence[Option], task: Task, settings: JudgmentSettings) -> Ranking:
         declared = task.wanted.declared

@@ -28,6 +28,9 @@ class Pinned(Strategy):
     def names_in(self, settings: str) -> tuple[str, ...]:
         return (settings,)
 
+    def candidates_in(self, settings: str) -> tuple[str, ...]:
+        return (settings,)
+
     def rank(self, options: Sequence[Option], task: Task, settings: str) -> Ranking:
         chosen = tuple(Ranked(option, 1.0) for option in options if option.name == settings)
         others = tuple(

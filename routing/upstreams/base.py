@@ -93,6 +93,11 @@ class UsageReader(Protocol):
         ends; False, and nothing taken, where they have to be read one by one."""
         ...
 
+    def missing_end(self) -> bytes:
+        """Asked where a stream has ended without `is_complete`: the data of the last event, where the vendor has left
+        out nothing but that one; b"" where it has not said why it ends."""
+        ...
+
     def produced_tokens(self) -> int:
         """An estimate of the output so far, for an answer that never reached its usage."""
         ...

@@ -24,6 +24,10 @@ class Billed:
         """How many searches of the web were seen, for an answer that never reached its usage."""
         return 0
 
+    def missing_end(self) -> bytes:
+        """See UsageReader. There is none where the word for why a stream ends is its last one."""
+        return b""
+
     def note_tier(self, *said: Any) -> None:
         """Takes the vendor's words for the tier; all None: it has not said."""
         if any(word is not None for word in said):

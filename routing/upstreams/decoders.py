@@ -17,8 +17,9 @@ class EventDecoder(Protocol):
         """What `chunk` completes, as server-sent events with lines in LF; b"" for nothing yet. Raises BrokenStream."""
         ...
 
-    def end(self) -> None:
-        """Says that no more comes. Raises BrokenStream when an event was cut off in the middle."""
+    def end(self) -> bytes:
+        """Says that no more comes. What that completes, as `take` gives it. Raises BrokenStream when an event was cut
+        off in the middle."""
         ...
 
 

@@ -9,9 +9,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import overload
 
+from routing.upstreams.json_objects import readable_object
+
 MAX_EVENT_BYTES = 16 * 1024 * 1024
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _BLANK_LINE = b"\n\n"
+# The one word of a vendor's that is no JSON: OpenAI's streams end with it.
+DONE = b"[DONE]"
 
 
 class BrokenStream(ValueError):
@@ -66,11 +70,21 @@ class SseDecoder:
             complete = complete.removeprefix(_BYTE_ORDER_MARK)
         return complete
 
-    def end(self) -> None:
-        """Says that no more comes. Raises BrokenStream when an event was cut off in the middle."""
-        complete_lines, _, cut_line = bytes(self._pending).rpartition(b"\n")
-        if cut_line.strip() or _read(complete_lines) is not None:
+    def end(self) -> bytes:
+        """Says that no more comes. A last event that lacks nothing but its blank line is given as `take` gives it;
+        b"" where nothing was left. Raises BrokenStream when an event was cut off in the middle."""
+        left = bytes(self._pending)
+        self._pending.clear()
+        if self._is_at_start:
+            left = left.removeprefix(_BYTE_ORDER_MARK)
+        complete_lines, _, cut_line = left.rpartition(b"\n")
+        if not cut_line.strip() and _read(complete_lines) is None:
+            return b""
+        left = left.strip(b"\n")
+        event = _read(left)
+        if event is None or not _is_whole(event.data):
             raise BrokenStream("the stream ended inside an event")
+        return left + _BLANK_LINE
 
     def _with_plain_ends(self, chunk: bytes) -> bytes:
         """The chunk with LF alone. A CR ends the line already; the other half of a CRLF may be in the next chunk."""
@@ -114,6 +128,11 @@ def data_in(pieces: Sequence[bytes]) -> list[bytes]:
 def _refuse_giants(pending: bytearray) -> None:
     if any(len(block) > MAX_EVENT_BYTES for block in pending.split(_BLANK_LINE)):
         raise BrokenStream(f"an event of more than {MAX_EVENT_BYTES} bytes")
+
+
+def _is_whole(data: bytes) -> bool:
+    """Whether it is what vendors send, to its end: no JSON object that was cut off is one."""
+    return data == DONE or readable_object(data) is not None
 
 
 def _read(block: bytes) -> SseEvent | None:

@@ -12,6 +12,21 @@ from budgets.decisions import ALLOW, Decision, LookedAt
 from spendhub.gateway.exchange import Headers, header_text
 from spendhub.money import format_usd
 
+# Where SDKs look for the vendor's own id of an answer, which its support asks for: OpenAI's and Anthropic's.
+OPENAIS_ID, ANTHROPICS_ID = "x-request-id", "request-id"
+_AMAZONS_ID = "x-amzn-requestid"
+
+
+def vendors_id(told: Mapping[str, str], name: str) -> str | None:
+    """The vendor's own id in the headers it has told: by this `name`, else by any that vendors use for it."""
+    return told.get(name) or told.get(OPENAIS_ID) or told.get(ANTHROPICS_ID) or told.get(_AMAZONS_ID)
+
+
+def vendors_id_headers(told: Mapping[str, str], *names: str) -> Headers:
+    """That id under each of these names; nothing where the vendor gives none."""
+    found = [(name.encode(), vendors_id(told, name)) for name in names]
+    return [(name, given.encode("latin-1", "replace")) for name, given in found if given]
+
 
 def money_headers(
     decision: Decision, model: str, request_id: str, cost_nano_usd: int | None, *, earlier_nano_usd: int = 0
@@ -53,6 +68,16 @@ def review_headers(
     ]
     if not_escalated_because:
         headers.append((b"x-spendhub-not-escalated", header_text(not_escalated_because)))
+    return headers
+
+
+def standing_headers(decision: Decision) -> Headers:
+    """How the tightest enforced budget stands, for an answer that no budget had to be asked for. Empty without one."""
+    told = decision.tightest
+    if told is None:
+        return []
+    headers: Headers = [(b"x-spendhub-remaining", format_usd(told.remaining_nano_usd).encode())]
+    _describe(headers, told, told.count.spend_nano_usd, told.remaining_nano_usd)
     return headers
 
 

@@ -14,7 +14,8 @@ import msgspec
 
 from routing.upstreams.transport import HttpTransport, Transport
 from spendhub.api.errors import Broken, NoSuchRoute, WrongMethod
-from spendhub.errors import Forbidden, SpendHubError
+from spendhub.api.permissions import require_permission
+from spendhub.errors import SpendHubError
 from spendhub.gateway.anthropic.count_tokens import count_tokens_answer
 from spendhub.gateway.anthropic.messages import MESSAGES_DIALECT
 from spendhub.gateway.anthropic.models import list_models as list_anthropic_models
@@ -157,8 +158,7 @@ def _identify(exchange: Exchange) -> Principal:
     key = presented_key(exchange.header(b"authorization"), exchange.header(b"x-api-key")) or googles_key(exchange)
     address = client_address(exchange.client, exchange.header(b"x-forwarded-for"))
     principal = identify(key, address, datetime.now(UTC))
-    if not principal.can_spend:
-        raise Forbidden("this API key may not spend; use one with the permission `spend`")
+    require_permission(principal, "spend")
     return principal
 
 

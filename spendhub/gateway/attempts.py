@@ -13,9 +13,10 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Mapping
 from contextlib import nullcontext
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 import msgspec
@@ -39,7 +40,7 @@ from routing.errors import (
     UpstreamError,
     UpstreamTimeout,
 )
-from routing.execution import Asked, Execution, execute
+from routing.execution import NO_PINS, Asked, Execution, check_can_be_said, execute
 from routing.extras import estimate_asked, price_asked
 from routing.key_choice import NONE_AVOIDED, ChosenKey, choose_key, keys_to_avoid
 from routing.plans import Plan
@@ -68,6 +69,19 @@ MAX_REFUSALS = 5
 MAX_FAILURES = 3
 # What stands in the way of one candidate, before anything is sent, and may not stand in the way of the next.
 _PASSED_OVER = (CredentialMissing, CredentialUnreadable, DialectNotSpoken, NotTranslatable, CircuitOpen, UnboundedCall)
+
+
+# What keeps a policy's cheaper model from stepping in once the first model's money has been given back for it.
+_CANNOT_STEP_IN = (BudgetExceeded, *_PASSED_OVER)
+
+
+class _Opened(NamedTuple):
+    """A model that may be asked: its money is held, its breaker has let the call through."""
+
+    candidate: Candidate
+    call: OpenCall
+    key: ChosenKey
+    trial: Trial
 
 
 class Begun(msgspec.Struct, frozen=True):
@@ -112,7 +126,8 @@ class Attempts:
         """The first answer that begins.
 
         Raises CallFailed when the last attempt failed at its vendor, BudgetExceeded when no budget has room for any
-        candidate, and else what stood in the way of the last candidate before anything was sent.
+        candidate, and else what stood in the way of the candidates before anything was sent: NotTranslatable, where
+        that was it, else of the last one.
         """
         refused: BudgetExceeded | None = None
         passed_over: SpendHubError | None = None
@@ -133,7 +148,7 @@ class Attempts:
                     raise
                 refused, refusals = refused or error, refusals + 1
             except _PASSED_OVER as error:
-                passed_over = error
+                passed_over = passed_over if isinstance(passed_over, NotTranslatable) else error
             except CallFailed as error:
                 failed, failures = error, failures + 1
                 if failures >= max(chain, MAX_FAILURES) or not self._may_go_on(error):
@@ -192,32 +207,12 @@ class Attempts:
                 attempt += 1
 
     async def _attempt(self, candidate: Candidate, avoided: frozenset[UUID]) -> Begun:
-        dialect_of(candidate.model)
-        key = choose_key(candidate.model, avoided)
-        trial = await _admit(candidate.model)
-        try:
-            call, request = await self._open(candidate)
-        except BaseException:
-            trial.tells_nothing()
-            raise
-        if call.model.name != candidate.model.name:
-            # The policy has sent the call elsewhere: that model's breaker counts, and the first one's call is off.
-            trial.tells_nothing()
-            try:
-                key = choose_key(call.model, avoided)
-                trial = await _admit(call.model)
-            except BaseException:
-                await call.give_back()
-                raise
-        return await self._ask(call, request, key, trial)
+        opened = await self._step_down(await self._open(candidate, avoided), avoided)
+        return await self._ask(opened.call, self._shaped(opened.call), opened.key, opened.trial)
 
     async def _ask(self, call: OpenCall, request: CallRequest, key: ChosenKey, trial: Trial) -> Begun:
         """Asks the vendor. `trial` is told of what goes wrong; once the answer has begun, its execution tells."""
-        dialect = self._dialect
-        asked = Asked(
-            request.wire, request.body, request.is_stream, lambda: dialect.conversation(request),
-            self._origin.passed_headers, call.pins,
-        )  # fmt: skip
+        asked = self._asked(request, call.pins)
         try:
             left = self._seconds_left()
             async with nullcontext() if left is None else asyncio.timeout(left):
@@ -259,35 +254,70 @@ class Attempts:
                 raise
             raise CallFailed(call, error, had_begun=True) from error
 
-    async def _open(self, candidate: Candidate) -> tuple[OpenCall, CallRequest]:
-        """Holds the money, and applies what the budgets' policies say above their soft caps."""
-        request, first, tried = self._request, None, {candidate.model.name}
-        for _ in range(MAX_DOWNGRADES):
-            call = await self._hold(candidate, request)
-            decision = call.decision
-            cheaper = self._downgraded(decision, tried) if decision.action == DEGRADE else None
-            if cheaper is None:
-                break
-            await call.give_back()
-            first = first or decision
-            candidate = cheaper
+    async def _open(self, candidate: Candidate, avoided: frozenset[UUID]) -> _Opened:
+        dialect_of(candidate.model)
+        key = choose_key(candidate.model, avoided)
+        trial = await _admit(candidate.model)
+        try:
+            return _Opened(candidate, await self._hold(candidate), key, trial)
+        except BaseException:
+            trial.tells_nothing()
+            raise
+
+    async def _step_down(self, opened: _Opened, avoided: frozenset[UUID]) -> _Opened:
+        """To the cheaper model that a budget's policy names above its soft cap. Where that cannot be asked after all,
+        or has no room in budgets of its own, the call stays what it was."""
+        first, tried = None, {opened.candidate.model.name}
+        while (cheaper := self._cheaper(opened.call.decision, tried)) is not None:
             tried.add(cheaper.model.name)
+            try:
+                await opened.call.give_back()
+                try:
+                    other = await self._open(cheaper, avoided)
+                except _CANNOT_STEP_IN:
+                    opened = opened._replace(call=await self._hold(opened.candidate))
+                    break
+            except BaseException:
+                opened.trial.tells_nothing()
+                raise
+            # That model's breaker counts now, and the first one's call is off.
+            opened.trial.tells_nothing()
+            first, opened = first or opened.call.decision, other
         if first is not None:
+            call = opened.call
             call.decision = replace(
                 call.decision, action=first.action, reason=first.reason, bound=first.bound,
                 suggested_model=call.model.name,
                 disabled_tools=tuple(dict.fromkeys((*first.disabled_tools, *call.decision.disabled_tools))),
             )  # fmt: skip
-        return call, self._shaped(call, request)
+        return opened
 
-    async def _hold(self, candidate: Candidate, request: CallRequest) -> OpenCall:
-        need = self._need(candidate.model, request)
+    def _cheaper(self, decision: Decision, tried: set[str]) -> Candidate | None:
+        """The model that the policy names, where it can do the call and may be asked."""
+        name = decision.suggested_model if decision.action == DEGRADE else None
+        if not name or name in tried or len(tried) >= MAX_DOWNGRADES:
+            return None
+        tenant = self._origin.principal.tenant
+        try:
+            found = find_candidates(
+                CATALOG.current(), tenant.id, name, datetime.now(UTC), unpriced_models=tenant.unpriced_models
+            )[0]
+            is_able = found.model.kind == self._request.kind and self._plan.may_be_answered_by(found.model)
+            if not is_able or BREAKERS.keeps_away(breaker_key_of(found.model), time.time()):
+                return None
+            check_can_be_said(found.model, self._asked(self._request), choose_key(found.model))
+        except (UnknownModel, ModelNotAvailable, UnpricedModel, *_PASSED_OVER):
+            return None  # the policy names a model that cannot be asked: the call is made as it is, and warned
+        return found
+
+    async def _hold(self, candidate: Candidate) -> OpenCall:
+        need = self._need(candidate.model, self._request)
         self._count += 1
         facts: dict[str, Any] = dict(self._facts)
         if self._count > 1:
             facts["attempt"] = self._count
         call = await open_call(
-            self._origin, request, candidate, need, facts, may_wait=self._may_wait, deadline=self._deadline
+            self._origin, self._request, candidate, need, facts, may_wait=self._may_wait, deadline=self._deadline
         )
         call.earlier_nano_usd = self.failed_nano_usd
         return call
@@ -296,25 +326,9 @@ class Attempts:
         who, extras = self._origin, extras_at(self._extras, request, model)
         return need_of(request, model, self._input_tokens, who.principal.tenant_id, who.attribution.feature, extras)
 
-    def _downgraded(self, decision: Decision, tried: set[str]) -> Candidate | None:
-        name = decision.suggested_model
-        if not name or name in tried:
-            return None
-        tenant = self._origin.principal.tenant
-        try:
-            found = find_candidates(
-                CATALOG.current(), tenant.id, name, datetime.now(UTC), unpriced_models=tenant.unpriced_models
-            )[0]
-            dialect_of(found.model)
-            choose_key(found.model)
-        except (UnknownModel, ModelNotAvailable, UnpricedModel, DialectNotSpoken, CredentialMissing):
-            return None  # the policy names a model that cannot be asked: the call is made as it is, and warned
-        is_able = found.model.kind == self._request.kind and self._plan.may_be_answered_by(found.model)
-        return found if is_able else None
-
-    def _shaped(self, call: OpenCall, request: CallRequest) -> CallRequest:
+    def _shaped(self, call: OpenCall) -> CallRequest:
         """The request as it may be sent: without tools that are disabled, and with a strict budget's limit."""
-        decision = call.decision
+        request, decision = self._request, call.decision
         if decision.action != ALLOW and decision.disabled_tools:
             disabled = frozenset(decision.disabled_tools) & frozenset(request.tools)
             if disabled:
@@ -322,6 +336,12 @@ class Attempts:
         if call.clamp_to is not None:
             request = self._dialect.with_max_output(request, call.clamp_to)
         return request
+
+    def _asked(self, request: CallRequest, pins: Mapping[str, Any] = NO_PINS) -> Asked:
+        return Asked(
+            request.wire, request.body, request.is_stream, lambda: self._dialect.conversation(request),
+            self._origin.passed_headers, pins,
+        )  # fmt: skip
 
     def _seconds_left(self) -> float | None:
         return None if self._deadline is None else max(0.0, self._deadline - time.monotonic())

@@ -9,7 +9,8 @@ from __future__ import annotations
 from typing import Any
 
 from routing.execution import Execution
-from spendhub.gateway.answer_headers import money_headers
+from routing.upstreams.base import MESSAGES
+from spendhub.gateway.answer_headers import ANTHROPICS_ID, OPENAIS_ID, money_headers, vendors_id_headers
 from spendhub.gateway.exchange import Headers, header_text
 from spendhub.gateway.open_call import OpenCall
 from spendhub.gateway.reviews import Reviewed
@@ -40,8 +41,10 @@ def call_headers(
         headers.append((b"x-spendhub-warning", header_text(warning)))
     if call.clamp_to is not None:
         headers.append((b"x-spendhub-clamped", str(call.clamp_to).encode()))
-    vendors_id = execution.response.headers.get("x-request-id") if execution is not None else None
-    if vendors_id:
-        # OpenAI's SDKs show it as `_request_id`; a vendor's support asks for it.
-        headers.append((b"x-request-id", vendors_id.encode("latin-1", "replace")))
+    if execution is not None:
+        headers += vendors_id_headers(execution.response.headers, *_names_of_ids(call))
     return headers
+
+
+def _names_of_ids(call: OpenCall) -> tuple[str, ...]:
+    return (OPENAIS_ID, ANTHROPICS_ID) if call.request.wire == MESSAGES else (OPENAIS_ID,)

@@ -8,13 +8,15 @@ way, a call whose money was held is settled exactly once (open_call.py).
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
-from routing.errors import UpstreamError
+from routing import hooks
+from routing.conversation import NotTranslatable
+from routing.errors import NoModelFits, UpstreamError
 from routing.execution import Execution
 from routing.plans import Plan, Wanted, make_plan, weighs_budgets
 from routing.snapshot import CATALOG, ModelFacts
@@ -40,7 +42,8 @@ from spendhub.gateway.what_is_left import share_left
 from spendhub.gateway.whole_answers import body_for, take_whole
 from spendhub.ids import new_id
 from spendhub.tenants.attribution import Attribution
-from spendhub.tenants.snapshot import Principal
+from spendhub.tenants.snapshot import Principal, TenantFacts
+from telemetry.expected_outputs import known_lengths
 
 _JSON = (b"content-type", b"application/json")
 _EVENTS = ((b"content-type", b"text/event-stream; charset=utf-8"), (b"cache-control", b"no-cache"))
@@ -74,13 +77,23 @@ async def _answer(
         return
     notices = await apply_brakes(principal, request, attribution)
     input_tokens = estimate_input_tokens(request.body)
-    plan = await plan_call(principal, request, dialect, attribution, demands, input_tokens)
     origin = new_origin(exchange, principal, attribution, demands, notices)
-    reviewer = None
-    if plan.review is not None and not request.is_stream:
-        reviewer = Reviewer(origin, request, plan, dialect, transport, input_tokens)
+
+    async def planned(untranslatable: str = "") -> Plan:
+        return await plan_call(principal, request, dialect, attribution, demands, input_tokens, untranslatable)
+
+    async def begin(plan: Plan) -> tuple[Begun, Reviewer | None]:
+        reviewer = None
+        if plan.review is not None and not request.is_stream:
+            reviewer = Reviewer(origin, request, plan, dialect, transport, input_tokens)
+        return await Attempts(origin, request, plan, dialect, transport, input_tokens).begin(), reviewer
+
+    plan = await planned()
     try:
-        begun = await Attempts(origin, request, plan, dialect, transport, input_tokens).begin()
+        try:
+            begun, reviewer = await begin(plan)
+        except NotTranslatable as error:
+            begun, reviewer = await begin(await _plan_without_translation(plan, planned, error))
     except CallFailed as failed:
         await _answer_error(exchange, dialect, failed.call, failed.error)
         return
@@ -88,6 +101,20 @@ async def _answer(
         await _answer_as_it_comes(exchange, dialect, begun)
     else:
         await _answer_at_once(exchange, dialect, begun, caching, reviewer)
+
+
+async def _plan_without_translation(
+    plan: Plan, planned: Callable[[str], Awaitable[Plan]], error: NotTranslatable
+) -> Plan:
+    """Another plan for what could be said to no model of the first one: among those to which it passes as it is.
+
+    Raises `error` where the client named the model, or there is none (docs/decisions/0058)."""
+    if not plan.route:
+        raise error
+    try:
+        return await planned(error.field)
+    except NoModelFits:
+        raise error from None
 
 
 def new_origin(
@@ -98,8 +125,9 @@ def new_origin(
         name.decode(): exchange.headers[name].decode("latin-1") for name in PASSED_HEADERS if name in exchange.headers
     }
     return Origin(
-        principal, attribution, str(new_id()), demands.wait_seconds, _client_request_id(exchange), passed, notices
-    )
+        principal, attribution, str(new_id()), demands.wait_seconds, _client_request_id(exchange), passed, notices,
+        exchange.client_left,
+    )  # fmt: skip
 
 
 async def plan_call(
@@ -109,14 +137,33 @@ async def plan_call(
     attribution: Attribution,
     demands: Demands,
     input_tokens: int,
+    untranslatable: str = "",
 ) -> Plan:
-    """Which models are tried for the request. Raises what `make_plan` raises."""
-    tenant = principal.tenant
+    """Which models are tried for the request; with a field that is `untranslatable`, of those alone to which the
+    request passes as it is. Raises what `make_plan` raises."""
+    wanted = wanted_of(principal.tenant, request, dialect, attribution, demands, input_tokens, untranslatable)
+    catalog = CATALOG.current()
+    # A hook may choose a strategy that weighs them.
+    if hooks.BEFORE_ROUTING or weighs_budgets(catalog, wanted):
+        wanted = replace(wanted, budget_share_left=await share_left(principal, attribution))
+    return make_plan(catalog, wanted)
+
+
+def wanted_of(
+    tenant: TenantFacts,
+    request: CallRequest,
+    dialect: ClientDialect,
+    attribution: Attribution,
+    demands: Demands,
+    input_tokens: int,
+    untranslatable: str = "",
+) -> Wanted:
+    """What the request wants of a model, as routing is asked for it; see `plan_call`."""
 
     def output_of(model: ModelFacts) -> int:
         return need_of(request, model, input_tokens, tenant.id, attribution.feature).output_tokens
 
-    wanted = Wanted(
+    return Wanted(
         tenant_id=tenant.id,
         name=request.model,
         now=datetime.now(UTC),
@@ -131,12 +178,10 @@ async def plan_call(
         text=lambda: dialect.text(request),
         choices=request.choices,
         expected_output_of=output_of,
+        known_lengths=known_lengths(tenant.id, attribution.feature),
         extras=extras_of(request),
+        untranslatable=untranslatable,
     )
-    catalog = CATALOG.current()
-    if weighs_budgets(catalog, wanted):
-        wanted = replace(wanted, budget_share_left=await share_left(principal, attribution))
-    return make_plan(catalog, wanted)
 
 
 async def _answer_at_once(

@@ -10,7 +10,7 @@ from typing import Any
 from routing.requirements import MOST_MS, Declared
 from routing.snapshot import KNOWN_CAPABILITIES
 from routing.strategies.judgment_based import TIERS
-from spendhub.errors import Invalid
+from spendhub.errors import Invalid, InvalidMoney
 from spendhub.gateway.exchange import Exchange
 from spendhub.money import parse_usd
 
@@ -76,16 +76,15 @@ def _checked(given: Mapping[str, Any]) -> Demands:
     tier = _text(given, "user_tier")
     if tier is not None and tier not in TIERS:
         raise InvalidDemand(f"user_tier is one of {', '.join(TIERS)}", field="user_tier")
-    cost = given.get("max_cost")
     return Demands(
         Declared(
             capabilities=capabilities,
             min_quality=quality,
-            max_cost_nano_usd=None if cost is None else parse_usd(cost),
+            max_cost_nano_usd=_money(given, "max_cost"),
             max_latency_ms=_whole(given, "max_latency_ms"),
             timeout_ms=_whole(given, "timeout_ms"),
             region=_text(given, "region"),
-            allow=_words(given, "allow"),
+            allow=_some_words(given, "allow"),
             deny=_words(given, "deny"),
             strategy=_text(given, "strategy"),
             user_tier=tier,
@@ -112,6 +111,22 @@ def _words(given: Mapping[str, Any], name: str) -> frozenset[str]:
     if not isinstance(words, list) or len(words) > MAX_WORDS or not all(isinstance(word, str) for word in words):
         raise InvalidDemand(f"{name} must be up to {MAX_WORDS} words with commas between them", field=name)
     return frozenset(word for word in words if word)
+
+
+def _some_words(given: Mapping[str, Any], name: str) -> frozenset[str]:
+    words = _words(given, name)
+    if given.get(name) is not None and not words:
+        # Read as no list at all, it would let every model answer.
+        raise InvalidDemand(f"{name} must have a word, or not be there", field=name)
+    return words
+
+
+def _money(given: Mapping[str, Any], name: str) -> int | None:
+    value = given.get(name)
+    try:
+        return None if value is None else parse_usd(value)
+    except InvalidMoney as error:
+        raise InvalidDemand(f"{name}: {error.message}", field=name) from None
 
 
 def _whole(given: Mapping[str, Any], name: str) -> int | None:

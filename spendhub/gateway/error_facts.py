@@ -7,19 +7,31 @@ from typing import Any
 import msgspec
 
 from budgets.errors import BudgetExceeded
-from routing.errors import NoModelFits, UpstreamError, UpstreamRefused, UpstreamTimeout
+from routing.errors import (
+    CredentialMissing,
+    DialectNotSpoken,
+    NoModelFits,
+    UpstreamError,
+    UpstreamRefused,
+    UpstreamTimeout,
+)
 from spendhub.api.errors import headers_of, status_of
 from spendhub.errors import SpendHubError
-from spendhub.gateway.answer_headers import refusal_headers
+from spendhub.gateway.answer_headers import ANTHROPICS_ID, OPENAIS_ID, refusal_headers, vendors_id_headers
 from spendhub.gateway.exchange import Headers
 from spendhub.gateway.idempotency_errors import IdempotencyKeyReused, IdempotencyNotReplayable
 from telemetry.brakes import CallPaused
 
 MAX_VENDOR_MESSAGE = 2_000
 # A vendor's headers that stay with its error, whoever tells it.
-_KEPT_WITH_BODY = ("content-type", "retry-after", "x-request-id", "request-id", "x-should-retry")
+_KEPT_WITH_BODY = ("content-type", "retry-after", "x-should-retry")
 _KEPT_WITH_STATUS = _KEPT_WITH_BODY[1:]
 _JSON = (b"content-type", b"application/json")
+# None of them comes right within the seconds for which an SDK tries again.
+_NOT_TO_BE_ASKED_AGAIN = (
+    BudgetExceeded, CallPaused, CredentialMissing, DialectNotSpoken, IdempotencyKeyReused, IdempotencyNotReplayable,
+    NoModelFits,
+)  # fmt: skip
 
 
 def error_status(error: SpendHubError) -> int:
@@ -51,8 +63,7 @@ def error_headers(error: SpendHubError) -> Headers:
     headers.append(_JSON)
     if isinstance(error, BudgetExceeded):
         headers += refusal_headers(error.decision)
-    if isinstance(error, (BudgetExceeded, CallPaused, IdempotencyKeyReused, IdempotencyNotReplayable, NoModelFits)):
-        # None of them comes right within the seconds for which an SDK tries again.
+    if isinstance(error, _NOT_TO_BE_ASKED_AGAIN):
         headers.append((b"x-should-retry", b"false"))
     return headers
 
@@ -65,7 +76,8 @@ def vendors_own(error: SpendHubError, wire: str) -> tuple[int, bytes, Headers] |
 
 
 def _kept(error: UpstreamRefused, names: tuple[str, ...]) -> Headers:
-    return [(n.encode(), error.headers[n].encode("latin-1", "replace")) for n in names if n in error.headers]
+    kept = [(n.encode(), error.headers[n].encode("latin-1", "replace")) for n in names if n in error.headers]
+    return kept + vendors_id_headers(error.headers, OPENAIS_ID, ANTHROPICS_ID)
 
 
 def _vendors_words(body: bytes) -> str:

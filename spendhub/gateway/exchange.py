@@ -65,7 +65,8 @@ class Exchange:
         try:
             return value.decode("utf-8")
         except UnicodeDecodeError:
-            raise Invalid(f"header {name.decode('latin-1')} is not UTF-8") from None
+            named = name.decode("latin-1")
+            raise Invalid(f"header {named} is not UTF-8", field=named) from None
 
     async def read_body(self) -> bytes:
         """The whole body. Raises BodyTooLarge above MAX_BODY_BYTES, ClientLeft when it never ends."""

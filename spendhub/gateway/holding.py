@@ -6,9 +6,10 @@ docs/gateway.md, "What is held".
 
 from __future__ import annotations
 
+import asyncio
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -92,13 +93,20 @@ class MoneyHeld(msgspec.Struct, frozen=True):
     pins: Mapping[str, Any] = msgspec.field(default_factory=dict)
 
 
+async def never() -> None:
+    """Never returns."""
+    await asyncio.Event().wait()
+
+
 class Patience(msgspec.Struct, frozen=True):
     """How long the caller waits for money that is merely held; `may_wait` False: not now, nor as policies grant.
-    However patient its budgets are, the whole call's time is over at `deadline` (monotonic seconds; None: never)."""
+    However patient its budgets are, the whole call's time is over at `deadline` (monotonic seconds; None: never), and
+    once `client_left` returns nobody waits any more."""
 
     wait_seconds: float = 0.0
     may_wait: bool = True
     deadline: float | None = None
+    client_left: Callable[[], Coroutine[Any, Any, None]] = never
 
     def seconds_for(self, refused: Decision) -> float:
         """How long the refused call waits; 0 where it does not."""
@@ -196,7 +204,11 @@ async def _hold_patiently(call: Call, hold_id: uuid.UUID, payload: Mapping[str, 
         seconds = patience.seconds_for(refusal.decision)
         if not seconds:
             raise
-        return await hold_in_turn(call, refusal, time.monotonic() + seconds, hold)
+        leaving = asyncio.ensure_future(patience.client_left())
+        try:
+            return await hold_in_turn(call, refusal, time.monotonic() + seconds, hold, lambda: not leaving.done())
+        finally:
+            leaving.cancel()
 
 
 def _reserving(hold_id: uuid.UUID, payload: Mapping[str, Any]) -> Hold:

@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -39,7 +39,7 @@ from spendhub.errors import SpendHubError, Unavailable
 from spendhub.gateway.dialect import CallRequest
 from spendhub.gateway.exchange import Headers
 from spendhub.gateway.extras_asked import with_untold
-from spendhub.gateway.holding import MoneyHeld, Need, Patience, hold_money
+from spendhub.gateway.holding import MoneyHeld, Need, Patience, hold_money, never
 from spendhub.ids import new_id
 from spendhub.money import format_usd
 from spendhub.tenants.attribution import Attribution
@@ -68,6 +68,7 @@ class Origin(msgspec.Struct, frozen=True):
     client_request_id: str | None = None
     passed_headers: Mapping[str, str] = msgspec.field(default_factory=dict)
     notices: Headers = msgspec.field(default_factory=list)  # what the brakes have to say
+    client_left: Callable[[], Coroutine[Any, Any, None]] = never
 
 
 class OpenCall:
@@ -165,12 +166,17 @@ class OpenCall:
         """Ends the hold of a call that was never sent: no span, nothing spent."""
         await drive_async(release(self._held, datetime.now(UTC)))
 
+    def usage_of(self, reader: UsageReader) -> TokenUsage:
+        """What the vendor reported, or what we have seen of it."""
+        if reader.usage is not None:
+            return reader.usage
+        # Counted as the sandbox counts: nearer to what vendors bill than the upper bound that was held.
+        return _usage_so_far(self.request, reader)
+
     async def settle(self, reader: UsageReader, *, status: str = "ok", error_code: str = "") -> None:
         """Books what the vendor reported, or what we have seen of it; on disk when this returns."""
-        usage = reader.usage
-        if usage is None:
-            # Counted as the sandbox counts: nearer to what vendors bill than the upper bound that was held.
-            usage = _usage_so_far(self.request, reader)
+        usage = self.usage_of(reader)
+        if reader.usage is None:
             self.is_estimated = True
         if self._extras is not NO_EXTRAS:
             completed = with_untold(usage, self._extras, self.request.wire)
@@ -309,7 +315,8 @@ async def open_call(
         max_output_tokens=need.output_tokens,
     )
     payload = payload_for(call, str(hold_id), request.model[:120], origin.trace_id, facts)
-    patience = Patience(origin.wait_seconds, may_wait and origin.wait_seconds != NEVER_WAITS, deadline)
+    is_patient = may_wait and origin.wait_seconds != NEVER_WAITS
+    patience = Patience(origin.wait_seconds, is_patient, deadline, origin.client_left)
     money = await hold_money(call, hold_id, payload, candidate, need, patience, request)
     return OpenCall(origin, request, candidate, money, facts, need=need, price=price)
 

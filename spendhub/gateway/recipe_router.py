@@ -8,22 +8,23 @@ recipe's router".
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
 from msgspec import Meta
 
 from budgets.bodies import Text
 from budgets.errors import BudgetExceeded
-from budgets.recipe import as_number, recipe_answer, recipe_error
+from budgets.recipe import as_number, issue_of, recipe_answer, recipe_error
 from routing.conversation import Reply
 from routing.conversation import Text as Words
 from routing.errors import UpstreamError
 from routing.requirements import MOST_MS
 from routing.routes import AUTO
 from routing.snapshot import KNOWN_CAPABILITIES
+from routing.strategies.registry import strategy_called
 from routing.tokens import estimate_input_tokens
 from routing.upstreams.base import CHAT
 from routing.upstreams.transport import Transport
@@ -48,11 +49,12 @@ from spendhub.gateway.request_bodies import object_in
 from spendhub.gateway.reviews import Reviewer
 from spendhub.gateway.whole_answers import take_whole
 from spendhub.money import parse_usd
-from spendhub.tenants.attribution import DIMENSIONS
+from spendhub.tenants.attribution import DIMENSIONS, clean_key
 from spendhub.tenants.snapshot import Principal
 
 _JSON = (b"content-type", b"application/json")
 _encoder = msgspec.json.Encoder(enc_hook=str)
+MOST_ISSUES = 20
 
 
 class RouterBody(msgspec.Struct, forbid_unknown_fields=True, rename="camel"):
@@ -71,6 +73,7 @@ class RouterBody(msgspec.Struct, forbid_unknown_fields=True, rename="camel"):
 
 
 _decoder = msgspec.json.Decoder(RouterBody)
+Said = TypeVar("Said")
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +137,7 @@ async def _answer(exchange: Exchange, principal: Principal, transport: Transport
     if reviewed is not None:
         told |= {"confidence": reviewed.confidence, "isEscalated": reviewed.is_escalated}
     exchange.note_booked(call.request_id, call.all_nano_usd)
-    await exchange.answer(200, _encoder.encode(told), [_JSON, *call_headers(call, reviewed=reviewed)])
+    await exchange.answer(200, _encoder.encode(told), [_JSON, *call_headers(call, begun.execution, reviewed=reviewed)])
 
 
 def list_routable(principal: Principal) -> dict[str, Any]:
@@ -155,16 +158,11 @@ def list_routable(principal: Principal) -> dict[str, Any]:
 
 
 def read_routed(raw: bytes, by_headers: Demands = NO_DEMANDS) -> Routed:
-    """The request in `raw`, whose demands win over the headers'. Raises Invalid naming the field, or InvalidJson."""
-    body = decode(raw, _decoder)
-    if not body.prompt.strip():
-        raise Invalid("prompt must not be empty", field="prompt")
-    unknown = [word for word in body.required_capabilities if word not in KNOWN_CAPABILITIES]
-    if unknown:
-        raise Invalid(
-            f"there is no capability {unknown[0][:40]!r}; there are {', '.join(KNOWN_CAPABILITIES)}",
-            field="requiredCapabilities",
-        )
+    """The request in `raw`, over whose demands the headers' win; capabilities of both are demanded.
+
+    Raises InvalidJson; or the first of the body's problems, by its field, with all of them (the first 20) in
+    `details.issues`."""
+    body = _read_body(raw)
     chat: dict[str, Any] = {"model": AUTO, "messages": [{"role": "user", "content": body.prompt}]}
     if body.max_tokens is not None:
         chat["max_completion_tokens"] = body.max_tokens
@@ -175,16 +173,87 @@ def read_routed(raw: bytes, by_headers: Demands = NO_DEMANDS) -> Routed:
     most = (body.metadata or {}).get("budgetPerRequest")
     declared = replace(
         base,
-        max_cost_nano_usd=base.max_cost_nano_usd if most is None else parse_usd(most),
         capabilities=base.capabilities | frozenset(body.required_capabilities),
-        timeout_ms=base.timeout_ms if body.timeout_ms is None else body.timeout_ms,
-        strategy=body.strategy or base.strategy,
-        user_tier=body.user_tier or base.user_tier,
-        confidence_threshold=body.confidence_threshold
-        if body.confidence_threshold is not None
-        else base.confidence_threshold,
+        max_cost_nano_usd=_first(base.max_cost_nano_usd, None if most is None else parse_usd(most)),
+        timeout_ms=_first(base.timeout_ms, body.timeout_ms),
+        strategy=base.strategy or body.strategy or None,
+        user_tier=base.user_tier or body.user_tier,
+        confidence_threshold=_first(base.confidence_threshold, body.confidence_threshold),
     )
     return Routed(request, replace(by_headers, of_model=declared))
+
+
+def _first(by_header: Said | None, by_body: Said | None) -> Said | None:
+    return by_body if by_header is None else by_header
+
+
+def _read_body(raw: bytes) -> RouterBody:
+    problems: list[SpendHubError] = []
+    try:
+        body = decode(raw, _decoder)
+    except Invalid:
+        body, problems = _sound_part(object_in(raw))
+    problems += _contradictions(body)
+    if problems:
+        first = problems[0]
+        first.details["issues"] = [issue_of(problem) for problem in problems[:MOST_ISSUES]]
+        raise first
+    return body
+
+
+def _sound_part(given: Mapping[str, Any]) -> tuple[RouterBody, list[SpendHubError]]:
+    """What can be read of a body that does not fit, and what is wrong with each of its other fields."""
+    problems: list[SpendHubError] = []
+    sound: dict[str, Any] = {"prompt": "-"}
+    if "prompt" not in given:
+        problems += _misfit({})
+    for name, value in given.items():
+        if len(problems) == MOST_ISSUES:
+            break
+        misfit = _misfit({"prompt": "-", name: value})
+        problems += misfit
+        if not misfit:
+            sound[name] = value
+    return decode(_encoder.encode(sound), _decoder), problems
+
+
+def _misfit(fields: Mapping[str, Any]) -> list[SpendHubError]:
+    try:
+        decode(_encoder.encode(fields), _decoder)
+    except Invalid as error:
+        return [error]
+    return []
+
+
+def _contradictions(body: RouterBody) -> list[SpendHubError]:
+    """What is wrong with fields that are of the right kind."""
+    problems: list[SpendHubError] = []
+    if not body.prompt.strip():
+        problems.append(Invalid("prompt must not be empty", field="prompt"))
+    unknown = [word for word in body.required_capabilities if word not in KNOWN_CAPABILITIES]
+    if unknown:
+        told = f"there is no capability {unknown[0][:40]!r}; there are {', '.join(KNOWN_CAPABILITIES)}"
+        problems.append(Invalid(told, field="requiredCapabilities"))
+    metadata = body.metadata or {}
+    named = {f"metadata.{name}": metadata[name] for name in DIMENSIONS if metadata.get(name) not in (None, "")}
+    for field, value in ({"budgetId": body.budget_id} | named).items():
+        if value is not None:
+            problems += _refusal_of(clean_key, field, value)
+    if body.strategy:
+        problems += _refusal_of(strategy_called, body.strategy)
+    if metadata.get("budgetPerRequest") is not None:
+        for problem in _refusal_of(parse_usd, metadata["budgetPerRequest"]):
+            problem.details["field"] = "metadata.budgetPerRequest"
+            problems.append(problem)
+    return problems
+
+
+def _refusal_of(read: Callable[..., object], *given: Any) -> list[SpendHubError]:
+    try:
+        read(*given)
+    except SpendHubError as error:
+        return [error]
+    return []
 
 
 def tell_recipe_error(error: SpendHubError) -> tuple[int, bytes, Headers]:
@@ -211,7 +280,7 @@ async def _answer_error(exchange: Exchange, call: OpenCall, error: SpendHubError
 def _attributed(body: RouterBody) -> dict[str, Any]:
     given = body.metadata or {}
     named = {dimension: given[dimension] for dimension in DIMENSIONS if dimension in given}
-    return named | ({"feature": body.budget_id} if body.budget_id else {})
+    return named | ({} if body.budget_id is None else {"feature": body.budget_id})
 
 
 def _reply(begun: Begun, body: bytes) -> Reply:

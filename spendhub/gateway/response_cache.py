@@ -30,11 +30,14 @@ from routing.snapshot import CATALOG
 from routing.token_usage import TokenUsage
 from routing.upstreams.billed import objects_in
 from routing.upstreams.json_objects import readable_object
+from spendhub.errors import Unavailable
+from spendhub.gateway.answer_headers import standing_headers
 from spendhub.gateway.canonical import canonical_body, digest_of
 from spendhub.gateway.declared import InvalidDemand
 from spendhub.gateway.dialect import CallRequest
 from spendhub.gateway.exchange import Exchange, Headers
 from spendhub.gateway.open_call import OpenCall
+from spendhub.gateway.what_is_left import look_for
 from spendhub.ids import new_id
 from spendhub.money import format_usd
 from spendhub.sealing import SealBroken, open_for, seal_for
@@ -170,8 +173,19 @@ async def answer_from_cache(
         metadata={"cache": "hit", "saved_nano_usd": kept.cost_nano_usd},
     )
     await drive_async(record(principal.tenant_id, [draft], now))
+    standing = await _standing(principal, attribution, kept)
     exchange.note_booked(draft.request_id, 0)
-    await exchange.answer(200, kept.body, [(b"content-type", b"application/json"), *_headers(kept, draft.request_id)])
+    headers = [(b"content-type", b"application/json"), *_headers(kept, draft.request_id), *standing]
+    await exchange.answer(200, kept.body, headers)
+
+
+async def _standing(principal: Principal, attribution: Attribution, kept: Kept) -> Headers:
+    try:
+        return standing_headers(await look_for(principal, attribution, provider=kept.provider, model=kept.model))
+    except Unavailable as error:
+        # The answer is there, and costs nothing: it does not wait for the counters.
+        logger.warning("an answer from memory says nothing of its budgets: %s", error)
+        return []
 
 
 def _headers(kept: Kept, request_id: str) -> Headers:

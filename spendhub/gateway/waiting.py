@@ -120,16 +120,19 @@ async def hold_as_newcomer(call: Call, hold: Hold, deadline: float | None = None
     return await hold(call)
 
 
-async def hold_in_turn(call: Call, refusal: BudgetExceeded, until: float, hold: Hold) -> HeldCall:
+async def hold_in_turn(
+    call: Call, refusal: BudgetExceeded, until: float, hold: Hold, is_wanted: Callable[[], bool] = lambda: True
+) -> HeldCall:
     """Holds the refused call once it is the first in line and would fit. A call of another process, or one that wants
     less, may be quicker then: the place in line stays.
 
-    Raises the last refusal when `until` (monotonic seconds) came first, or what was held has been spent.
+    Raises the last refusal when `until` (monotonic seconds) came first, or what was held has been spent, or the call
+    is wanted no more.
     """
     bound = refusal.decision.bound
     assert bound is not None, "a refusal names its budget"
     async with _place_in_line(_key_of(bound.matched), call, until) as line:
-        while line is not None and await _sees_room(line, call, until):
+        while line is not None and await _sees_room(line, call, until, is_wanted):
             # Its windows are those of the moment at which it is let through.
             call = replace(call, now=datetime.now(UTC))
             try:
@@ -165,13 +168,15 @@ def _first_could_have_had(held: HeldCall) -> bool:
     return False
 
 
-async def _sees_room(line: _Line, call: Call, until: float) -> bool:
-    """Looks until the call would fit; False when `until` came first."""
+async def _sees_room(line: _Line, call: Call, until: float, is_wanted: Callable[[], bool]) -> bool:
+    """Looks until the call would fit; False when `until` came first, or nobody wants it any more."""
     try:
         async with asyncio.timeout(max(0.0, until - time.monotonic())):
-            while not await line.first_sees_room(replace(call, now=datetime.now(UTC))):
+            while is_wanted():
+                if await line.first_sees_room(replace(call, now=datetime.now(UTC))):
+                    return is_wanted()
                 await line.pause()
-            return True
+            return False
     except TimeoutError:
         return False
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TypeVar
 
 from routing.errors import UpstreamTimeout
@@ -39,11 +40,16 @@ async def take_whole(begun: Begun, say: Callable[[Begun, bytes], Answer], *, sec
 
 
 def body_for(dialect: ClientDialect) -> Callable[[Begun, bytes], bytes]:
-    """Says an answer as `dialect` says it: the vendor's own body where it speaks the same."""
+    """Says an answer as `dialect` says it: the vendor's own body where it speaks the same. Where the vendor has not
+    told its usage, our count is told, as at the end of a stream."""
 
     def say(begun: Begun, body: bytes) -> bytes:
         if not begun.execution.is_translated:
             return body
-        return dialect.whole(begun.execution.reader.reply(), begun.request, begun.call.model.name)
+        reader = begun.execution.reader
+        reply = reader.reply()
+        if reply.usage is None:
+            reply = replace(reply, usage=begun.call.usage_of(reader))
+        return dialect.whole(reply, begun.request, begun.call.model.name)
 
     return say

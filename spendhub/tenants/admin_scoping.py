@@ -21,6 +21,7 @@ from django.urls import reverse
 from django.utils.functional import cached_property
 from unfold.admin import ModelAdmin, TabularInline
 from unfold.contrib.filters.admin import DropdownFilter
+from unfold.decorators import display
 
 from spendhub.tenants.admin_fields import UsdField, show_share, show_usd
 from spendhub.tenants.changes import record_change
@@ -149,6 +150,26 @@ class ScopedAdmin(ModelAdmin):
             return False
         return super().lookup_allowed(lookup, value, request)
 
+    # --- whose rows, above all accounts ----------------------------------------------------------
+    @display(description="Account", ordering="tenant__name")
+    def shown_account(self, row: Any) -> str:
+        """Whose row it is, for who looks at all accounts at once."""
+        return "Shared" if row.tenant is None else str(row.tenant.name)
+
+    def get_list_display(self, request: HttpRequest) -> Any:
+        names = super().get_list_display(request)
+        if not self._is_above_accounts(request) or "tenant" in names:
+            return names
+        return (*(name for name in names if name != "shown_owner"), "shown_account")
+
+    def get_list_select_related(self, request: HttpRequest) -> Any:
+        names = super().get_list_select_related(request)
+        return (*(names or ()), "tenant") if self._is_above_accounts(request) else names
+
+    def _is_above_accounts(self, request: HttpRequest) -> bool:
+        seat = seat_of(request)
+        return seat is not None and seat.tenant is None and self._asks_for_tenant()
+
     # --- rights ---------------------------------------------------------------------------------
     def may(self, request: HttpRequest, rank: Rank) -> bool:
         """Whether whoever asks has at least `rank` where they sit."""
@@ -194,9 +215,8 @@ class ScopedAdmin(ModelAdmin):
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
         fieldsets = [(title, dict(options)) for title, options in super().get_fieldsets(request, obj)]
-        seat = seat_of(request)
-        if obj is None and seat is not None and seat.tenant is None and self._asks_for_tenant():
-            fieldsets.insert(0, (None, {"fields": ("tenant",)}))
+        if self._is_above_accounts(request):
+            fieldsets.insert(0, (None, {"fields": ("tenant" if obj is None else "shown_account",)}))
         fixed = self._fixed_fields(request, obj)
         for _, options in fieldsets:
             options["fields"] = _replace(options["fields"], lambda name: self._as_shown(name, fixed))

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.contrib import admin
-from django.http import HttpRequest, HttpResponse
+from django.contrib import admin, messages
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.urls import reverse
 from django.utils import timezone
+from django.utils.html import format_html
 from unfold.contrib.filters.admin import ChoicesDropdownFilter, DropdownFilter, FieldTextFilter
 from unfold.decorators import action, display
 
@@ -17,6 +19,7 @@ from telemetry.brake_stops import in_force_at, is_in_force, is_open_at, resume
 from telemetry.models import Brake, BrakeStop
 
 ACTION_COLOURS = {"warn": "info", "slow": "warning", "pause": "danger"}
+FROM_LIST = "from_list"  # posted by the button of the list, which is where one goes back to
 
 
 @admin.register(Brake)
@@ -112,10 +115,25 @@ class BrakeStopAdmin(ReadOnlyAdmin):
             return Labelled("on", "In force")
         return Labelled("over", "Resumed" if stop.resumed_at is not None else "Over")
 
+    @display(description="You may")
+    def resume_button(self, stop: BrakeStop) -> str:
+        if not is_in_force(stop, timezone.now()):
+            return "–"
+        # The list stands in a form, whose token goes with it.
+        return format_html(
+            '<button class="sh-button sh-button-small" formaction="{}" name="{}" value="1">Resume</button>',
+            reverse("admin:telemetry_brakestop_resume", args=[stop.pk]),
+            FROM_LIST,
+        )
+
+    def get_list_display(self, request: HttpRequest) -> Any:
+        names = super().get_list_display(request)
+        return (*names, "resume_button") if self.may(request, Rank.ADMIN) else names
+
     def get_actions_detail(self, request: HttpRequest, object_id: Any) -> Any:
         stop = self.get_object(request, str(object_id))
         shown = super().get_actions_detail(request, object_id)
-        may_resume = stop is not None and is_open_at(stop, timezone.now()) and self.may(request, Rank.ADMIN)
+        may_resume = stop is not None and is_in_force(stop, timezone.now()) and self.may(request, Rank.ADMIN)
         return shown if may_resume else []
 
     @action(description="Resume", icon="play_arrow", permissions=["view"])
@@ -123,13 +141,19 @@ class BrakeStopAdmin(ReadOnlyAdmin):
         self.require(request, Rank.ADMIN)
         stop = self.get_row(request, object_id)
         if not is_open_at(stop, timezone.now()):
-            return self.go_to(stop, request, "It is over already: nothing to resume.")
+            return self._go_back(stop, request, "It is over already: nothing to resume.")
         if request.method == "POST":
             resume(stop, actor_of(request), timezone.now())
-            return self.go_to(stop, request, "Resumed: calls pass again, and the brake counts anew.")
+            return self._go_back(stop, request, "Resumed: calls pass again, and the brake counts anew.")
         return self.ask(
             request,
             title=f"Let {self.shown_whose(stop)} go on?",
             text="Its calls pass again at once. The brake stays, and counts anew.",
             button="Resume",
         )
+
+    def _go_back(self, stop: BrakeStop, request: HttpRequest, message: str) -> HttpResponseRedirect:
+        if FROM_LIST not in request.POST:
+            return self.go_to(stop, request, message)
+        messages.success(request, message)
+        return HttpResponseRedirect(reverse("admin:telemetry_brakestop_changelist"))

@@ -35,3 +35,13 @@ def browser_of(db: None) -> Callable[[str], Client]:
         return client
 
     return sign_in
+
+
+@pytest.fixture
+def operator(acme: Tenant, globex: Tenant, browser_of: Callable[[str], Client]) -> Client:
+    """Olga, who looks at the whole installation."""
+    factories.UserFactory(username="olga")
+    get_user_model().objects.filter(username="olga").update(is_superuser=True)
+    browser = browser_of("olga")
+    browser.get("/admin/account/switch/")
+    return browser

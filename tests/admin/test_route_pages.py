@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 from django.test import Client
+from django.utils.html import escape
 
 from routing.models import Route
 from routing.performance import forget_observed
@@ -40,7 +41,7 @@ def typed(**changed: str) -> dict[str, str]:
 
 def tried(**changed: str) -> dict[str, str]:
     """The box for trying a request as a person fills it in."""
-    return {"model": "auto", "request_text": "hello", "attribution": "", "strategy": "", "max_output_tokens": "",
+    return {"model": "", "request_text": "hello", "attribution": "", "strategy": "", "max_output_tokens": "",
             "max_cost": "", "min_quality": ""} | changed  # fmt: skip
 
 
@@ -92,6 +93,10 @@ def test_the_form_shows_what_it_stored(acme: Tenant, browser_of: BrowserOf) -> N
         ),
         ({"strategy": "weighted"}, "Weighted needs a split such as"),
         ({"strategy": "cheapest"}, "Select a valid choice."),
+        (
+            {"name": "tiny", "match": ""},
+            "&#x27;tiny&#x27; is the model &#x27;small&#x27;, so a call for it never comes",
+        ),
         ({"priority": "1001"}, "Ensure this value is less than or equal to 1000."),
     ],
 )
@@ -102,6 +107,23 @@ def test_what_is_wrong_is_told_in_words_beside_the_field(
     assert answer.status_code == 200
     assert told in answer.content.decode()
     assert not Route.objects.for_tenant(acme).exists()
+
+
+@pytest.mark.parametrize(
+    ("changed", "kept"),
+    [
+        ({"priority": "1001", "options": '{"timeout_ms": 5000}'}, '{"timeout_ms": 5000}'),
+        ({"options": '{"timeout_ms": '}, '{"timeout_ms": '),
+        ({"options": '{"target_ms": 1}'}, '{"target_ms": 1}'),
+    ],
+)
+def test_typed_options_stand_there_still_when_something_is_wrong(
+    acme: Tenant, browser_of: BrowserOf, changed: dict[str, str], kept: str
+) -> None:
+    answer = browser_of("adam").post(ADD, typed(**changed))
+    assert answer.status_code == 200
+    assert answer.context["adminform"].form["options"].value() == kept
+    assert f"{escape(kept)}</textarea>" in answer.content.decode()
 
 
 def test_each_strategy_is_offered_with_what_it_does(acme: Tenant, browser_of: BrowserOf) -> None:
@@ -185,13 +207,19 @@ def test_a_request_is_tried_with_ones_own_routes_and_rules(acme: Tenant, globex:
     ("changed", "told"),
     [
         ({"model": "gone"}, "No model is called &#x27;gone&#x27;"),
-        ({"model": ""}, "This field is required."),
         ({"attribution": "support"}, "should look like"),
         ({"max_cost": "much"}, "Write an amount in US dollars"),
         ({"strategy": "weighted"}, "Weighted needs a split such as"),
-        ({"request_text": "{" * 5_000}, "would answer"),
-        ({"request_text": '{"messages": ' + "[" * 900 + "]" * 900 + "}"}, "would answer"),
-        ({"request_text": '{"messages": 5, "max_tokens": "many", "tools": true, "model": {}}'}, "would answer"),
+        ({"request_text": '{"messages": 5}'}, "messages must be a list of at least one object."),
+        ({"request_text": '{"messages": [{}], "max_tokens": "many"}'}, "max_tokens must be a whole number"),
+        (
+            {"request_text": '{"messages": [{"content": ' + "[" * 300 + "]" * 300 + "}]}"},
+            "nested deeper than 256 levels",
+        ),
+        (
+            {"request_text": '{"messages": [{}], "spendhub": {"colour": 1}}'},
+            "spendhub has no field &#x27;colour&#x27;.",
+        ),
     ],
 )
 def test_trying_nonsense_is_answered_in_words(
@@ -200,3 +228,46 @@ def test_trying_nonsense_is_answered_in_words(
     answer = browser_of("ben").post(TRY, tried(**changed))
     assert answer.status_code == 200
     assert told in answer.content.decode()
+
+
+@pytest.mark.parametrize("named", ["", "large"])
+def test_the_body_names_its_model_unless_another_is_asked_for(acme: Tenant, browser_of: BrowserOf, named: str) -> None:
+    body = '{"model": "%s", "messages": [{"role": "user", "content": "hello"}]}'
+    browser = browser_of("ben")
+    assert 'value="auto"' not in browser.get(TRY).content.decode()
+    page = browser.post(TRY, tried(model=named, request_text=body % "large")).content.decode()
+    assert "<b>large</b> would answer: named by the client" in page
+    page = browser.post(TRY, tried(model="auto", request_text=body % "large")).content.decode()
+    assert "<b>small</b> would answer, by the route <b>auto</b>" in page
+
+
+def test_a_request_that_names_no_model_asks_for_auto(acme: Tenant, browser_of: BrowserOf) -> None:
+    for text in ("hello", '{"messages": [{"role": "user", "content": "hello"}]}'):
+        page = browser_of("ben").post(TRY, tried(model="", request_text=text)).content.decode()
+        assert "<b>small</b> would answer, by the route <b>auto</b>" in page
+        assert "read as words" not in page
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ('{"model": ', "it is not valid JSON"),
+        (' {"messages": ' + "[" * 5_000, "it is not valid JSON"),
+        ("{" * 5_000, "it is not valid JSON"),
+        ('[{"role": "user", "content": "hello"}]', "it is not a JSON object"),
+    ],
+)
+def test_what_begins_like_json_and_is_no_body_is_said_to_be_read_as_words(
+    acme: Tenant, browser_of: BrowserOf, text: str, why: str
+) -> None:
+    page = browser_of("ben").post(TRY, tried(request_text=text)).content.decode()
+    assert f"The request was read as words, for {why}." in page
+    assert "<b>small</b> would answer" in page
+
+
+def test_a_reason_that_differs_in_its_numbers_alone_is_told_once(acme: Tenant, browser_of: BrowserOf) -> None:
+    body = '{"max_tokens": 100, "messages": [{"role": "user", "content": [{"type": "text", "text": ""}]}]}'
+    page = browser_of("ben").post(TRY, tried(max_cost="0.000001", request_text=body)).content.decode()
+    # 7 tokens in at 1 and 10 USD a million, 100 out at 4 and 40.
+    assert '<summary class="sh-near-name">It would cost … USD, above 0.000001 (2)</summary>' in page
+    assert ">large (0.00407), small (0.000407)<" in page

@@ -54,7 +54,7 @@ def test_a_stop_is_resumed_with_a_button(acme: Tenant, browser_of: BrowserOf) ->
     assert b"s-4711" not in browser.get("/admin/telemetry/brakestop/?in_force=no").content
     assert b"Resume" in browser.get(page).content
     address = f"/admin/telemetry/brakestop/{stop.pk}/resume/"
-    assert b"Let session: s-4711 go on?" in browser.get(address).content
+    assert b">Let session: s-4711 go on?</h2>" in browser.get(address).content
     stop.refresh_from_db()
     assert stop.is_open  # looking changes nothing
     assert browser.post(address).status_code == 302
@@ -63,6 +63,46 @@ def test_a_stop_is_resumed_with_a_button(acme: Tenant, browser_of: BrowserOf) ->
     assert Change.objects.for_tenant(acme).filter(action="resume", actor="user:adam").count() == 1
     assert browser.post(address).status_code == 302  # once more changes nothing
     assert Change.objects.for_tenant(acme).filter(action="resume").count() == 1
+
+
+STOPS = "/admin/telemetry/brakestop/"
+
+
+def test_a_stop_is_resumed_from_the_list_with_one_click(acme: Tenant, browser_of: BrowserOf) -> None:
+    stop, browser = stop_of(acme), browser_of("adam")
+    button = f'formaction="{STOPS}{stop.pk}/resume/"'
+    page = browser.get(STOPS).content.decode()
+    # It stands in the list's own form, which has the token.
+    form = page[page.index('<form id="changelist-form"') :].split("</form>")[0]
+    assert button in form and "csrfmiddlewaretoken" in form and 'method="post"' in form
+    answer = browser.post(f"{STOPS}{stop.pk}/resume/", {"from_list": "1"}, follow=True)
+    assert answer.redirect_chain == [(STOPS, 302)]
+    assert "Resumed: calls pass again, and the brake counts anew." in answer.content.decode()
+    assert button not in answer.content.decode()
+    stop.refresh_from_db()
+    assert (stop.is_open, stop.resumed_by) == (False, "user:adam")
+
+
+def test_the_button_of_the_list_is_for_those_who_may_resume(acme: Tenant, browser_of: BrowserOf) -> None:
+    stop_of(acme)
+    page = browser_of("ben").get(STOPS).content.decode()
+    assert "s-4711" in page and "formaction" not in page
+
+
+@pytest.mark.parametrize("over", ["ended", "brake off", "brake gone"])
+def test_a_stop_that_is_over_offers_no_button(acme: Tenant, browser_of: BrowserOf, over: str) -> None:
+    stop = stop_of(acme)
+    if over == "ended":
+        BrakeStop.objects.for_tenant(acme).update(ends_at=timezone.now() - timedelta(seconds=1))
+    elif over == "brake off":
+        Brake.objects.for_tenant(acme).update(is_enabled=False)
+    else:
+        BrakeStop.objects.for_tenant(acme).update(brake=None)
+    browser = browser_of("adam")
+    for address in (STOPS, f"{STOPS}{stop.pk}/change/"):
+        page = browser.get(address).content.decode()
+        assert ">Over<" in page.replace("\n", "").replace("  ", "")
+        assert f"{stop.pk}/resume/" not in page
 
 
 @pytest.mark.parametrize("who", ["ben", "ann"])

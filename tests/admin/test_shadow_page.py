@@ -32,7 +32,8 @@ def see(browser: Client, query: str = "") -> str:
 
 def model(name: str, dollars: int) -> Model:
     provider = factories.ProviderFactory(dialect="openai", base_url="https://vendor.example/v1")
-    made: Model = factories.ModelFactory(name=name, provider=provider)
+    # Calls here are of a million tokens, so that prices are easy to add up.
+    made: Model = factories.ModelFactory(name=name, provider=provider, context_tokens=10 * MTOK)
     factories.PriceFactory(model=made, input_nano_usd_per_mtok=dollars * NANO, output_nano_usd_per_mtok=dollars * NANO)
     return made
 

@@ -112,6 +112,18 @@ def test_nothing_is_wider_than_a_phone(server: SpendHub, chromium: Browser, sche
     assert troubles == []
 
 
+def test_a_phone_shows_the_whole_title_of_a_list(server: SpendHub, chromium: Browser) -> None:
+    page = sign_in(chromium, server, "demo-maya", [], viewport={"width": 390, "height": 844})
+    for path, title in (
+        ("routing/route", "Routes"), ("routing/credential", "Vendor keys"), ("telemetry/brakestop", "Brake stops"),
+    ):  # fmt: skip
+        page.goto(f"{server.url}/admin/{path}/")
+        page.wait_for_load_state("networkidle")
+        assert page.inner_text("#header-inner h1").strip() == title
+        cut_off = "[...document.querySelectorAll('#header-inner h1, #header-inner h1 *')].filter(each => each.scrollWidth > each.clientWidth + 1 && each.clientWidth)"
+        assert page.evaluate(f"{cut_off}.length") == 0, path
+
+
 # What is cut off: the page itself, or a box on it that can be pushed sideways.
 TOO_WIDE = (
     "[document.documentElement, ...document.querySelectorAll('.sh-scroll, .simplebar-content-wrapper')]"
@@ -119,13 +131,14 @@ TOO_WIDE = (
 )
 
 
-@pytest.mark.parametrize("width", [390, 1200])
+@pytest.mark.parametrize("width", [390, 1200, 1280])
 def test_nothing_is_cut_off(server: SpendHub, chromium: Browser, width: int) -> None:
     troubles: list[str] = []
     page = sign_in(chromium, server, "demo-maya", troubles, viewport={"width": width, "height": 900})
     for path in (
         "/admin/routing/model/add/", "/admin/routing/price/", "/admin/routing/provider/",
         "/admin/routing/provider/health/?all=1", "/admin/telemetry/costspan/savings/", "/admin/telemetry/feedback/",
+        "/admin/telemetry/costspan/performance/",
     ):  # fmt: skip
         page.goto(server.url + path)
         page.wait_for_load_state("networkidle")

@@ -39,6 +39,8 @@ ERRORS = {
 class FakeAnthropic(FakeVendor):
     """As Anthropic."""
 
+    named: Mapping[str, str] = {"request-id": "req_fake"}
+
     def serves(self, method: str, path: str) -> bool:
         return method == "POST" and path.partition("?")[0] == MESSAGES
 

@@ -48,6 +48,7 @@ class FakeBedrock(FakeVendor):
 
     base_path = f"/bedrock-runtime.{REGION}"
     stream_type = "application/vnd.amazon.eventstream"
+    named: Mapping[str, str] = {"x-amzn-requestid": "req_fake"}
 
     def serves(self, method: str, path: str) -> bool:
         return method == "POST" and _CALL.fullmatch(path) is not None

@@ -33,6 +33,7 @@ class FakeGemini(FakeVendor):
     """As Google."""
 
     base_path = "/v1beta"
+    named: Mapping[str, str] = {}
 
     def serves(self, method: str, path: str) -> bool:
         return method == "POST" and (path == EMBEDDINGS or _CALL.match(path) is not None)

@@ -104,12 +104,14 @@ def _completion(body: Mapping[str, Any], answer: Answer) -> dict[str, Any]:
             for index in range(body.get("n") or 1)
         ],
     }
+    if answer.fault == "no-choices":
+        whole["choices"] = None
     return whole if answer.fault == "no-usage" else {**whole, "usage": _usage(answer)}
 
 
 def _chunks(body: Mapping[str, Any], answer: Answer) -> Iterator[bytes]:
     options = body.get("stream_options") or {}
-    includes_usage = bool(options.get("include_usage")) and answer.fault != "no-usage"
+    includes_usage = bool(options.get("include_usage")) and answer.fault not in ("no-usage", "no-end")
     head = _head(body, "chat.completion.chunk")
     if includes_usage:
         head["usage"] = _usage(answer) if answer.fault == "usage-every-chunk" else None
@@ -135,7 +137,8 @@ def _chunks(body: Mapping[str, Any], answer: Answer) -> Iterator[bytes]:
     yield chunk({}, _finish_reason(answer))
     if includes_usage:
         yield sse({**head, "choices": [], "usage": _usage(answer)})
-    yield b"data: [DONE]\n\n"
+    if answer.fault != "no-end":
+        yield b"data: [DONE]\n\n"
 
 
 def _check_logprobs(body: Mapping[str, Any]) -> None:

@@ -126,6 +126,8 @@ class FakeVendor:
 
     base_path = ""
     stream_type = "text/event-stream; charset=utf-8"
+    # What it says of an answer beside it: its own id.
+    named: Mapping[str, str] = {"x-request-id": "req_fake"}
 
     def __init__(self, port: int = 0) -> None:
         self.port = port
@@ -266,15 +268,17 @@ class FakeVendor:
             return False
         if name == "html":
             _send(writer, 200, "text/html", b"<html>maintenance</html>")
+        elif name == "error-in-200":
+            _send_json(writer, 200, self.error(529, "overloaded on demand"))
         elif name == "not-json":
             _send(writer, 200, "application/json", b'{"id": "chatcmpl-')
         elif name.isdigit():
             extra = {"retry-after": "7"} if name == "429" else {}
-            _send_json(writer, int(name), self.error(int(name), f"fault {name} on demand"), extra)
+            _send_json(writer, int(name), self.error(int(name), f"fault {name} on demand"), {**self.named, **extra})
         elif self.is_stream(path, body):
             return await self._stream(writer, path, body, answer, name)
         elif name in ("slow-body", "broken-body"):
-            answered = _answer_of(200, "application/json", to_json(self.whole(path, body, answer)))
+            answered = _answer_of(200, "application/json", to_json(self.whole(path, body, answer)), self.named)
             head, _, whole = answered.partition(_GAP)
             writer.write(head + _GAP + whole[:20])
             await writer.drain()
@@ -286,17 +290,16 @@ class FakeVendor:
             writer.write(whole[20:])
         else:
             self._count(answer)
-            _send_json(writer, 200, self.whole(path, body, answer))
+            _send_json(writer, 200, self.whole(path, body, answer), self.named)
         await writer.drain()
         return True
 
     async def _stream(
         self, writer: asyncio.StreamWriter, path: str, body: Mapping[str, Any], answer: Answer, fault: str
     ) -> bool:
-        writer.write(
-            b"HTTP/1.1 200 OK\r\ncontent-type: " + self.stream_type.encode() + b"\r\nx-request-id: req_fake\r\n"
-            b"request-id: req_fake\r\ntransfer-encoding: chunked\r\n\r\n"
-        )
+        head = {"content-type": self.stream_type, **self.named, "transfer-encoding": "chunked"}
+        lines = "".join(f"{header}: {value}\r\n" for header, value in head.items())
+        writer.write(f"HTTP/1.1 200 OK\r\n{lines}\r\n".encode())
         events = list(self._faulty(self.events(path, body, answer), fault))
         for index, event in enumerate(events):
             if fault == "reset" and index == len(events) // 2:
@@ -307,6 +310,8 @@ class FakeVendor:
                 await asyncio.sleep(3600)
             if fault == "cut" and index == len(events) // 2:
                 break
+            if fault == "no-blank-line" and index == len(events) - 1:
+                event = event.rstrip(b"\n")
             if (fault, index) in (("error", len(events) // 2), ("error-at-once", 0)):
                 _write_chunk(writer, self.error_event(path, 529, "overloaded on demand"))
                 break
@@ -395,7 +400,6 @@ def _answer_of(status: int, content_type: str, body: bytes, extra: Mapping[str, 
     headers = {
         "content-type": content_type,
         "content-length": str(len(body)),
-        "x-request-id": "req_fake",
         **(extra or {}),
     }
     lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())

@@ -38,7 +38,7 @@ def configured_models(base_url: str) -> str:
             # The vendor fails on demand for a model of such a name; they are dear, so that `auto` never takes one.
             *(
                 {"id": f"fault-{fault}", "inputCostPerMillion": 900, "outputCostPerMillion": 900, **common}
-                for fault in ("500", "400", "429", "hang", "error-at-once", "broken-body", "not-json", "html")
+                for fault in ("500", "400", "429", "hang", "error-at-once", "broken-body", "not-json", "html", "error-in-200")
             ),
             # Answers that are reviewed: by models of such names (see tests/fakes/vendor.py), and for the judge.
             *(

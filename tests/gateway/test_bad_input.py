@@ -59,7 +59,7 @@ ROUTER_FIELDS: tuple[tuple[str, Any], ...] = (
     ("prompt", ABSENT), ("prompt", None), ("prompt", ""), ("prompt", "  "), ("prompt", 7), ("prompt", ["x"]),
     ("maxTokens", 0), ("maxTokens", -1), ("maxTokens", 1.5), ("maxTokens", "5"), ("maxTokens", True),
     ("maxTokens", 10**30), ("requiredCapabilities", "tools"), ("requiredCapabilities", ["flying"]),
-    ("requiredCapabilities", [7]), ("budgetId", 7), ("budgetId", "x\n"), ("budgetId", "x" * 10_000),
+    ("requiredCapabilities", [7]), ("budgetId", 7), ("budgetId", ""), ("budgetId", "x\n"), ("budgetId", "x" * 10_000),
     ("strategy", 7), ("strategy", "astrology"), ("userTier", 7), ("timeoutMs", 0), ("timeoutMs", "fast"),
     ("timeoutMs", 10**30), ("confidenceThreshold", 2), ("confidenceThreshold", -0.1), ("confidenceThreshold", "high"),
     ("metadata", "x"), ("metadata", []),
@@ -176,6 +176,7 @@ BAD_HEADERS: dict[str, str | bytes] = {
     "x-spendhub-agent": b"\xff\xfe",
     "x-spendhub-task": b"a\tb",
     "x-spendhub-cache": "for ever",
+    "x-spendhub-allow": ",",
 }
 BAD_DEMANDS: dict[str, Any] = {
     "no object": [],
@@ -187,6 +188,7 @@ BAD_DEMANDS: dict[str, Any] = {
     "wait_seconds": {"wait_seconds": True},
     "capabilities": {"capabilities": [7]},
     "allow": {"allow": {"a": 1}},
+    "allow nothing": {"allow": []},
     "min_quality": {"min_quality": []},
     "strategy": {"strategy": 7},
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import httpx
 import openai
 import pytest
 
@@ -26,6 +27,33 @@ def test_a_call_that_has_opted_in_is_answered_again_for_nothing(served: Served, 
     assert (paid["cost_nano_usd"], kept["cost_nano_usd"]) == (CALL_NANO_USD, 0)
     assert metadata_of(kept)["saved_nano_usd"] == CALL_NANO_USD
     assert served.ledger(budget) == CALL_NANO_USD
+
+
+def told_of_budgets(answered: httpx.Response) -> dict[str, str]:
+    names = ("x-spendhub-decision", "x-spendhub-remaining", "x-spendhub-warning")
+    return {
+        name: value for name, value in answered.headers.items() if name in names or name.startswith("x-budget-")
+    }  # fmt: skip
+
+
+def test_an_answer_from_memory_tells_what_is_left_as_it_stands(served: Served, user: str) -> None:
+    served.define_budget(user, "1")
+    headers = {"x-spendhub-cache": "60", "x-spendhub-feature": user}
+    served.ask(CALL, user=user, headers=headers)
+    assert told_of_budgets(served.ask(CALL, user=user, headers=headers)) == {
+        "x-spendhub-decision": "allow", "x-spendhub-remaining": "0.9996", "x-budget-status": "allow",
+        "x-budget-limit": "1.00", "x-budget-spent": "0.0004", "x-budget-remaining": "0.9996",
+    }  # fmt: skip
+    # It costs nothing, so it comes also where nothing is left.
+    other = f"{user}-poor"
+    served.define_budget(other, "0")
+    poor = served.ask(CALL, user=other, headers=headers)
+    assert (poor.status_code, poor.headers["x-spendhub-cache"]) == (200, "hit")
+    assert told_of_budgets(poor) == {
+        "x-spendhub-decision": "allow", "x-spendhub-remaining": "0.00", "x-budget-status": "hard-stop",
+        "x-budget-limit": "0.00", "x-budget-spent": "0.00", "x-budget-remaining": "0.00",
+    }  # fmt: skip
+    assert told_of_budgets(served.ask(CALL, user=f"{user}-free", headers=headers)) == {"x-spendhub-decision": "allow"}
 
 
 def test_another_feature_and_a_call_that_has_not_opted_in_are_asked_anew(served: Served, user: str) -> None:

@@ -64,7 +64,7 @@ def test_a_stream_falls_back_before_its_first_event(served: Served, user: str) -
 
 @pytest.mark.parametrize(
     ("fault", "is_stream"),
-    [("error-at-once", True), ("broken-body", False), ("not-json", False), ("html", False)],
+    [("error-at-once", True), ("broken-body", False), ("not-json", False), ("html", False), ("error-in-200", False)],
 )
 def test_a_vendor_that_says_200_and_then_has_no_answer_gives_way_too(
     served: Served, user: str, fault: str, is_stream: bool
@@ -278,6 +278,7 @@ def test_the_recipes_router_answers_with_the_model_its_cost_and_its_words(served
     assert float(headers["x-spendhub-cost"]) == told["cost"]
     assert (headers["x-spendhub-model"], headers["x-spendhub-decision"]) == (told["model"], "allow")
     assert headers["x-spendhub-request-id"] == told["requestId"]
+    assert headers["x-request-id"] == "req_fake"
 
 
 def test_the_recipes_router_tells_what_an_attempt_that_broke_off_has_cost_too(served: Served, user: str) -> None:

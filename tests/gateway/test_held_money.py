@@ -91,6 +91,23 @@ def test_who_comes_later_takes_nothing_that_somebody_waits_for(served: Served, u
     assert [span["session"] for span in in_order].index("patient") == 1
 
 
+def test_a_client_that_leaves_while_it_waits_is_not_served_and_not_billed(served: Served, user: str) -> None:
+    budget = served.define_budget(user, usd(USUAL_HOLD_NANO_USD + 10 * CALL_NANO_USD))
+    headers = {"authorization": f"Bearer {served.key}", "x-spendhub-wait": "20", "x-spendhub-session": "leaves"}
+    body = {"model": "vendor-chat", "user": user, "messages": [{"role": "user", "content": CALL}]}
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(served.ask, f"[fault:slow=6] {CALL}", user=user)
+        wait_until(lambda: float(served.held(user)) > 0, 5, "the first call to hold its money")
+        with pytest.raises(httpx.ReadTimeout):
+            httpx.post(f"{served.url}/chat/completions", headers=headers, json=body, timeout=2)
+        assert first.result().status_code == 200
+    wait_until(lambda: served.held(user) == "0.00", 10, "the first call to be settled")
+    # Whoever comes next is served at once: nobody is before it.
+    assert served.ask(CALL, user=user, headers={"x-spendhub-wait": "20"}).status_code == 200
+    assert [span["session"] for span in served.spans(user)] == [""] * 2
+    assert served.ledger(budget) == 2 * CALL_NANO_USD
+
+
 def test_waiting_is_bounded(served: Served, user: str) -> None:
     served.define_budget(user, usd(USUAL_HOLD_NANO_USD + CALL_NANO_USD))
     with ThreadPoolExecutor(1) as pool:
@@ -191,6 +208,28 @@ def test_what_is_left_for_the_holder_of_the_key_can_be_asked(served: Served, use
     assert (told["allowed"], told["remaining"]) == (True, "0.9996")
     assert [each["name"] for each in told["budgets"]] == [f"{user} per day"]
     assert told["until"] == told["budgets"][0]["window"]["end"]
+
+
+@pytest.mark.parametrize(
+    ("limits", "remaining", "renewed_by"),
+    [
+        ({"day": "100", "month": "5"}, "5.00", "month"),
+        ({"day": "5", "month": "100"}, "5.00", "day"),
+        # Where both have the same, all of it is there again only when both have begun afresh.
+        ({"day": "5", "month": "5"}, "5.00", "month"),
+        ({"day": "0", "month": "0"}, "0.00", "month"),
+        ({"day": "100", "total": "5"}, "5.00", "total"),
+    ],
+)
+def test_what_is_left_is_told_with_the_end_of_the_budget_that_has_no_more(
+    served: Served, user: str, limits: dict[str, str], remaining: str, renewed_by: str
+) -> None:
+    for period, limit in limits.items():
+        served.define_budget(user, limit, period=period)
+    headers = {"authorization": f"Bearer {served.key}", "x-spendhub-user": user}
+    told = httpx.get(f"{served.url}/budget", headers=headers).json()
+    (end,) = [each["window"]["end"] for each in told["budgets"] if each["period"] == renewed_by]
+    assert (told["remaining"], told["until"]) == (remaining, end)
 
 
 @pytest.fixture(scope="module")

@@ -135,6 +135,14 @@ def test_a_refused_call_goes_through_once_the_budget_is_raised(served: Served, u
     assert served.the_span(user)["cost_nano_usd"] == CALL_NANO_USD
 
 
+def test_an_error_that_the_vendor_calls_a_200_leaves_the_key_free(served: Served, user: str) -> None:
+    calls = served.vendor.served.calls
+    for _ in range(2):
+        answer = served.ask("[fault:error-in-200]", user=user, headers=keyed(user))
+        assert (answer.status_code, "x-spendhub-replayed" in answer.headers) == (502, False)
+    assert served.vendor.served.calls == calls + 2
+
+
 def test_a_stream_whose_client_has_left_is_given_whole_to_the_client_who_comes_back(served: Served, user: str) -> None:
     calls = served.vendor.served.calls
     text, is_stream = f"[fault:slow-stream] {CALL}", {"stream": True, "stream_options": {"include_usage": True}}

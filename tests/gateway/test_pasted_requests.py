@@ -5,15 +5,26 @@ from __future__ import annotations
 import json
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 
-from routing.pasted_requests import limit_of_body, needs_of_body, text_of_body
+from routing.extras import Extras
+from routing.pasted_requests import PastedRequest
+from routing.requirements import Wanted
+from routing.tokens import estimate_input_tokens
+from routing.upstreams.base import CHAT, EMBEDDINGS, GENERATE, MESSAGES, RESPONSES
+from spendhub.errors import Invalid
 from spendhub.gateway.anthropic.messages import MESSAGES_DIALECT
+from spendhub.gateway.calls import wanted_of
+from spendhub.gateway.declared import NO_DEMANDS
 from spendhub.gateway.dialect import ClientDialect
 from spendhub.gateway.gemini.generate import GenerateDialect
 from spendhub.gateway.openai.chat import CHAT_DIALECT
 from spendhub.gateway.openai.responses import RESPONSES_DIALECT
+from spendhub.gateway.pasted_requests import read_pasted
+from spendhub.tenants.attribution import NOBODY, Attribution
+from spendhub.tenants.snapshot import TenantFacts
 
 RECORDED = sorted((Path(__file__).parents[1] / "routing" / "upstreams" / "recorded" / "requests").glob("*.json"))
 DIALECTS: dict[str, ClientDialect] = {
@@ -22,6 +33,11 @@ DIALECTS: dict[str, ClientDialect] = {
     "messages": MESSAGES_DIALECT,
     "generate": GenerateDialect("m", is_stream=False),
 }
+# Which models there are is looked up by name.
+pytestmark = pytest.mark.django_db
+
+TENANT = TenantFacts(7, "acme", "Acme", ZoneInfo("UTC"), "USD", "block", True)
+HELLO = [{"role": "user", "content": "hello"}]
 PICTURE = "iVBORw0KGgo="
 MADE: list[tuple[str, dict[str, Any]]] = [
     ("messages", {"thinking": {"type": "enabled", "budget_tokens": 2000}, "messages": [{"role": "user", "content": [
@@ -36,6 +52,9 @@ MADE: list[tuple[str, dict[str, Any]]] = [
     ("generate", {"contents": [{"parts": [{"inline_data": {"mime_type": "audio/wav", "data": "AAAA"}}]}]}),
     ("generate", {"contents": [{"parts": [{"fileData": {"mimeType": "application/pdf", "fileUri": "x"}}]}],
                   "generation_config": {"thinking_config": {"thinking_budget": 0}, "max_output_tokens": 7}}),
+    ("chat", {"messages": [{"role": "user", "content": "hi"}], "n": 3, "max_tokens": 9}),
+    ("chat", {"messages": [{"role": "user", "content": "hi"}], "n": 1, "logprobs": True}),
+    ("chat", {"messages": [{"role": "user", "content": "hi"}], "n": 2, "stream": True, "tools": [{}]}),
     ("chat", {"messages": [{"role": "user", "content": [{"type": "input_audio", "input_audio": {"data": "AAAA",
               "format": "wav"}}]}], "stream": True, "max_completion_tokens": 7}),
 ]  # fmt: skip
@@ -48,21 +67,102 @@ def requests() -> list[Any]:
     return [pytest.param(*each, id=name) for each, name in zip(recorded + MADE, names + made, strict=True)]
 
 
+def pasted(body: dict[str, Any], **beside: Any) -> Wanted:
+    return read_pasted(PastedRequest(TENANT, body, **beside)).wanted
+
+
 @pytest.mark.parametrize(("kind", "body"), requests())
-def test_it_needs_of_a_model_what_the_same_call_would(kind: str, body: dict[str, Any]) -> None:
+def test_it_wants_of_a_model_what_the_same_call_would(kind: str, body: dict[str, Any]) -> None:
     dialect, whole = DIALECTS[kind], {"model": "m", **body}
     if kind == "messages":
         whole = {"max_tokens": 100, **whole}
     request = dialect.parse(json.dumps(whole).encode())
-    assert needs_of_body(whole) == dialect.needs(request)
-    if request.choices == 1:
-        assert limit_of_body(whole) == request.max_output_tokens
-    assert sorted(text_of_body(whole).split()) == sorted(dialect.text(request).split())
+    called = wanted_of(TENANT, request, dialect, NOBODY, NO_DEMANDS, estimate_input_tokens(request.body))
+    read = pasted(whole)
+    assert (read.needs(), read.text()) == (called.needs(), called.text())
+    for name in ("name", "kind", "wire", "input_tokens", "max_output_tokens", "choices", "extras", "declared"):
+        assert getattr(read, name) == getattr(called, name), name
 
 
-def test_whatever_is_pasted_is_read_as_far_as_it_goes() -> None:
-    nonsense = {"messages": [5, None, {"content": [[], "x", {"type": ["image"]}]}], "contents": "x", "input": {"content": 1},
-                "thinking": 1, "generationConfig": [], "text": 5, "max_tokens": "many", "tools": True}  # fmt: skip
-    assert needs_of_body(nonsense) == {"tools"}
-    assert limit_of_body(nonsense) is None
-    assert text_of_body(nonsense) == "x"
+@pytest.mark.parametrize(
+    ("body", "extras"),
+    [
+        ({"web_search_options": {}}, Extras(web_searches=1, untold_searches=1, vendor_tools="web_search_options")),
+        ({"service_tier": "priority"}, Extras(service_tier="priority")),
+        ({"tools": [{"type": "web_search_20250305", "name": "web_search", "max_uses": 2}], "max_tokens": 9},
+         Extras(web_searches=2, vendor_tools="tools[0]")),
+    ],
+)  # fmt: skip
+def test_what_may_be_billed_beside_tokens_is_seen(body: dict[str, Any], extras: Extras) -> None:
+    assert pasted({"messages": HELLO, **body}).extras == extras
+
+
+def test_several_answers_count_each_and_sound_needs_a_model_that_has_it() -> None:
+    read = pasted({"messages": HELLO, "n": 3, "max_tokens": 100})
+    assert (read.choices, read.max_output_tokens, read.needs()) == (3, 300, {"choices"})
+    assert pasted({"messages": HELLO, "modalities": ["text", "audio"]}).needs() == {"audio"}
+
+
+def test_the_bodys_own_demands_and_whom_it_is_for_are_read_and_what_is_said_beside_it_wins() -> None:
+    body = {
+        "model": "gpt-4o", "messages": HELLO, "user": "ada", "metadata": {"feature": "faq", "task": "t"},
+        "spendhub": {"allow": ["gpt-4o"], "max_cost": "0.05"},
+    }  # fmt: skip
+    read = pasted(body)
+    assert (read.name, read.attribution) == ("gpt-4o", Attribution(user="ada", feature="faq", task="t"))
+    assert (read.declared.allow, read.declared.max_cost_nano_usd) == ({"gpt-4o"}, 50_000_000)
+    read = pasted(body, model="auto", attribution=Attribution(feature="support"), max_output_tokens=7, input_tokens=9)
+    assert (read.name, read.attribution) == ("auto", Attribution(user="ada", feature="support", task="t"))
+    assert (read.max_output_tokens, read.input_tokens) == (7, 9)
+
+
+def test_messages_say_whom_they_are_for_in_words_of_their_own() -> None:
+    read = pasted({"messages": HELLO, "max_tokens": 9, "metadata": {"user_id": "ada"}})
+    assert (read.wire, read.attribution) == (MESSAGES, Attribution(user="ada"))
+
+
+@pytest.mark.parametrize(
+    ("body", "wire", "text"),
+    [
+        ({}, CHAT, "hi"),
+        ({"messages": HELLO}, CHAT, "hello\nhi"),
+        ({"input": "hello"}, RESPONSES, "hello\nhi"),
+        ({"input": [{"role": "user", "content": "hello"}]}, RESPONSES, "hello\nhi"),
+        ({"contents": [{"parts": [{"text": "hello"}]}]}, GENERATE, "hello\nhi"),
+    ],
+)
+def test_words_beside_a_body_are_said_last(body: dict[str, Any], wire: str, text: str) -> None:
+    read = pasted(body, prompt="hi")
+    assert (read.wire, read.text(), read.name) == (wire, text, "auto")
+
+
+@pytest.mark.parametrize(
+    ("body", "beside"),
+    [
+        ({"input": ["hello"]}, {"kind": "embedding"}),
+        ({}, {"kind": "embedding", "prompt": "hello"}),
+        ({"content": {"parts": [{"text": "hello"}]}}, {}),
+        ({"requests": [{"content": {"parts": [{"text": "hello"}]}}]}, {}),
+    ],
+)
+def test_embeddings_can_be_tried_too(body: dict[str, Any], beside: dict[str, Any]) -> None:
+    read = pasted(body, **beside)
+    assert (read.kind, read.wire, read.text(), read.needs()) == ("embedding", EMBEDDINGS, "hello", {"embeddings"})
+    assert read.max_output_tokens == 0
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        ({"messages": 5}, "messages"),
+        ({"messages": HELLO, "max_tokens": "many"}, "max_tokens"),
+        ({"messages": HELLO, "model": 7}, "model"),
+        ({"messages": HELLO, "spendhub": {"colour": "red"}}, "spendhub"),
+        ({"messages": HELLO, "user": 7}, "user"),
+        ({"contents": "x"}, "contents"),
+    ],
+)
+def test_what_the_call_would_be_refused_for_is_refused_here_too(body: dict[str, Any], field: str) -> None:
+    with pytest.raises(Invalid) as refused:
+        pasted(body)
+    assert refused.value.details["field"] == field

@@ -4,15 +4,39 @@ from __future__ import annotations
 
 from typing import Any
 
+import httpx
 import pytest
 
-from tests.gateway.served import OUTPUT_NANO_USD, Served
+from tests.gateway.served import OUTPUT_NANO_USD, Served, pause_for_snapshots
 
 pytestmark = pytest.mark.slow
 
 
 def tool(name: str) -> dict[str, Any]:
     return {"type": "function", "function": {"name": name, "parameters": {"type": "object", "properties": {}}}}
+
+
+def define_model(served: Served, name: str, *, dialect: str = "openai", upstream_name: str = "vendor-chat") -> None:
+    """A model at a provider of its own, in force when this returns; so dear that `auto` never takes it elsewhere."""
+    address = ("--base-url", served.vendor.base_url, "--api-key-env", "VENDOR_KEY")
+    served.server.manage("provider", "set", name, "--dialect", dialect, *address)
+    served.native("POST", "models", json={"provider": name, "name": name, "upstream_name": upstream_name})
+    served.native("POST", "prices", json={"model": name, "input": "900", "output": "900"})
+    pause_for_snapshots()
+
+
+def degrade_to(served: Served, user: str, model: str) -> str:
+    """A budget whose policy sends every call to another model."""
+    return served.define_budget(user, "1", soft_cap="0", downgrade_rules=[{"from": ["*"], "to": model}])
+
+
+def check_was_made_as_it_is(served: Served, user: str, answered: httpx.Response, advised: str) -> None:
+    assert answered.status_code == 200, answered.text
+    assert answered.headers["x-spendhub-model"] == "vendor-chat"
+    assert answered.headers["x-spendhub-suggested-model"] == advised
+    assert answered.headers["x-spendhub-warning"].endswith("degrade (over_soft_cap)")
+    assert served.the_span(user)["model"] == "vendor-chat"
+    assert served.held(user) == "0.00"
 
 
 def test_a_downgrade_rule_sends_the_call_to_the_cheaper_model(served: Served, user: str) -> None:
@@ -67,6 +91,23 @@ def test_a_rule_towards_a_model_that_cannot_do_it_or_may_not_see_it_leaves_the_c
     answered = served.ask(user=user, messages=[{"role": "user", "content": content}], headers=headers)
     assert (answered.status_code, answered.headers["x-spendhub-model"]) == (200, "vendor-chat")
     assert served.the_span(user)["model"] == "vendor-chat"
+
+
+@pytest.mark.parametrize("field", [{"seed": 3}, {"logit_bias": {"1": 1}}, {"response_format": {"type": "json_object"}}])
+def test_a_rule_towards_a_vendor_to_whom_it_cannot_be_said_leaves_the_call_as_it_is(
+    served: Served, user: str, field: dict[str, Any]
+) -> None:
+    define_model(served, other := f"{user}-claude", dialect="anthropic", upstream_name="claude-sonnet-4-5")
+    degrade_to(served, user, other)
+    check_was_made_as_it_is(served, user, served.ask(user=user, **field), other)
+
+
+def test_a_rule_towards_a_model_whose_own_budget_is_spent_leaves_the_call_as_it_is(served: Served, user: str) -> None:
+    define_model(served, spent := f"{user}-spent")
+    served.define_budget(user, "0.000001", name="spent", scope_type="model", scope_key=spent)
+    budget = degrade_to(served, user, spent)
+    check_was_made_as_it_is(served, user, served.ask("[in:100] [out:10]", user=user), spent)
+    assert served.ledger(budget) == served.the_span(user)["cost_nano_usd"]
 
 
 def test_disabled_tools_are_taken_out_of_the_request(served: Served, user: str) -> None:

@@ -134,7 +134,8 @@ def test_no_key_a_wrong_key_and_a_revoked_key_are_told_as_openai_would(served: S
 def test_a_key_without_the_permission_to_spend_is_refused(served: Served) -> None:
     made = served.native("POST", "keys", json={"name": "reader", "permissions": ["read"]})
     pause_for_snapshots()
-    with pytest.raises(openai.PermissionDeniedError):
+    with pytest.raises(openai.PermissionDeniedError) as refused:
         served.sdk(default_headers={"authorization": f"Bearer {made['key']}"}).chat.completions.create(
             model="vendor-chat", messages=[{"role": "user", "content": "hello"}]
         )
+    assert (refused.value.code, refused.value.body["needed"]) == ("missing_permission", "spend")

@@ -16,8 +16,10 @@ from django.core.cache import caches
 from django.test import Client
 from msgspec.structs import replace
 
+from budgets.counters.base import CounterStoreDown
 from routing.plans import Declared
 from routing.token_usage import TokenUsage
+from spendhub.gateway import response_cache
 from spendhub.gateway.declared import InvalidDemand
 from spendhub.gateway.dialect import CallRequest
 from spendhub.gateway.exchange import Exchange
@@ -294,6 +296,21 @@ def test_a_hit_costs_nothing_and_says_what_it_has_saved(principal: Principal) ->
     assert (span.cost_nano_usd, span.status, span.source, span.feature) == (0, "ok", "gateway", "faq")
     assert (span.model, span.provider, span.output_tokens, span.duration_ms) == ("small", "vendor", 300, None)
     assert span.metadata == {"cache": "hit", "saved_nano_usd": COST}
+
+
+def test_a_hit_does_not_wait_for_counters_that_do_not_answer(
+    principal: Principal, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def look_in_vain(*_: Any, **__: Any) -> Any:
+        await asyncio.sleep(0)
+        raise CounterStoreDown("the counters do not answer")
+
+    monkeypatch.setattr(response_cache, "look_for", look_in_vain)
+    kept = keep(principal, call_of())
+    sent: list[Any] = []
+    asyncio.run(answer_from_cache(exchange_of(sent=sent), principal, request_of(), FAQ, kept))
+    assert (sent[0]["status"], sent[1]["body"]) == (200, ANSWER)
+    assert "says nothing of its budgets: the counters do not answer" in caplog.text
 
 
 def usage_of(tenant: Any) -> Any:

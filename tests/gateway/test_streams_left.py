@@ -52,8 +52,9 @@ def begun_with(execution: Execution, settled: Settled) -> Any:
         "beside_nano_usd": 0,
         "all_nano_usd": 0,
     }
-    opened = SimpleNamespace(**facts, **told, settle=settle, note_first_token=lambda: None)
-    return SimpleNamespace(call=opened, execution=execution, request=CallRequest(wire="chat", body={}, model="m"))
+    request = CallRequest(wire="chat", body={}, model="m")
+    opened = SimpleNamespace(**facts, **told, request=request, settle=settle, note_first_token=lambda: None)
+    return SimpleNamespace(call=opened, execution=execution, request=request)
 
 
 @pytest.mark.parametrize("after_messages", [0, 1])

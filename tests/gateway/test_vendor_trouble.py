@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import socket
 import time
+from typing import Any
 
+import httpx
 import openai
 import pytest
 
@@ -50,7 +52,7 @@ def test_a_vendor_that_cannot_be_reached_is_a_502_and_costs_nothing(served: Serv
     assert served.held(user) == "0.00"
 
 
-@pytest.mark.parametrize("fault", ["not-json", "html"])
+@pytest.mark.parametrize("fault", ["not-json", "html", "error-in-200"])
 def test_an_answer_that_is_none_is_a_502_and_what_went_in_is_billed_by_our_count(
     served: Served, user: str, fault: str
 ) -> None:
@@ -62,6 +64,17 @@ def test_an_answer_that_is_none_is_a_502_and_what_went_in_is_billed_by_our_count
     assert span["output_tokens"] == 0
     assert span["cost_nano_usd"] == span["input_tokens"] * INPUT_NANO_USD > 0
     assert served.held(user) == "0.00"
+
+
+def test_an_answer_without_its_choices_is_a_502_and_what_the_vendor_counted_is_billed(
+    served: Served, user: str
+) -> None:
+    answered = served.ask("[fault:no-choices] [in:100] [out:20]", user=user)
+    assert (answered.status_code, answered.json()["error"]["code"]) == (502, "upstream_failed")
+    span = served.the_span(user)
+    assert (span["status"], bool(span["is_estimated"])) == ("error", False)
+    assert span["cost_nano_usd"] == 100 * INPUT_NANO_USD + 20 * OUTPUT_NANO_USD
+    assert answered.headers["x-spendhub-cost"] == "0.0004"
 
 
 @pytest.mark.parametrize("is_stream", [False, True])
@@ -76,6 +89,36 @@ def test_an_answer_without_usage_is_counted_by_us_and_marked(served: Served, use
     if is_stream:
         *_, usage, done = events_of(answered.text)
         assert (usage["usage"]["completion_tokens"], usage["spendhub"]["estimated"], done) == (3, True, "[DONE]")
+
+
+ASKED = "[fault:no-usage] [say:one two six]"
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "told"),
+    [
+        ("v1/messages", {"messages": [{"role": "user", "content": ASKED}], "max_tokens": 50}, ("input_tokens", "output_tokens")),
+        ("v1beta/models/vendor-chat:generateContent", {"contents": [{"role": "user", "parts": [{"text": ASKED}]}]},
+         ("promptTokenCount", "candidatesTokenCount")),
+        ("v1/responses", {"input": ASKED}, ("input_tokens", "output_tokens")),
+    ],
+)  # fmt: skip
+def test_a_translated_answer_without_usage_tells_our_count_of_it(
+    served: Served, user: str, path: str, body: dict[str, Any], told: tuple[str, str]
+) -> None:
+    answered = httpx.post(
+        f"{served.server.url}/{path}",
+        headers={"authorization": f"Bearer {served.key}", "x-spendhub-user": user},
+        json=body if "contents" in body else {"model": "vendor-chat", **body},
+        timeout=30,
+    )
+    assert answered.status_code == 200, answered.text
+    span = served.the_span(user)
+    assert (bool(span["is_estimated"]), span["output_tokens"]) == (True, 3)
+    answer = answered.json()
+    usage = answer.get("usage") or answer["usageMetadata"]
+    assert tuple(usage[name] for name in told) == (span["input_tokens"], 3)
+    assert span["cost_nano_usd"] == span["input_tokens"] * INPUT_NANO_USD + 3 * OUTPUT_NANO_USD
 
 
 @pytest.mark.parametrize("is_stream", [False, True])
@@ -111,6 +154,23 @@ def test_a_stream_cut_up_by_the_network_arrives_whole(served: Served, user: str,
     assert "".join(event["choices"][0]["delta"].get("content") or "" for event in events) == WORDS_OF_ANSWER
     assert done == "[DONE]"
     assert served.the_span(user)["output_tokens"] == 15
+
+
+@pytest.mark.parametrize(("fault", "is_estimated"), [("no-blank-line", False), ("no-end", True)])
+def test_a_stream_that_lacks_nothing_but_its_end_is_an_answer(
+    served: Served, user: str, fault: str, is_estimated: bool
+) -> None:
+    answered = served.ask(
+        f"[fault:{fault}] [say:one two six]", user=user, stream=True, stream_options={"include_usage": True}
+    )
+    assert answered.text.endswith("\n\ndata: [DONE]\n\n") and answered.text.count("[DONE]") == 1
+    *events, usage, _ = events_of(answered.text)
+    said = [event["choices"][0] for event in events]
+    assert "".join(choice["delta"].get("content") or "" for choice in said) == "one two six"
+    assert said[-1]["finish_reason"] == "stop"
+    assert (usage["usage"]["completion_tokens"], usage["spendhub"].get("estimated", False)) == (3, is_estimated)
+    span = served.the_span(user)
+    assert (span["status"], bool(span["is_estimated"]), span["output_tokens"]) == ("ok", is_estimated, 3)
 
 
 def test_what_is_no_event_of_openais_goes_through_and_the_rest_counts(served: Served, user: str) -> None:

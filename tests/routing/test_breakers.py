@@ -17,6 +17,7 @@ from pytest_django import Settings
 from routing import breaker_sharing, hooks
 from routing.breaker_sharing import HASH, exchange_states, share_breakers
 from routing.breakers import BREAKERS, PROBES, Breakers, Circuit, breaker_key_of
+from routing.errors import CircuitOpen
 from routing.models import Model
 from routing.performance import forget_observed, set_observed, summarize
 from routing.snapshot import CATALOG
@@ -176,6 +177,20 @@ def test_one_opened_by_hand_stays_open_until_it_is_closed_by_hand() -> None:
     breakers.force(KEY, "closed", NOW + 2)
     assert breakers.admit(KEY, NOW + 2)
     assert breakers.standing()[KEY] == Circuit(changed_at=NOW + 2)
+
+
+def test_a_call_of_one_stopped_by_hand_is_told_so_and_no_time_to_come_back() -> None:
+    breakers = Breakers()
+    breakers.force(KEY, "open", NOW)
+    refused = CircuitOpen("small", breakers.seconds_until_probe(KEY, NOW))
+    assert (refused.message, refused.details) == (
+        "small has been stopped by hand, until somebody lets calls through", {"model": "small"},
+    )  # fmt: skip
+    breakers.force(KEY, "closed", NOW)
+    open_up(breakers)
+    refused = CircuitOpen("small", breakers.seconds_until_probe(KEY, NOW))
+    assert refused.message == "small has kept failing and is left alone for 31 s"
+    assert refused.details == {"model": "small", "retry_after_seconds": 31}
 
 
 def test_one_closed_by_hand_opens_again_when_it_goes_on_failing() -> None:

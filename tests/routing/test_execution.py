@@ -156,10 +156,10 @@ def test_tool_calls_pass_through_whole(vendor: FakeOpenAI, is_stream: bool) -> N
         assert json.loads(call["function"]["arguments"]) == {"city": "Köln"}
 
 
-@pytest.mark.parametrize(("status", "retry_after"), [(500, 1), (401, 1), (429, 7), (503, 1)])
+@pytest.mark.parametrize(("status", "retry_after"), [(500, 1), (401, None), (429, 7), (503, 1)])
 @pytest.mark.parametrize("is_stream", [False, True])
 def test_a_refusal_keeps_the_vendors_status_and_words(
-    vendor: FakeOpenAI, status: int, retry_after: int, is_stream: bool
+    vendor: FakeOpenAI, status: int, retry_after: int | None, is_stream: bool
 ) -> None:
     with pytest.raises(UpstreamRefused) as refused:
         ask(vendor, f"[fault:{status}]", is_stream=is_stream)
@@ -220,6 +220,20 @@ def test_a_stream_that_breaks_hands_on_what_came_and_can_be_estimated(vendor: Fa
     assert WORDS_OF_ANSWER.startswith(asked.text) and asked.text
     assert asked.reader.usage is None
     assert 0 < asked.reader.produced_tokens() < 60
+
+
+@pytest.mark.parametrize("looks_ahead", [False, True])
+def test_a_stream_whose_last_event_has_no_blank_line_is_whole(vendor: FakeOpenAI, looks_ahead: bool) -> None:
+    asked = ask(vendor, "hello [fault:no-blank-line]", is_stream=True, looks_ahead=looks_ahead)
+    assert (asked.error, asked.text, asked.events[-1]) == (None, WORDS_OF_ANSWER, b"[DONE]")
+    assert asked.reader.is_complete and asked.reader.usage == TokenUsage(input_tokens=9, output_tokens=15)
+
+
+def test_a_stream_that_said_why_it_ends_and_just_ended_is_given_its_end(vendor: FakeOpenAI) -> None:
+    asked = ask(vendor, "[fault:no-end] [say:one two six]", is_stream=True)
+    assert (asked.error, asked.text, asked.events[-1]) == (None, "one two six", b"[DONE]")
+    assert asked.reader.is_complete and asked.reader.usage is None
+    assert asked.reader.produced_tokens() == 3
 
 
 def test_a_stream_that_stops_short_has_no_usage_but_an_estimate(vendor: FakeOpenAI) -> None:

@@ -136,6 +136,13 @@ def test_globex_never_sees_a_route_of_acmes(acme: Caller, globex: Caller) -> Non
         ({"strategy": "weighted", "options": {"split": {"small": 0.5, "large": 0.52}}}, "options", "Traffic split must sum to 1.0, got 1.02"),
         ({"strategy": "weighted", "options": {"split": {"tiny": 1}}}, "options", "no catalog model has the name 'tiny'"),
         ({"strategy": "judgment-based", "options": {"judges": ["gone"]}}, "options", "no catalog model has the name 'gone'"),
+        ({"strategy": "pinned", "models": ["large"], "options": {"model": "small"}}, "options", "pinned: 'small' is no candidate of the route"),
+        ({"strategy": "judgment-based", "models": ["small"], "options": {"judges": ["large"]}}, "options", "judgment-based: 'large' is no candidate of the route"),
+        ({"strategy": "judgment-based", "models": ["large"], "options": {"workhorses": ["small"]}}, "options", "judgment-based: 'small' is no candidate of the route"),
+        ({"name": "large"}, "name", "'large' is a model, so a call for it never comes to the route: give the route another name, or a match"),
+        ({"name": "Tiny"}, "name", "'Tiny' is the model 'small', so a call for it never comes to the route: give the route another name, or a match"),
+        ({"options": {"deny": ["small", "smal"]}}, "options", "deny: 'smal' names no model: neither by name or alias, nor as provider/name or provider/*"),
+        ({"options": {"deny": ["vendr/*"]}}, "options", "deny: 'vendr/*' names no model: neither by name or alias, nor as provider/name or provider/*"),
         ({"match": {"mood": "good"}}, "match", "'mood' is none of org, user, agent, feature, session, task, model"),
         ({"match": {"feature": []}}, "match", "feature: must be a key, or a list of 1 to 50 keys"),
         ({"match": {"feature": ["\u0000"]}}, None, None),
@@ -157,6 +164,30 @@ def test_what_is_wrong_with_a_route_is_told_by_field(
         assert list(problems) == [field]
         assert told is None or problems[field] == [told]
     assert not Route.objects.for_tenant(acme.tenant).exists()
+
+
+def test_a_route_may_deny_models_by_each_name_that_they_have(acme: Caller) -> None:
+    vendor = Provider.objects.across_tenants().get(name="vendor")
+    Model.objects.create(tenant=None, provider=vendor, name="llama-*")
+    by_each = ["small", "Tiny", "vendor/LARGE", "Vendor/*", "llama-4-scout", "vendor/llama-4-scout"]
+    assert acme.make(name="mine", options={"deny": by_each})["options"] == {"deny": by_each}
+
+
+def test_a_rule_may_have_a_models_name_and_auto_is_a_route_whatever_models_are_called(acme: Caller) -> None:
+    vendor = Provider.objects.across_tenants().get(name="vendor")
+    Model.objects.create(tenant=None, provider=vendor, name="auto")
+    Model.objects.create(tenant=None, provider=vendor, name="llama-*")
+    for fields in ({"name": "small", "match": {"model": "small"}}, {"name": "auto"}, {"name": "llama-4"}):
+        acme.make(**fields)
+    rule = Route.objects.for_tenant(acme.tenant).get(name="small")
+    status, answer = acme.call("patch", f"routes/{rule.pk}", {"match": {}})
+    assert (status, list(answer["error"]["details"]["fields"])) == (400, ["name"])
+
+
+def test_reviewers_and_preferred_models_need_not_be_candidates(acme: Caller) -> None:
+    pools = {"workhorses": ["small"], "reviewers": ["large"]}
+    acme.make(name="careful", strategy="judgment-based", models=["small"], options=pools)
+    acme.make(name="able", strategy="capability-based", models=["small"], options={"default_models": ["large"]})
 
 
 def test_a_name_is_ones_own_only_once(acme: Caller, globex: Caller) -> None:

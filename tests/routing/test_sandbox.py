@@ -160,7 +160,7 @@ def test_it_fails_on_demand(text: str, status: int) -> None:
         ask(text, model="sandbox-error")
     assert refused.value.status == status
     assert "[SpendHub sandbox]" in json.loads(refused.value.body)["error"]["message"]
-    assert refused.value.retry_after_seconds == (2 if status == 429 else 1)
+    assert refused.value.retry_after_seconds == {401: None, 429: 2}.get(status, 1)
 
 
 @pytest.mark.parametrize(
@@ -247,10 +247,21 @@ def test_embeddings_of_nothing_are_refused(body: dict[str, Any]) -> None:
         {"messages": [{"role": "user", "content": "東京" * 50}, {"role": "assistant", "content": None}]},
         {"messages": [{"role": "user", "content": [{"type": "text", "text": "hello"}, "word"]}], "tools": [TOOL]},
         {"messages": [{"role": "assistant", "tool_calls": [{"function": {"name": "f", "arguments": "{}"}}]}]},
+        {"messages": [{"role": "assistant", "function_call": {"name": "f", "arguments": "{}"}}], "functions": [TOOL]},
     ],
 )
 def test_the_estimate_of_a_request_is_not_below_what_the_sandbox_counts(body: dict[str, Any]) -> None:
     assert estimate_input_tokens(body) >= count_chat_tokens(body) > 0
+
+
+def test_functions_and_their_calls_count_as_tools_and_theirs_do() -> None:
+    call = {"name": "weather", "arguments": '{"city":"Rome"}'}
+    offered = [{"name": "weather", "description": "Of a city."}]
+    said = {"role": "assistant", "content": None}
+    bare = count_chat_tokens({"messages": [said]})
+    assert count_chat_tokens({"messages": [said], "functions": offered}) == bare + count_tokens(json.dumps(offered))
+    assert count_chat_tokens({"messages": [said], "tools": offered}) == bare + count_tokens(json.dumps(offered))
+    assert count_chat_tokens({"messages": [{**said, "function_call": call}]}) == bare + count_tokens(json.dumps(call))
 
 
 def test_images_and_other_inputs_are_in_the_estimate() -> None:

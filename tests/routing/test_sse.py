@@ -9,14 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from routing.upstreams import sse
-from routing.upstreams.sse import BrokenStream, SseDecoder, SseEvent
+from routing.upstreams.sse import BrokenStream, SseDecoder, SseEvent, events_in
 
 
 def decode(*chunks: bytes) -> list[SseEvent]:
     decoder = SseDecoder()
     events = [event for chunk in chunks for event in decoder.feed(chunk)]
-    decoder.end()
-    return events
+    return [*events, *events_in(decoder.end())]
 
 
 texts = st.lists(
@@ -43,7 +42,26 @@ def test_what_was_decoded_can_be_sent_on() -> None:
     assert decode(event.encode(), SseEvent(b"x").encode()) == [event, SseEvent(b"x")]
 
 
-@pytest.mark.parametrize("rest", [b"data: half", b"data: half\n"])
+@pytest.mark.parametrize(
+    ("rest", "last"),
+    [
+        (b"data: [DONE]", SseEvent(b"[DONE]")),
+        (b"data: [DONE]\r", SseEvent(b"[DONE]")),
+        (b'data: {"a":{}}\n', SseEvent(b'{"a":{}}')),
+        (b'event: stop\r\ndata: {"type":\r\ndata: "stop"}\r\n', SseEvent(b'{"type":\n"stop"}', "stop")),
+    ],
+)
+def test_a_last_event_without_its_blank_line_is_read_where_it_is_seen_to_be_whole(rest: bytes, last: SseEvent) -> None:
+    assert decode(b"data: first\n\n", rest) == [SseEvent(b"first"), last]
+    assert decode(rest) == [last]
+    decoder = SseDecoder()
+    decoder.feed(b"\xef\xbb\xbf" + rest)
+    assert (decoder.end(), decoder.end()) == (last.encode(), b"")
+
+
+@pytest.mark.parametrize(
+    "rest", [b"data: half", b"data: half\n", b'data: {"a":{}', b"data: [DONE", b"data: 1", b"event: x\ndat"]
+)
 def test_a_stream_that_ends_inside_an_event_is_broken(rest: bytes) -> None:
     with pytest.raises(BrokenStream):
         decode(b"data: whole\n\n", rest)

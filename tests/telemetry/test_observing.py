@@ -11,12 +11,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from budgets.counters.drive import drive
-from routing.performance import forget_observed, observed_of
+from routing.models import Model, Provider
+from routing.performance import UNMEASURED, forget_observed, observed_of
+from routing.snapshot import CATALOG
 from routing.token_usage import TokenUsage
 from spendhub.tenants.attribution import Attribution
 from spendhub.tenants.models import Tenant
 from telemetry.drafts import SpanDraft
-from telemetry.expected_outputs import LEAST_CALLS, expected_output_tokens, learn, quantile, set_learned
+from telemetry.expected_outputs import (
+    LEAST_CALLS,
+    expected_output_tokens,
+    known_lengths,
+    learn,
+    quantile,
+    set_learned,
+)
 from telemetry.models import CostSpan, Feedback, QualityWeights
 from telemetry.observing import LATEST_CALLS, LONGEST_REST_SECONDS, ROWS_AT_ONCE, observe
 from telemetry.recording import record
@@ -80,6 +89,60 @@ def test_a_tenant_is_told_its_own_calls_and_who_has_none_everybodys() -> None:
     assert observed_of("small", acme.pk).p50_ms == 100.0
     assert observed_of("small", globex.pk).p50_ms == 300.0
     assert observed_of("small").p50_ms == 200.0
+
+
+def rate(tenant: Tenant, overall: float) -> None:
+    """The caller's rating of every call of the tenant."""
+    for span in CostSpan.objects.for_tenant(tenant):
+        Feedback.objects.create(tenant=tenant, span=span, source="caller", at=NOW, model=span.model, overall=overall)
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("is_shared_too", [True, False])
+def test_calls_and_ratings_of_an_accounts_own_model_are_nobody_elses(is_shared_too: bool) -> None:
+    acme, globex = factories.acme(), factories.globex()
+    if is_shared_too:
+        factories.ModelFactory(name="small")
+    Model.objects.create(tenant=globex, provider=factories.ProviderFactory(), name="small")
+    CATALOG.refresh()
+    book(globex, 3, metadata={"finish_reason": "length"})
+    book(globex, 1, status="error")
+    rate(globex, 0)
+    observe(NOW)
+    assert observed_of("small") == observed_of("small", acme.pk) == UNMEASURED
+    seen = observed_of("small", globex.pk)
+    assert (seen.calls, seen.error_rate, seen.quality, seen.scores) == (4, 0.25, 0.0, 4)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_calls_of_a_shared_model_at_an_accounts_own_provider_are_nobody_elses() -> None:
+    factories.ModelFactory(name="small")
+    acme = factories.acme()
+    Provider.objects.create(tenant=acme, name="vendor", base_url="https://own.example/v1")
+    CATALOG.refresh()
+    book(acme, 2)
+    observe(NOW)
+    assert observed_of("small") == UNMEASURED
+    assert observed_of("small", acme.pk).calls == 2
+
+
+@pytest.mark.django_db(transaction=True)
+def test_everybodys_figures_stand_in_for_what_an_account_has_none_of() -> None:
+    acme, globex = factories.acme(), factories.globex()
+    book(globex, 3, duration_ms=300, metadata={"finish_reason": "stop"})
+    rate(globex, 4)
+    book(
+        acme, 2, output=10, duration_ms=100, occurred_at=NOW - timedelta(hours=7), metadata={"finish_reason": "length"}
+    )
+    observe(NOW)
+    seen = observed_of("small", acme.pk)
+    # Its own calls are too old for latency, and unrated, but their endings count for two weeks.
+    assert (seen.calls, seen.p50_ms, seen.quality, seen.scores) == (3, 300.0, 4.0, 3)
+    assert seen.looked_at == 2
+    rate(acme, 1)
+    observe(NOW)
+    seen = observed_of("small", acme.pk)
+    assert (seen.calls, seen.quality, seen.scores) == (3, 1.0, 2)
 
 
 @pytest.mark.django_db(transaction=True)
@@ -147,6 +210,10 @@ def test_the_expected_output_is_learned_per_feature_once_there_are_enough_calls(
     assert expected_output_tokens(acme.pk, None, "small") == 900
     assert expected_output_tokens(acme.pk, None, "large") == 1_024
     assert expected_output_tokens(acme.pk + 1, "chat", "small") == 1_024
+    # The most telling first; of essays nothing is known yet.
+    assert known_lengths(acme.pk, "chat") == ({"small": 40}, {"small": 900})
+    assert known_lengths(acme.pk, "essays") == known_lengths(acme.pk, None) == ({"small": 900},)
+    assert known_lengths(acme.pk + 1, "chat") == ()
 
 
 def test_no_more_is_read_than_the_latest_calls() -> None:
@@ -167,4 +234,4 @@ def test_at_least_nineteen_of_twenty_do_not_exceed_the_quantile(outputs: list[in
 def test_groups_with_few_calls_are_not_learned() -> None:
     rows = [(1, "chat", "small", 10)] * (LEAST_CALLS - 1)
     assert learn(rows) == {}
-    assert learn([*rows, rows[0]]) == {(1, "", "small"): 10, (1, "chat", "small"): 10}
+    assert learn([*rows, rows[0]]) == {(1, ""): {"small": 10}, (1, "chat"): {"small": 10}}

@@ -68,7 +68,8 @@ def acme(db: None) -> Tenant:
 
 def model(name: str, input_dollars: int, output_dollars: int, **facts: Any) -> Model:
     provider = factories.ProviderFactory(dialect="openai", base_url="https://vendor.example/v1")
-    row = factories.ModelFactory(name=name, provider=provider, **facts)
+    # Calls here are of a million tokens, so that prices are easy to add up.
+    row = factories.ModelFactory(name=name, provider=provider, **{"context_tokens": 10 * MTOK, **facts})
     factories.PriceFactory(
         model=row, input_nano_usd_per_mtok=input_dollars * NANO, output_nano_usd_per_mtok=output_dollars * NANO
     )

@@ -29,13 +29,14 @@ from routing.tokens import count_tokens
 from routing.upstreams.billed import Billed, objects_in
 from routing.upstreams.json_objects import encode, object_in, readable_objects
 from routing.upstreams.sse import data_in
-from routing.upstreams.vendor_errors import raise_for_error
+from routing.upstreams.vendor_errors import raise_for_error, raise_for_error_answer, raise_unless_list
 
 # Nearly all events begin like this, and carry words alone.
 _WORDS = b'{"type":"content_block_delta"'
 # Those that may say more. Inside a text every quote has a backslash before it, so these bytes are the type of an event,
 # or a text of that one word; either way the event is then parsed and looked at.
 _TELLING = (b'"message_start"', b'"message_delta"', b'"message_stop"', b'"error"')
+_STOP = b'{"type":"message_stop"}'
 _FINISHES: Mapping[str, Finish] = {
     "end_turn": "stop",
     "stop_sequence": "stop",
@@ -77,6 +78,8 @@ class MessagesReader(Billed):
         self._take_stop(answer)
         self._take_container(answer)
         self._take_usage(answer.get("usage"), is_last=True)
+        raise_for_error_answer(answer)
+        raise_unless_list(answer, "content")
         self.is_complete = True
         return answer
 
@@ -113,6 +116,10 @@ class MessagesReader(Billed):
         self._unread.append(complete)
         return True
 
+    def missing_end(self) -> bytes:
+        """See UsageReader."""
+        return _STOP if self.finish_reason is not None else b""
+
     def produced_tokens(self) -> int:
         """See UsageReader. Not less than the vendor has counted itself."""
         total = 0
@@ -137,13 +144,10 @@ class MessagesReader(Billed):
 
     def reply(self) -> Reply:
         """See UsageReader."""
-        content = self._answer.get("content")
-        if not isinstance(content, list):
-            raise UpstreamError("the vendor's answer has no content")
         return Reply(
             id=str(self._answer.get("id") or ""),
             model=str(self._answer.get("model") or ""),
-            blocks=tuple(_blocks(content)),
+            blocks=tuple(_blocks(self._answer["content"])),
             finish=_FINISHES.get(self.finish_reason or "", "stop"),
             usage=self.usage,
             stop_sequence=self._stop_sequence,

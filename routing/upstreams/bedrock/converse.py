@@ -30,7 +30,7 @@ from routing.tokens import count_tokens
 from routing.upstreams.billed import Billed
 from routing.upstreams.json_objects import encode, object_in
 from routing.upstreams.signatures import marked
-from routing.upstreams.vendor_errors import raise_for_error
+from routing.upstreams.vendor_errors import raise_for_error, raise_for_error_answer
 from spendhub.ids import new_id
 
 _FINISHES: Mapping[str, Finish] = {
@@ -74,6 +74,9 @@ class ConverseReader(Billed):
         self._take_stop(answer)
         self.note_tier(_part(answer, "serviceTier").get("type"))
         self._take_usage(answer.get("usage"))
+        raise_for_error_answer(answer)
+        if not isinstance(_part(answer, "output", "message").get("content"), list):
+            raise UpstreamError("the vendor's answer has no message")
         self.is_complete = True
         return answer
 
@@ -107,8 +110,6 @@ class ConverseReader(Billed):
 
     def reply(self) -> Reply:
         """See UsageReader."""
-        if not isinstance(_part(self._answer, "output", "message").get("content"), list):
-            raise UpstreamError("the vendor's answer has no message")
         return Reply(
             id=_own_id(),
             model="",

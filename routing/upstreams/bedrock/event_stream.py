@@ -54,12 +54,14 @@ class EventStreamDecoder:
             self._broken = error
         return b"".join(complete)
 
-    def end(self) -> None:
-        """Says that no more comes. Raises BrokenStream when a message was broken, or cut off in the middle."""
+    def end(self) -> bytes:
+        """Says that no more comes, which completes nothing: b"". Raises BrokenStream when a message was broken, or cut
+        off in the middle."""
         if self._broken is not None:
             raise self._broken
         if self._pending:
             raise BrokenStream("the stream ended inside an event")
+        return b""
 
     def _next_message(self) -> tuple[Mapping[str, str], bytes] | None:
         """Headers and payload of the next whole message, None where more has to come first."""

@@ -34,7 +34,7 @@ from routing.upstreams.gemini.logprobs import logprobs_in
 from routing.upstreams.json_objects import encode, object_in
 from routing.upstreams.signatures import marked
 from routing.upstreams.turns import plain_id
-from routing.upstreams.vendor_errors import raise_for_error
+from routing.upstreams.vendor_errors import raise_for_error, raise_for_error_answer, raise_unless_list
 from spendhub.ids import new_id
 
 _CUT = ("MAX_TOKENS", "CONTINUATION")
@@ -73,6 +73,9 @@ class ContentsReader(Billed):
         self._answer = answer = object_in(body)
         self._take(answer)
         self._take_usage(answer, is_last=True)
+        raise_for_error_answer(answer)
+        if not self._is_blocked:  # a question that is blocked has no candidates
+            raise_unless_list(answer, "candidates")
         self.is_complete = True
         return answer
 
@@ -97,10 +100,7 @@ class ContentsReader(Billed):
 
     def reply(self) -> Reply:
         """See UsageReader."""
-        if not isinstance(self._answer.get("candidates"), list) and self.finish_reason is None:
-            raise UpstreamError("the vendor's answer has no candidates")
         self._calls.clear()
-        # A question that is blocked has no candidates.
         first, *others = [self._choice(each) for each in sorted(_candidates(self._answer), key=_number)] or [
             Choice((), self._finish(0, self.finish_reason))
         ]

@@ -29,14 +29,13 @@ from routing.conversation import (
 from routing.errors import ImpossibleUsage, UpstreamError
 from routing.token_usage import TokenUsage
 from routing.tokens import count_tokens
-from routing.upstreams.billed import Billed
+from routing.upstreams.billed import Billed, objects_in
 from routing.upstreams.json_objects import object_in, readable_objects
 from routing.upstreams.odd_answers import tokens_in
 from routing.upstreams.openai.logprobs import logprobs_in
-from routing.upstreams.sse import data_in
-from routing.upstreams.vendor_errors import raise_for_error
+from routing.upstreams.sse import DONE, data_in
+from routing.upstreams.vendor_errors import raise_for_error, raise_for_error_answer, raise_unless_list
 
-DONE = b"[DONE]"
 _USAGE = b'"usage"'
 _NONE = (b":null", b": null")
 _FINISHES: Mapping[str, Finish] = {
@@ -83,6 +82,8 @@ class ChatReader(Billed):
             if isinstance(choice, dict):
                 self.finish_reason = choice.get("finish_reason") or self.finish_reason
         self._events = [body]
+        raise_for_error_answer(answer)
+        _raise_unless_said(answer)
         return answer
 
     def read_event(self, data: bytes) -> dict[str, Any] | None:
@@ -111,9 +112,22 @@ class ChatReader(Billed):
         self._unread.append(complete)
         return True
 
+    def missing_end(self) -> bytes:
+        """See UsageReader. Each choice that has begun must have said why it ends."""
+        has_ended: dict[int, bool] = {}
+        for event in self._told():
+            for choice in objects_in(event.get("choices")):
+                number = _number(choice)
+                has_ended[number] = bool(choice.get("finish_reason")) or has_ended.get(number, False)
+        return DONE if has_ended and all(has_ended.values()) else b""
+
     def produced_tokens(self) -> int:
         """See UsageReader."""
-        return tokens_in(readable_objects([*data_in(self._unread), *self._events]), self._produced_in)
+        return tokens_in(self._told(), self._produced_in)
+
+    def _told(self) -> Iterator[dict[str, Any]]:
+        """All events so far, or the whole answer."""
+        return readable_objects([*data_in(self._unread), *self._events])
 
     def _produced_in(self, event: Mapping[str, Any]) -> int:
         total = 0
@@ -122,21 +136,17 @@ class ChatReader(Billed):
             part = (choice.get("delta") or choice.get("message") or {}) if isinstance(choice, dict) else {}
             for name in ("content", *_THOUGHTS, "refusal"):
                 total += sum(count_tokens(words) for _, words in _said_in(part.get(name)))
-            for call in part.get("tool_calls") or ():
-                function = call.get("function") or {}
+            called = [call.get("function") for call in part.get("tool_calls") or ()]
+            for function in (*called, part.get("function_call")):
+                function = function or {}
                 total += count_tokens(f"{function.get('name') or ''} {function.get('arguments') or ''}")
         return total
 
     def reply(self) -> Reply:
         """See UsageReader."""
-        choices = self._answer.get("choices")
-        if not isinstance(choices, list) or not choices or not isinstance(choices[0], dict):
-            raise UpstreamError("the vendor's answer has no choices")
-        if not isinstance(choices[0].get("message"), dict):
-            raise UpstreamError("the vendor's answer has no message")
         first, *others = (
             _choice(choice)
-            for choice in choices
+            for choice in self._answer["choices"]
             if isinstance(choice, dict) and isinstance(choice.get("message"), dict)
         )
         return Reply(
@@ -232,6 +242,15 @@ class ChatReader(Billed):
         if event.get("error"):
             self._take_usage(event)  # OpenRouter says with the error what the broken answer costs all the same
         raise_for_error(event)
+
+
+def _raise_unless_said(answer: Mapping[str, Any]) -> None:
+    raise_unless_list(answer, "choices")
+    first = next(iter(answer["choices"]), None)
+    if not isinstance(first, dict):
+        raise UpstreamError("the vendor's answer has no choices")
+    if not isinstance(first.get("message"), dict):
+        raise UpstreamError("the vendor's answer has no message")
 
 
 def _usage_in(event: Mapping[str, Any]) -> Mapping[str, Any] | None:

@@ -10,6 +10,7 @@ from routing.errors import ImpossibleUsage, UpstreamError
 from routing.token_usage import TokenUsage
 from routing.upstreams.billed import Billed
 from routing.upstreams.json_objects import object_in
+from routing.upstreams.vendor_errors import raise_for_error_answer, raise_unless_list
 
 
 class EmbeddingsReader(Billed):
@@ -34,6 +35,8 @@ class EmbeddingsReader(Billed):
                 self.usage = TokenUsage.from_totals(input_tokens=usage.get("prompt_tokens", usage.get("total_tokens")))
             except ImpossibleUsage as error:
                 raise UpstreamError(f"the vendor reported impossible usage: {error.message}") from None
+        raise_for_error_answer(answer)
+        raise_unless_list(answer, "data")
         self.is_complete = True
         return answer
 

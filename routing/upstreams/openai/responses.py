@@ -17,7 +17,7 @@ from routing.upstreams.json_objects import object_in, readable_objects
 from routing.upstreams.odd_answers import tokens_in
 from routing.upstreams.openai.tools_run import is_search, not_priced_in, searches_in
 from routing.upstreams.sse import data_in
-from routing.upstreams.vendor_errors import raise_for_error
+from routing.upstreams.vendor_errors import raise_for_error, raise_for_error_answer, raise_unless_list
 
 # The events that end a stream; each carries the whole response, usage included.
 _LAST = ("response.completed", "response.incomplete", "response.failed")
@@ -42,10 +42,13 @@ class ResponsesReader(Billed):
         self._unread: list[bytes] = []
 
     def read_body(self, body: bytes) -> dict[str, Any]:
-        """See UsageReader."""
+        """See UsageReader. A failed response is the vendor's answer, its error in it, as it is at a stream's end."""
         answer = object_in(body)
         self._take(answer)
         self._events = [body]
+        if not isinstance(answer.get("output"), list):
+            raise_for_error_answer(answer)
+        raise_unless_list(answer, "output")
         return answer
 
     def read_event(self, data: bytes) -> dict[str, Any] | None:

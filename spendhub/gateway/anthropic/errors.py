@@ -17,6 +17,7 @@ import msgspec
 from routing.errors import UpstreamRefused
 from routing.upstreams.base import MESSAGES
 from spendhub.errors import SpendHubError
+from spendhub.gateway.answer_headers import ANTHROPICS_ID, vendors_id
 from spendhub.gateway.error_facts import error_headers, error_status, error_words, vendors_own
 from spendhub.gateway.exchange import Headers
 
@@ -44,9 +45,7 @@ def error_object(error: SpendHubError, money: Mapping[str, Any] | None = None) -
     told = {"type": kind, "message": error_words(error), "code": error.code, **facts}
     if money is not None:
         told["spendhub"] = money
-    request_id = None
-    if isinstance(error, UpstreamRefused):
-        request_id = error.headers.get("request-id") or error.headers.get("x-request-id")
+    request_id = vendors_id(error.headers, ANTHROPICS_ID) if isinstance(error, UpstreamRefused) else None
     return {"type": "error", "error": told, "request_id": request_id}
 
 

@@ -12,6 +12,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from routing.conversation import Conversation, Reply
+from routing.upstreams.anthropic.request import LEAST_THINKING_TOKENS
 from routing.upstreams.base import MESSAGES, UsageReader, Wire
 from spendhub.errors import Invalid, SpendHubError
 from spendhub.gateway.anthropic.errors import error_answer, error_event
@@ -83,7 +84,8 @@ class MessagesDialect:
     def with_max_output(self, request: CallRequest, tokens: int) -> CallRequest:
         """See ClientDialect."""
         limit = max(1, tokens)
-        return replace(request, body={**request.body, "max_tokens": limit}, max_output_tokens=limit)
+        body = {**request.body, "max_tokens": limit, **_thinking_within(limit, request.body)}
+        return replace(request, body=body, max_output_tokens=limit)
 
     def whole(self, reply: Reply, request: CallRequest, model: str) -> bytes:
         """See ClientDialect."""
@@ -109,15 +111,29 @@ class MessagesDialect:
 MESSAGES_DIALECT = MessagesDialect()
 
 
+def _thinking_within(limit: int, body: Mapping[str, Any]) -> dict[str, Any]:
+    """What becomes of `thinking` under a limit that is lower than the client's own: its budget has to be below it.
+    Source: Anthropic's guide to extended thinking."""
+    thinking = body.get("thinking")
+    if not isinstance(thinking, dict) or not isinstance(thinking.get("budget_tokens"), int):
+        return {}
+    if thinking["budget_tokens"] < limit:
+        return {}
+    if limit <= LEAST_THINKING_TOKENS:
+        return {"thinking": {"type": "disabled"}}
+    return {"thinking": {**thinking, "budget_tokens": limit - 1}}
+
+
 def parse_messages(raw: bytes, *, needs_limit: bool) -> CallRequest:
     """The request in `raw`. `needs_limit`: without `max_tokens`, which this API demands, it is refused."""
     body = object_in(raw)
     model = model_in(body)
     some_objects_in(body, "messages")
     is_stream = bool(flag_in(body, "stream"))
-    limit = whole_in(body, "max_tokens")
+    # With 0 nothing is said: what comes up to a cache point is put into the prompt cache.
+    limit = whole_in(body, "max_tokens", at_least=0)
     if limit is None and needs_limit:
-        raise Invalid("max_tokens is required: a whole number from 1", field="max_tokens")
+        raise Invalid("max_tokens is required: a whole number from 0", field="max_tokens")
     system = body.get("system")
     if system is not None and not isinstance(system, str):
         objects_in(body, "system")

@@ -62,6 +62,9 @@ def messages_conversation(body: Mapping[str, Any]) -> Conversation:
         if value is None or name in _TRANSLATED or name in DROPPED or value in _SAYS_NOTHING.get(name, ()):
             continue
         raise NotTranslatable(name[:80], TOWARDS)
+    limit = whole_in(body, "max_tokens", at_least=0)
+    if limit == 0:
+        raise NotTranslatable("max_tokens: 0", TOWARDS)
     metadata = object_field(body, "metadata") or {}
     config = object_field(body, "output_config") or {}
     choice = object_field(body, "tool_choice")
@@ -71,7 +74,7 @@ def messages_conversation(body: Mapping[str, Any]) -> Conversation:
         tools=tuple(_tool(tool, f"tools[{position}]") for position, tool in enumerate(objects_in(body, "tools"))),
         tool_choice=None if choice is None else _tool_choice(choice),
         is_parallel=None if choice is None else _is_parallel(choice),
-        max_output_tokens=whole_in(body, "max_tokens"),
+        max_output_tokens=limit,
         temperature=number_in(body, "temperature"),
         top_p=number_in(body, "top_p"),
         top_k=whole_in(body, "top_k"),

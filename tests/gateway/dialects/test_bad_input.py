@@ -52,7 +52,7 @@ BAD_FIELDS: dict[str, list[tuple[str, Any]]] = {
     ],
     "messages": [
         ("messages", ABSENT), ("messages", []), ("messages", "hi"), ("messages", ["hi"]), ("stream", 1),
-        ("max_tokens", ABSENT), ("max_tokens", None), ("max_tokens", 0), ("max_tokens", "5"), ("system", 7),
+        ("max_tokens", ABSENT), ("max_tokens", None), ("max_tokens", -1), ("max_tokens", "5"), ("system", 7),
         ("system", ["x"]), ("tools", "x"),
     ],
     "responses": [

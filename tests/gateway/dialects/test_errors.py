@@ -9,15 +9,27 @@ import pytest
 from anthropic.types import ErrorResponse
 from openai.types.responses import ResponseErrorEvent
 
-from routing.errors import UnknownModel, UpstreamError, UpstreamRefused, UpstreamTimeout
+from routing.errors import (
+    CredentialMissing,
+    CredentialUnreadable,
+    CredentialUnusable,
+    DialectNotSpoken,
+    NoModelFits,
+    SigningUnavailable,
+    UnknownModel,
+    UpstreamError,
+    UpstreamRefused,
+    UpstreamTimeout,
+)
 from spendhub.api.errors import BodyTooLarge, Broken
-from spendhub.errors import Forbidden, Invalid, Refused, Throttled, Unavailable, Unidentified
+from spendhub.errors import Forbidden, Invalid, Refused, SpendHubError, Throttled, Unavailable, Unidentified
 from spendhub.gateway.anthropic.messages import MESSAGES_DIALECT
 from spendhub.gateway.gemini.embed import EmbedDialect
 from spendhub.gateway.gemini.generate import GENERATE_DIALECT
 from spendhub.gateway.openai.chat import CHAT_DIALECT
 from spendhub.gateway.openai.embeddings import EMBEDDINGS_DIALECT
 from spendhub.gateway.openai.responses import RESPONSES_DIALECT
+from spendhub.gateway.recipe_router import tell_recipe_error
 from tests.gateway.dialects.said import events_in
 
 OPENAIS = (CHAT_DIALECT, RESPONSES_DIALECT, EMBEDDINGS_DIALECT)
@@ -99,8 +111,25 @@ def test_a_vendors_error_of_the_same_wire_passes(dialect: Any) -> None:
     status, body, headers = dialect.error_answer(error)
     assert (status, body) == (429, b'{"as": "it came"}')
     assert dict(headers) == {
-        b"retry-after": b"7", b"request-id": b"req_1", b"content-type": b"application/json",
+        b"retry-after": b"7", b"request-id": b"req_1", b"x-request-id": b"req_1", b"content-type": b"application/json",
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("wire", [None, "messages"])
+@pytest.mark.parametrize("named", ["x-request-id", "request-id", "x-amzn-requestid"])
+def test_an_error_bears_the_vendors_own_id_under_the_names_that_sdks_read(named: str, wire: Any) -> None:
+    error = UpstreamRefused("vendor", 429, {named: "req_1"}, ANTHROPICS_BODY, wire=wire)
+    for dialect in (*ALL, GENERATE_DIALECT):
+        _, body, headers = dialect.error_answer(error)
+        assert (dict(headers)[b"x-request-id"], dict(headers)[b"request-id"]) == (b"req_1", b"req_1")
+        if dialect is MESSAGES_DIALECT and wire is None:
+            assert json.loads(body)["request_id"] == "req_1"
+
+
+def test_an_error_that_bears_two_ids_keeps_each() -> None:
+    error = UpstreamRefused("vendor", 429, {"request-id": "req_1", "x-request-id": "edge_2"}, ANTHROPICS_BODY)
+    headers = dict(MESSAGES_DIALECT.error_answer(error)[2])
+    assert (headers[b"request-id"], headers[b"x-request-id"]) == (b"req_1", b"edge_2")
 
 
 @pytest.mark.parametrize("dialect", ALL)
@@ -123,6 +152,46 @@ def test_a_vendors_error_in_other_words_is_told_in_googles(dialect: Any, wire: A
     assert (status, dict(headers)[b"retry-after"]) == (429, b"7")
     assert json.loads(told)["error"]["message"] == "vendor answered 429: too fast"
     assert json.loads(told)["error"]["status"] == "RESOURCE_EXHAUSTED"
+
+
+@pytest.mark.parametrize(
+    ("status", "headers", "seconds"),
+    [
+        (400, {}, None), (401, {}, None), (404, {}, None), (413, {}, None), (429, {}, 1), (500, {}, 1), (529, {}, 1),
+        (400, {"retry-after": "7"}, 7), (429, {"retry-after": "7"}, 7), (400, {"retry-after": "soon"}, None),
+    ],
+)  # fmt: skip
+def test_a_vendors_error_says_when_to_ask_again_only_where_that_may_help(
+    status: int, headers: dict[str, str], seconds: int | None
+) -> None:
+    error = UpstreamRefused("vendor", status, headers, b"")
+    for dialect in ALL:
+        assert json.loads(dialect.error_answer(error)[1])["error"].get("retry_after_seconds") == seconds
+    facts = json.loads(GENERATE_DIALECT.error_answer(error)[1])["error"]["details"][1]
+    assert facts.get("retry_after_seconds") == seconds
+    told_recipe = dict(tell_recipe_error(error)[2]).get(b"retry-after")
+    assert told_recipe == (None if seconds is None else str(seconds).encode())
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        CredentialMissing("no key", provider="vendor"), CredentialUnreadable("vendor"),
+        CredentialUnusable("vendor", "x"), SigningUnavailable("botocore", "x.txt"),
+        DialectNotSpoken("not spoken", provider="vendor"), NoModelFits("auto", "none", {}, []),
+    ],
+)  # fmt: skip
+def test_what_only_its_operator_can_mend_is_not_to_be_asked_again(error: SpendHubError) -> None:
+    for dialect in (*ALL, GENERATE_DIALECT):
+        status, body, headers = dialect.error_answer(error)
+        assert (status, dict(headers)[b"x-should-retry"]) == (503, b"false")
+        assert b"retry-after" not in dict(headers) and b"retry_after" not in body
+
+
+def test_what_does_not_answer_is_to_be_asked_again_at_once() -> None:
+    """Negative control."""
+    headers = dict(CHAT_DIALECT.error_answer(Unavailable("x"))[2])
+    assert (headers[b"retry-after"], headers.get(b"x-should-retry")) == (b"1", None)
 
 
 @pytest.mark.parametrize("body", [b"", b"<html>", b"[]", b"null", b'{"error":{"message":7}}'])

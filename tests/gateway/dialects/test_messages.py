@@ -334,3 +334,30 @@ def test_a_passing_stream_is_held_back_at_its_end_only(is_named: bool) -> None:
     last = events_in(out.last_events(USAGE, MONEY, "m", "id"))
     assert [each.event for each in last] == ["message_delta", "message_stop"]
     assert data_of(last)[0] == {**json.loads(late.data), "spendhub": MONEY}
+
+
+@pytest.mark.parametrize(
+    ("limit", "thinking"),
+    [
+        (5_000, {"type": "enabled", "budget_tokens": 4_096, "display": "omitted"}),
+        (4_096, {"type": "enabled", "budget_tokens": 4_095, "display": "omitted"}),
+        (1_025, {"type": "enabled", "budget_tokens": 1_024, "display": "omitted"}),
+        (1_024, {"type": "disabled"}),
+    ],
+)
+def test_a_lowered_limit_lowers_what_may_be_thought_below_it(limit: int, thinking: dict[str, Any]) -> None:
+    wanted = {"type": "enabled", "budget_tokens": 4_096, "display": "omitted"}
+    limited = MESSAGES_DIALECT.with_max_output(asked(max_tokens=8_192, thinking=wanted), limit)
+    assert (limited.body["max_tokens"], limited.body["thinking"]) == (limit, thinking)
+
+
+@pytest.mark.parametrize("fields", [{}, {"thinking": {"type": "adaptive"}}, {"thinking": None}])
+def test_a_lowered_limit_leaves_other_thinking_as_it_is(fields: dict[str, Any]) -> None:
+    assert MESSAGES_DIALECT.with_max_output(asked(**fields), 7).body == {**asked(**fields).body, "max_tokens": 7}
+
+
+def test_a_request_that_only_fills_the_prompt_cache_says_nothing_and_is_for_anthropic_alone() -> None:
+    request = asked(max_tokens=0)
+    assert request.max_output_tokens == 0
+    with pytest.raises(NotTranslatable, match="max_tokens: 0 cannot be said"):
+        MESSAGES_DIALECT.conversation(request)

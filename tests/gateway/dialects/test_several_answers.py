@@ -6,7 +6,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-import pytest
 from google.genai.types import GenerateContentResponse
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
@@ -24,7 +23,6 @@ from routing.conversation import (
     ToolCallBegan,
     ToolCallDelta,
 )
-from routing.dry_run import needs_of_chat
 from routing.token_usage import TokenUsage
 from routing.upstreams.gemini.contents import ContentsReader
 from routing.upstreams.openai.chat import ChatReader
@@ -70,12 +68,6 @@ def test_they_are_asked_for_and_needed_of_a_model() -> None:
     assert CHAT_DIALECT.conversation(chat(3)).choices == GENERATE.conversation(contents(3)).choices == 3
     assert CHAT_DIALECT.needs(chat(3)) == {"choices"} and CHAT_DIALECT.needs(chat(1)) == frozenset()
     assert GENERATE.needs(contents(3)) == {"streaming", "choices"} and GENERATE.needs(contents(1)) == {"streaming"}
-
-
-@pytest.mark.parametrize("fields", [{"n": 3}, {"n": 1, "logprobs": True}, {"n": 2, "stream": True, "tools": [{}]}])
-def test_a_dry_run_of_a_route_sees_the_same_needs(fields: dict[str, Any]) -> None:
-    request = chat(fields["n"], **fields)
-    assert needs_of_chat(request.body) == CHAT_DIALECT.needs(request)
 
 
 def test_a_chat_has_a_choice_for_each() -> None:

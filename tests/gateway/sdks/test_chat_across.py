@@ -47,6 +47,18 @@ def test_a_call_is_translated_both_ways(vendors: Vendors, user: str) -> None:
     assert asked["messages"][0]["content"] == [{"type": "image", "source": source}, text]
 
 
+@pytest.mark.parametrize("model", ["gpt", "claude", "bedrock-claude"])
+def test_the_sdk_shows_the_vendors_own_id_of_whatever_it_answers(vendors: Vendors, user: str, model: str) -> None:
+    sdk = vendors.openai_sdk()
+    assert sdk.chat.completions.create(**ask(CALL, user=user, model=model))._request_id == "req_fake"
+    with sdk.chat.completions.create(**ask(CALL, user=user, model=model, stream=True)) as stream:
+        assert stream.response.headers["x-request-id"] == "req_fake"
+        assert "request-id" not in stream.response.headers
+    with pytest.raises(openai.RateLimitError) as raised:
+        sdk.chat.completions.create(**ask("[fault:429]", user=user, model=model))
+    assert raised.value.request_id == "req_fake"
+
+
 def test_an_async_stream_ends_with_usage_and_money(vendors: Vendors, user: str) -> None:
     async def call() -> list[Any]:
         async with vendors.async_openai_sdk() as sdk:

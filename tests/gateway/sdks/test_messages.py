@@ -47,6 +47,18 @@ def test_a_call_is_answered_accounted_and_told_its_cost(vendors: Vendors, user: 
     assert (span["cost_nano_usd"], span["status"], span["model"]) == (CALL_NANO_USD, "ok", model)
 
 
+@pytest.mark.parametrize("model", [*MODELS, "bedrock-claude"])
+def test_the_sdk_shows_the_vendors_own_id_of_whatever_it_answers(vendors: Vendors, user: str, model: str) -> None:
+    sdk = vendors.anthropic_sdk()
+    assert sdk.messages.create(**ask(CALL, user, model=model))._request_id == "req_fake"
+    with sdk.messages.stream(**ask(CALL, user, model=model)) as stream:
+        assert stream.request_id == "req_fake"
+        stream.until_done()
+    with pytest.raises(anthropic.RateLimitError) as raised:
+        sdk.messages.create(**ask("[fault:429]", user, model=model))
+    assert raised.value.request_id == "req_fake"
+
+
 @pytest.mark.parametrize("model", MODELS)
 def test_an_async_stream_comes_word_by_word_and_ends_with_the_money(vendors: Vendors, user: str, model: str) -> None:
     async def call() -> tuple[list[str], Any, list[Any]]:

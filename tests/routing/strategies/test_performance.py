@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -14,12 +15,14 @@ from routing.performance import (
     Observed,
     QualityScore,
     forget_observed,
+    observed_at,
     observed_of,
     percentile,
     set_observed,
     summarize,
 )
 from spendhub.errors import Invalid
+from tests.routing.facts import model_facts
 from tests.routing.strategies.facts import measured, option
 
 
@@ -52,6 +55,16 @@ def test_ones_own_calls_count_before_everybodys() -> None:
     assert observed_of("c", 7) == UNMEASURED
     set_observed({})
     assert observed_of("b", 7) == UNMEASURED
+
+
+def test_everybodys_figures_are_none_of_a_tenants_own_model() -> None:
+    set_observed({"a": measured(100), "b": measured(200)})
+    set_observed({"b": measured(900)}, tenant_id=7)
+    shared, own, own_known = model_facts("a"), model_facts("a", tenant_id=7), model_facts("b", tenant_id=7)
+    own_provider = replace(shared, provider=replace(shared.provider, tenant_id=7))
+    assert observed_at(shared, 7).p95_ms == observed_at(shared, None).p95_ms == 100
+    assert observed_at(own, 7) == observed_at(own_provider, 7) == UNMEASURED
+    assert observed_at(own_known, 7).p95_ms == 900
 
 
 @pytest.mark.parametrize(

@@ -411,6 +411,17 @@ def test_counts_are_cumulative_and_what_is_not_said_again_still_holds() -> None:
     )  # fmt: skip
 
 
+def test_a_stream_lacks_its_end_alone_once_it_has_said_why_it_ends() -> None:
+    reader = MessagesReader()
+    read(reader, *TOOL_STREAM[:11])
+    assert reader.missing_end() == b""
+    reader.read_event(b'{"type":"message_delta","delta":{"stop_reason":"max_tokens"}}')
+    assert reader.usage is None and not reader.is_complete
+    reader.read_event(reader.missing_end())
+    assert reader.is_complete
+    assert reader.deltas(reader.missing_end()) == [Ended("length")]
+
+
 def test_a_stream_that_breaks_off_leaves_what_the_vendor_had_counted() -> None:
     reader = MessagesReader()
     read(reader, *TOOL_STREAM[:11])
@@ -474,10 +485,8 @@ def test_an_error_in_mid_stream_names_what_the_vendor_said() -> None:
 
 @pytest.mark.parametrize("body", [b"{}", b'{"content": "words"}'])
 def test_an_answer_of_no_known_shape_is_an_error(body: bytes) -> None:
-    reader = MessagesReader()
-    reader.read_body(body)
     with pytest.raises(UpstreamError):
-        reader.reply()
+        MessagesReader().read_body(body)
 
 
 @pytest.mark.parametrize(

@@ -469,10 +469,8 @@ def test_hidden_thoughts_come_with_a_mark_that_brings_them_back() -> None:
 
 @pytest.mark.parametrize("answer", [b"[]", b"{", b'{"output": {}}', b'{"output": {"message": {"content": "x"}}}'])
 def test_an_answer_of_another_shape_is_an_error(answer: bytes) -> None:
-    reader = ConverseReader()
     with pytest.raises(UpstreamError):
-        reader.read_body(answer)
-        reader.reply()
+        ConverseReader().read_body(answer)
 
 
 @pytest.mark.parametrize(

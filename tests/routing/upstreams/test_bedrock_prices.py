@@ -34,7 +34,7 @@ def test_an_answer_costs_what_genai_prices_says(model: dict[str, Any]) -> None:
     assert price is not None
     for usage in USAGES:
         reader = ConverseReader()
-        reader.read_body(json.dumps({"usage": usage}).encode())
+        reader.read_body(json.dumps({"output": {"message": {"content": []}}, "usage": usage}).encode())
         assert reader.usage is not None
         found = genai_prices.extract_usage(
             {"model": model["name"], "usage": usage}, provider_id="aws", api_flavor="default"

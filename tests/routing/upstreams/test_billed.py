@@ -17,6 +17,7 @@ from routing.upstreams.openai.embeddings import EmbeddingsReader
 from routing.upstreams.openai.responses import ResponsesReader
 
 CHAT_USAGE = {"prompt_tokens": 7, "completion_tokens": 2}
+CHOICES = [{"message": {"content": "Hi"}}]
 
 
 def read(reader: UsageReader, answer: dict[str, Any]) -> UsageReader:
@@ -39,17 +40,18 @@ def searches(reader: UsageReader) -> int:
     ("said", "tier"), [("priority", "priority"), ("flex", "flex"), ("default", ""), ("on_demand", ""), (None, None)]
 )
 def test_a_chat_completion_names_its_tier(said: str | None, tier: str | None) -> None:
-    answer = {"id": "c", "choices": [], "usage": CHAT_USAGE, "service_tier": said}
+    answer = {"id": "c", "choices": CHOICES, "usage": CHAT_USAGE, "service_tier": said}
     assert read(ChatReader(), answer).service_tier == tier
     assert read_stream(ChatReader(), answer).service_tier == tier
 
 
 def test_an_embedding_names_its_tier() -> None:
-    assert read(EmbeddingsReader(), {"usage": {"prompt_tokens": 1}, "service_tier": "flex"}).service_tier == "flex"
+    answer = {"data": [], "usage": {"prompt_tokens": 1}, "service_tier": "flex"}
+    assert read(EmbeddingsReader(), answer).service_tier == "flex"
 
 
 def test_xais_search_by_the_source_is_told_as_not_priced() -> None:
-    answer = {"choices": [], "usage": {**CHAT_USAGE, "num_sources_used": 3}}
+    answer = {"choices": CHOICES, "usage": {**CHAT_USAGE, "num_sources_used": 3}}
     assert read(ChatReader(), answer).not_priced == ("num_sources_used",)
 
 

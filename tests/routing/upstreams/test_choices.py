@@ -25,8 +25,9 @@ from routing.conversation import (
 )
 from routing.token_usage import TokenUsage
 from routing.upstreams.gemini.contents import ContentsReader
-from routing.upstreams.openai.chat import DONE, ChatReader
+from routing.upstreams.openai.chat import ChatReader
 from routing.upstreams.registry import DIALECTS
+from routing.upstreams.sse import DONE
 from tests.routing.facts import model_facts
 
 

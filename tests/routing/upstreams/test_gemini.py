@@ -378,10 +378,8 @@ def test_an_error_in_mid_stream_names_what_the_vendor_said() -> None:
 
 @pytest.mark.parametrize("body", [b"{}", b'{"candidates": 3}'])
 def test_an_answer_of_no_known_shape_is_an_error(body: bytes) -> None:
-    reader = ContentsReader()
-    reader.read_body(body)
     with pytest.raises(UpstreamError):
-        reader.reply()
+        ContentsReader().read_body(body)
 
 
 @pytest.mark.parametrize(

@@ -20,8 +20,9 @@ from routing.conversation import (
 )
 from routing.logprobs import UNLIKELIEST, Likelihood, TokenLogprob, octets_of, shared_out
 from routing.upstreams.gemini.contents import ContentsReader
-from routing.upstreams.openai.chat import DONE, ChatReader
+from routing.upstreams.openai.chat import ChatReader
 from routing.upstreams.registry import DIALECTS
+from routing.upstreams.sse import DONE
 from tests.routing.facts import model_facts
 
 

@@ -11,8 +11,13 @@ import pytest
 
 from routing.conversation import Delta
 from routing.errors import UpstreamError
+from routing.token_usage import TokenUsage
+from routing.upstreams.anthropic.messages import MessagesReader
+from routing.upstreams.base import UsageReader
+from routing.upstreams.gemini.contents import ContentsReader
 from routing.upstreams.odd_answers import guarded
 from routing.upstreams.openai.chat import ChatReader
+from routing.upstreams.openai.embeddings import EmbeddingsReader
 from routing.upstreams.openai.responses import ResponsesReader
 from tests.routing.upstreams.test_recorded import ALL, CLIENTS, Recorded
 
@@ -86,6 +91,59 @@ def test_whatever_stands_wherever_it_is_read_or_it_is_the_vendors_error(file: st
                     changed = [*events[:number], with_odd(event, place, odd), *events[number + 1 :]]
                     refused += is_refused(read_events, recorded, changed)
     assert refused > 0
+
+
+READERS: dict[str, tuple[type[UsageReader], dict[str, Any]]] = {
+    "choices": (ChatReader, {"choices": [{"message": {"content": "Hi"}}], "usage": {"prompt_tokens": 7, "completion_tokens": 2}}),
+    "output": (ResponsesReader, {"output": [], "usage": {"input_tokens": 7, "output_tokens": 2}}),
+    "content": (MessagesReader, {"content": [], "usage": {"input_tokens": 7, "output_tokens": 2}}),
+    "candidates": (ContentsReader, {"candidates": [], "usageMetadata": {"promptTokenCount": 7, "candidatesTokenCount": 2}}),
+    "data": (EmbeddingsReader, {"data": [], "usage": {"prompt_tokens": 7}}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", READERS)
+def test_a_whole_answer_that_is_an_error_or_lacks_what_it_is_about_is_none_and_its_usage_counts(name: str) -> None:
+    kind, answer = READERS[name]
+    assert kind().read_body(json.dumps(answer).encode()) == answer
+    error = {"error": {"message": "boo", "type": "server_error", "code": 502}}
+    nothing = {key: value for key, value in answer.items() if key != name}
+    for body, told in (
+        (error, "answered with an error: server_error: boo"),
+        (nothing | error, "answered with an error: server_error: boo"),
+        (nothing, f"has no {name}"),
+        (answer | {name: None, "error": None}, f"has no {name}"),
+    ):
+        reader = kind()
+        with pytest.raises(UpstreamError, match=told):
+            reader.read_body(json.dumps(body).encode())
+        usage = None if body is error else TokenUsage(input_tokens=7, output_tokens=0 if name == "data" else 2)
+        assert reader.usage == usage and not reader.is_complete
+
+
+@pytest.mark.parametrize("name", [name for name in READERS if name != "output"])
+def test_an_error_beside_an_answer_is_an_error(name: str) -> None:
+    kind, answer = READERS[name]
+    with pytest.raises(UpstreamError, match="answered with an error: error: boo"):
+        kind().read_body(json.dumps(answer | {"error": "boo"}).encode())
+
+
+def test_a_failed_response_is_an_answer_as_its_stream_is() -> None:
+    failed: dict[str, Any] = {
+        "status": "failed",
+        "error": {"code": "server_error", "message": "boo"},
+        "output": [],
+        "usage": None,
+    }
+    reader = ResponsesReader()
+    assert reader.read_body(json.dumps(failed).encode()) == failed
+    assert reader.finish_reason == "failed"
+
+
+@pytest.mark.parametrize("choices", [[], [7], [{}], [{"message": None}]])
+def test_a_chat_without_a_message_is_no_answer(choices: list[Any]) -> None:
+    with pytest.raises(UpstreamError, match=r"has no (choices|message)"):
+        ChatReader().read_body(json.dumps({"choices": choices}).encode())
 
 
 def is_refused(read: Any, recorded: Recorded, answer: Any) -> bool:

@@ -11,6 +11,7 @@ import pytest
 from routing.conversation import (
     Audio,
     Conversation,
+    Ended,
     File,
     Image,
     Message,
@@ -37,7 +38,7 @@ from routing.upstreams.registry import passes_untouched
 from routing.upstreams.transport import HttpTransport
 from tests.fakes.vendor import WORDS_OF_ANSWER
 from tests.routing.facts import chat, model_facts
-from tests.routing.upstreams.vendors import Spoken
+from tests.routing.upstreams.vendors import Spoken, ask_text
 
 
 def pass_through(vendor: Spoken, wire: Wire, body: dict[str, Any], *, is_stream: bool = False) -> Any:
@@ -353,10 +354,56 @@ def test_everything_else_has_its_place() -> None:
 
 @pytest.mark.parametrize("answer", [{}, {"choices": []}, {"choices": [{}]}])
 def test_a_chat_of_no_known_shape_is_an_error(answer: dict[str, Any]) -> None:
-    reader = ChatReader()
-    reader.read_body(json.dumps(answer).encode())
     with pytest.raises(UpstreamError):
-        reader.reply()
+        ChatReader().read_body(json.dumps(answer).encode())
+
+
+def chunk_of(*choices: tuple[int, str | None]) -> bytes:
+    told = [{"index": number, "delta": {"content": "x"}, "finish_reason": reason} for number, reason in choices]
+    return json.dumps({"choices": told}).encode()
+
+
+@pytest.mark.parametrize(
+    ("events", "end"),
+    [
+        ([chunk_of((0, None)), chunk_of((0, "length"))], b"[DONE]"),
+        ([chunk_of((0, "stop")), chunk_of((1, None)), chunk_of((1, "stop")), b'{"choices":[]}'], b"[DONE]"),
+        ([chunk_of((0, "stop"), (1, None))], b""),
+        ([chunk_of((0, None)), chunk_of((0, ""))], b""),
+        ([b'{"choices":[]}', b'{"choices":[7]}', b'{"choices":7}', b"not json"], b""),
+        ([], b""),
+    ],
+)
+@pytest.mark.parametrize("is_read", [True, False])
+def test_a_chat_lacks_its_end_alone_once_each_choice_has_said_why_it_ends(
+    events: list[bytes], end: bytes, is_read: bool
+) -> None:
+    reader = ChatReader()
+    for event in events:
+        if is_read:
+            reader.read_event(event)
+        else:
+            assert reader.passes_over(b"data: " + event + b"\n\n")
+    assert reader.missing_end() == end
+
+
+def test_a_translated_chat_without_its_last_event_ends_as_it_said(openai: Spoken) -> None:
+    tool = Tool("weather", "", {"type": "object", "properties": {}})
+    heard = ask_text(openai, "[fault:no-end]", is_stream=True, tools=(tool,))
+    assert heard.error is None and heard.reader.is_complete and heard.usage is None
+    assert heard.deltas[-1] == Ended("tool_calls")
+
+
+def test_a_call_of_2023_counts_as_a_call_of_a_tool_does() -> None:
+    call = {"name": "weather", "arguments": '{"city":"Rome"}'}
+    whole, legacy, streamed = ChatReader(), ChatReader(), ChatReader()
+    message = {"role": "assistant", "content": None, "function_call": None}
+    for reader, called in ((whole, {"tool_calls": [{"function": call}]}), (legacy, {"function_call": call})):
+        reader.read_body(json.dumps({"choices": [{"message": {**message, **called}}]}).encode())
+    for piece in ({"name": "weather", "arguments": ""}, {"arguments": '{"city":'}, {"arguments": '"Rome"}'}):
+        streamed.read_event(json.dumps({"choices": [{"index": 0, "delta": {"function_call": piece}}]}).encode())
+    # weat|her {|"|city|"|:|"|Rome|"|}
+    assert [reader.produced_tokens() for reader in (whole, legacy, streamed)] == [11, 11, 11]
 
 
 def test_a_chat_whose_content_comes_in_parts() -> None:

@@ -132,9 +132,12 @@ def payload(form: str, name: str, usage: Mapping[str, Any]) -> dict[str, Any]:
     if form == "gemini":
         candidate = {"content": {"parts": [{"text": "x"}]}, "finishReason": "STOP"}
         return {"modelVersion": name, "candidates": [candidate], "usageMetadata": usage}
-    kinds = {"anthropic": "message", "chat": "chat.completion", "responses": "response"}
-    kind = {"type": "message"} if form == "anthropic" else {"object": kinds[form]}
-    return {"id": "x", "model": name, "usage": usage, **kind}
+    said: dict[str, dict[str, Any]] = {
+        "anthropic": {"type": "message", "content": []},
+        "chat": {"object": "chat.completion", "choices": [{"message": {"content": "x"}}]},
+        "responses": {"object": "response", "output": []},
+    }
+    return {"id": "x", "model": name, "usage": usage, **said[form]}
 
 
 def our_cost(form: str, model: Mapping[str, Any], usage: Mapping[str, Any]) -> int:

@@ -1,0 +1,39 @@
+"""Models that fell out, told by reason: one that differs from model to model in its numbers alone is told once."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from routing.requirements import FellOut
+
+# Amounts, sizes and days; not what belongs to a name, such as eu-west-1 or p95.
+_NUMBER = re.compile(r"(?<![\w.,-])\d+(?:[-.,]\d+)*(?![\w-])")
+_DIFFERS = "…"
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """A reason, and the models it is true of, each with its own numbers where those differ."""
+
+    reason: str
+    models: tuple[str, ...]
+
+
+def by_reason(fell_out: Iterable[FellOut]) -> list[LeftOut]:
+    """The models by reason, in the order in which the reasons first came."""
+    alike: dict[str, list[FellOut]] = {}
+    for each in fell_out:
+        alike.setdefault(_NUMBER.sub(_DIFFERS, each.reason), []).append(each)
+    return [_told_once(each) for each in alike.values()]
+
+
+def _told_once(alike: list[FellOut]) -> LeftOut:
+    numbers = [_NUMBER.findall(each.reason) for each in alike]
+    differs = [len(set(column)) > 1 for column in zip(*numbers, strict=True)]
+    own = [[number for number, is_own in zip(row, differs, strict=True) if is_own] for row in numbers]
+    shown = iter([_DIFFERS if is_own else number for number, is_own in zip(numbers[0], differs, strict=True)])
+    reason = _NUMBER.sub(lambda _: next(shown), alike[0].reason)
+    models = (f"{each.model} ({', '.join(row)})" if row else each.model for each, row in zip(alike, own, strict=True))
+    return LeftOut(reason, tuple(models))

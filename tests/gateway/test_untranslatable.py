@@ -1,0 +1,69 @@
+"""Fields that only one vendor has words for: where the choice is ours, a model that understands them is chosen."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.gateway.served import Served, pause_for_snapshots
+
+pytestmark = pytest.mark.slow
+
+
+def define_model(served: Served, name: str, dialect: str, price: str) -> None:
+    """A model at a provider of its own; all are dear, so that `auto` never takes one in other tests."""
+    address = ("--base-url", served.vendor.base_url, "--api-key-env", "VENDOR_KEY")
+    served.server.manage("provider", "set", name, "--dialect", dialect, *address)
+    served.native("POST", "models", json={"provider": name, "name": name, "upstream_name": "vendor-chat"})
+    served.native("POST", "prices", json={"model": name, "input": price, "output": price})
+
+
+@pytest.fixture(scope="module")
+def foreign(served: Served) -> list[str]:
+    """Models of three vendors that speak another dialect, each cheaper than `native`."""
+    names = [f"foreign-{number}" for number in range(3)]
+    for name in names:
+        define_model(served, name, "anthropic", "900")
+    define_model(served, "native", "openai", "950")
+    pause_for_snapshots()
+    return names
+
+
+def define_route(served: Served, *models: str) -> str:
+    name = f"route-{uuid.uuid4().hex[:12]}"
+    served.native("POST", "routes", json={"name": name, "models": list(models), "strategy": "cost-optimized"})
+    pause_for_snapshots()
+    return name
+
+
+def ask(served: Served, user: str, model: str, **body: Any) -> httpx.Response:
+    return served.ask(model=model, user=user, max_tokens=20, **body)
+
+
+@pytest.mark.parametrize("field", [{"seed": 3}, {"prediction": {"type": "content", "content": "hello"}}])
+def test_a_dearer_model_that_understands_a_field_answers_where_no_cheaper_one_does(
+    served: Served, user: str, foreign: list[str], field: dict[str, Any]
+) -> None:
+    served.define_budget(user, "1")
+    answered = ask(served, user, define_route(served, *foreign, "native"), **field)
+    assert answered.status_code == 200, answered.text
+    assert answered.headers["x-spendhub-model"] == "native"
+    assert served.the_span(user)["model"] == "native"
+    assert field.items() <= served.asked_of_vendor(user)["body"].items()
+    assert served.held(user) == "0.00"
+
+
+def test_where_none_understands_it_the_answer_names_the_field(served: Served, user: str, foreign: list[str]) -> None:
+    served.define_budget(user, "1")
+    refused = ask(served, user, define_route(served, *foreign), seed=3)
+    assert (refused.status_code, refused.json()["error"]["code"]) == (400, "not_translatable")
+    assert refused.json()["error"]["param"] == "seed"
+    assert (served.spans(user), served.held(user)) == ([], "0.00")
+
+
+def test_a_model_that_the_client_names_is_not_replaced(served: Served, user: str, foreign: list[str]) -> None:
+    refused = ask(served, user, foreign[0], seed=3)
+    assert (refused.status_code, refused.json()["error"]["param"]) == (400, "seed")
