@@ -144,4 +144,7 @@ class SnapshotPoller(threading.Thread):
         return time.monotonic() - self.last_success_monotonic
 
     def stop(self) -> None:
+        """Ends the thread, and returns when it has ended."""
         self._stopped.set()
+        if self.is_alive():
+            self.join(5.0)

@@ -209,5 +209,7 @@ class Observer(threading.Thread):
             seconds_until_observing -= SHARE_SECONDS
 
     def stop(self) -> None:
-        """Ends the thread."""
+        """Ends the thread, and returns when it has ended."""
         self._stopped.set()
+        if self.is_alive():
+            self.join(5.0)

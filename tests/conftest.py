@@ -18,10 +18,15 @@ from urllib.parse import urlsplit
 import psycopg
 import pytest
 import redis
+from hypothesis import HealthCheck, settings
 
 from spendhub.snapshots import Snapshot
 from tests.servers import Postgres, ServerDidNotStart, SpendHub, Valkey
 from tests.settings import TEST_DATABASE, TEST_DIR, valkey_address
+
+# An example says nothing of time, and a machine that pauses for a moment must not make one fail.
+settings.register_profile("spendhub", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("spendhub")
 
 _started: dict[str, Postgres | Valkey] = {}
 

@@ -5,8 +5,10 @@ Each is a child process of ours that dies with us, and is stopped by its own pid
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import importlib.util
+import itertools
 import os
 import pwd
 import shutil
@@ -15,7 +17,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import TracebackType
 
@@ -34,10 +36,25 @@ class ServerDidNotStart(RuntimeError):
 
 
 def free_port() -> int:
-    """A TCP port of the loopback that nobody uses now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A TCP port of the loopback that nobody uses now, and that nobody is given before whoever asked has bound it: below
+    the ports that the system gives to connections, and in a range of this process's own."""
+    for port in itertools.islice(_ports, 2_000):
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise ServerDidNotStart("no port is free")
+
+
+def _own_ports() -> Iterator[int]:
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw9").removeprefix("gw"))
+    first = 12_000 + 2_000 * (worker % 10)
+    start = os.getpid() % 2_000
+    while True:
+        for number in range(2_000):
+            yield first + (start + number) % 2_000
+
+
+_ports = _own_ports()
 
 
 def die_with_parent() -> None:
@@ -118,7 +135,7 @@ class Valkey:
         client = redis.Redis(port=self.port, socket_timeout=1)
         try:
             return bool(client.ping())
-        except redis.ConnectionError:
+        except (redis.ConnectionError, redis.TimeoutError):
             return False
         finally:
             client.close()

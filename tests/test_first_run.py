@@ -7,7 +7,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import httpx
@@ -27,13 +26,11 @@ class Run:
         self._log = log
         environment = clean_environment() | {"SPENDHUB_VAR_DIR": str(var), "PORT": str(self.port)}
         command = [sys.executable, "-m", "spendhub.first_run"]
-        started_at = time.monotonic()
         with log.open("wb") as output:
             self.process = subprocess.Popen(
                 command, cwd=PROJECT, env=environment, stdout=output, stderr=output, preexec_fn=die_with_parent
             )
         wait_until(lambda: self.process.poll() is not None or "is ready on" in self.output, 100, "it is ready")
-        self.seconds = time.monotonic() - started_at
 
     @property
     def output(self) -> str:
@@ -43,13 +40,14 @@ class Run:
         return stop_process(self.process, signal.SIGINT, 40)
 
 
+@pytest.mark.timeout(400)
 def test_the_first_run_prints_a_login_that_works_and_the_second_keeps_it_to_itself(tmp_path: Path) -> None:
     first = Run(tmp_path / "var", tmp_path / "first.log")
     try:
         login = re.search(r"Login +(\S+)\n +Password +(\S+)", first.output)
         key = re.search(r"API key +(sh_\S+)", first.output)
         assert login and key, first.output
-        with httpx.Client(base_url=first.url, follow_redirects=True) as browser:
+        with httpx.Client(base_url=first.url, follow_redirects=True, timeout=60) as browser:
             form = browser.get("/admin/login/")
             # Its styles are there: collectstatic has run.
             style = re.search(r'href="(/static/[^"]+\.css)"', form.text)
@@ -69,7 +67,6 @@ def test_the_first_run_prints_a_login_that_works_and_the_second_keeps_it_to_itse
     try:
         assert "==>" not in second.output
         assert "Password" not in second.output
-        assert second.seconds < first.seconds
         budgets = httpx.get(f"{second.url}/api/v1/budgets", headers={"authorization": f"Bearer {key[1]}"})
         assert budgets.status_code == 200
     finally:

@@ -193,6 +193,7 @@ def admin_routes() -> list[Route]:
 
 
 @pytest.mark.once
+@pytest.mark.timeout(400)  # it walks over every page
 def test_no_admin_page_shows_or_changes_anything_of_another_tenant(world: dict[Any, Any]) -> None:
     tenant = Tenant.objects.get(slug="acme")
     globex()

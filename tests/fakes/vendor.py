@@ -231,7 +231,7 @@ class FakeVendor:
             self.served = Served()
             _send_json(writer, 200, {})
         elif self.serves(method, path):
-            return await self._call(writer, path, headers, body)
+            return await self._call(reader, writer, path, headers, body)
         elif (other := self.other(method, path)) is not None:
             _send_json(writer, 200, other)
         else:
@@ -239,7 +239,10 @@ class FakeVendor:
         await writer.drain()
         return True
 
-    async def _call(self, writer: asyncio.StreamWriter, path: str, headers: Mapping[str, str], raw: bytes) -> bool:
+    async def _call(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, path: str, headers: Mapping[str, str],
+        raw: bytes,
+    ) -> bool:  # fmt: skip
         self.served.calls += 1
         if (why := self.why_refused(path, headers, raw)) is not None:
             _send_json(writer, 403, self.error(403, why))
@@ -261,6 +264,8 @@ class FakeVendor:
             await asyncio.sleep(self.delay_seconds)
         if name == "slow":
             await asyncio.sleep(float(argument or 2))
+            if reader.at_eof():
+                return False
         elif name == "hang":
             await asyncio.sleep(3600)
         elif name == "reset-at-once":
@@ -286,6 +291,8 @@ class FakeVendor:
                 writer.transport.abort()
                 return False
             await asyncio.sleep(10)
+            if reader.at_eof():
+                return False  # whoever asked has left, and was not served
             self._count(answer)
             writer.write(whole[20:])
         else:

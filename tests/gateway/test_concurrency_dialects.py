@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from tests.gateway.conftest import running_spendhub
-from tests.gateway.served import OUTPUT_NANO_USD, Served
+from tests.gateway.served import OUTPUT_NANO_USD, Served, pause_for_snapshots
 from tests.gateway.test_fallback import define_route
 from tests.servers import wait_until
 from tests.settings import TEST_DATABASE
@@ -69,7 +69,7 @@ def test_of_ten_times_as_many_calls_exactly_those_that_fit_are_made(served: Serv
     # A quarter is enough for the fourth: what it shares with the others is shown there.
     fitting = FITTING // 4 if dialect is generate else FITTING
     budget = served.define_budget(user, f"{fitting * CALL_NANO_USD / 10**9:.9f}")
-    asyncio.run(asyncio.sleep(2))  # in force in both processes
+    pause_for_snapshots()  # in force in both processes
     before = served.vendor.served.completed
     asked = [dialect(user, stream=bool(number % 2)) for number in range(10 * fitting)]
     assert asyncio.run(ask_all(served, asked)) == {200: fitting, 402: 9 * fitting}
@@ -95,13 +95,13 @@ async def leave_streams(served: Served, asked: list[tuple[str, dict[str, Any]]])
 def test_with_fallbacks_failures_and_clients_that_leave_the_books_are_right(served: Served, user: str) -> None:
     route = define_route(served, ["fault-500"], ["vendor-out"])
     budget = served.define_budget(user, "1000")
-    asyncio.run(asyncio.sleep(2))
+    pause_for_snapshots()
     vendor = served.vendor.served
     completed, tokens = vendor.completed, vendor.completion_tokens
     plain = [dialect(user) for dialect in DIALECTS for _ in range(15)]
     fallen = [dialect(user, route) for dialect in DIALECTS for _ in range(15)]
     failing = [dialect(user, "fault-429") for dialect in DIALECTS for _ in range(8)]
-    slow = {"messages": [{"role": "user", "content": "[fault:slow-stream]"}], "stream": True}
+    slow = {"messages": [{"role": "user", "content": f"[fault:slow-stream] [say:{'word ' * 200}]"}], "stream": True}
     left = [chat(user, **slow) for _ in range(10)]
 
     async def all_at_once() -> Counter[int]:

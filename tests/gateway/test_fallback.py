@@ -366,7 +366,9 @@ def test_the_recipes_router_takes_what_one_call_may_cost_inclusively(served: Ser
 
 
 def test_the_recipes_router_lists_its_models(served: Served) -> None:
-    answered = httpx.get(f"{served.server.url}/api/router", headers={"authorization": f"Bearer {served.key}"})
+    answered = httpx.get(
+        f"{served.server.url}/api/router", headers={"authorization": f"Bearer {served.key}"}, timeout=30
+    )
     assert "vendor-chat" in [model["id"] for model in answered.json()["models"]]
 
 

@@ -43,16 +43,16 @@ def was_refused(served: Served, user: str, session: str) -> bool:
 def test_a_call_that_is_refused_although_the_money_is_only_held_may_wait_for_it(served: Served, user: str) -> None:
     served.define_budget(user, usd(USUAL_HOLD_NANO_USD + 10 * CALL_NANO_USD))
     with ThreadPoolExecutor(1) as pool:
-        first = pool.submit(served.ask, f"[fault:slow=3] {CALL}", user=user)
+        first = pool.submit(served.ask, f"[fault:slow=4] {CALL}", user=user)
         wait_until(lambda: float(served.held(user)) > 0, 5, "the first call to hold its money")
         at_once = served.ask(CALL, user=user)
         began = time.monotonic()
-        patient = served.ask(CALL, user=user, headers={"x-spendhub-wait": "5"})
+        patient = served.ask(CALL, user=user, headers={"x-spendhub-wait": "20"})
         assert first.result().status_code == 200
     assert at_once.status_code == 402
     assert at_once.json()["error"]["is_merely_held"] is True
     assert patient.status_code == 200
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 15
     assert [span["cost_nano_usd"] for span in served.spans(user)] == [CALL_NANO_USD] * 2
 
 
@@ -204,7 +204,7 @@ def test_what_is_left_for_the_holder_of_the_key_can_be_asked(served: Served, use
     served.define_budget(user, "1", period="day")
     served.ask(CALL, user=user)
     headers = {"authorization": f"Bearer {served.key}", "x-spendhub-user": user}
-    told = httpx.get(f"{served.url}/budget", headers=headers).json()
+    told = httpx.get(f"{served.url}/budget", headers=headers, timeout=30).json()
     assert (told["allowed"], told["remaining"]) == (True, "0.9996")
     assert [each["name"] for each in told["budgets"]] == [f"{user} per day"]
     assert told["until"] == told["budgets"][0]["window"]["end"]
@@ -227,7 +227,7 @@ def test_what_is_left_is_told_with_the_end_of_the_budget_that_has_no_more(
     for period, limit in limits.items():
         served.define_budget(user, limit, period=period)
     headers = {"authorization": f"Bearer {served.key}", "x-spendhub-user": user}
-    told = httpx.get(f"{served.url}/budget", headers=headers).json()
+    told = httpx.get(f"{served.url}/budget", headers=headers, timeout=30).json()
     (end,) = [each["window"]["end"] for each in told["budgets"] if each["period"] == renewed_by]
     assert (told["remaining"], told["until"]) == (remaining, end)
 

@@ -60,7 +60,7 @@ def test_a_repeat_is_given_the_first_answer_and_counts_nothing(served: Served, u
     assert again.headers["x-spendhub-cost"] == "0.0004"
     assert served.the_span(user)["cost_nano_usd"] == CALL_NANO_USD
     assert served.ledger(budget) == CALL_NANO_USD
-    assert served.held(user) == "0.00"
+    wait_until(lambda: served.held(user) == "0.00", 10, "the hold to end")
 
 
 def test_without_a_key_a_repeat_is_a_call_of_its_own(served: Served, user: str) -> None:
@@ -177,12 +177,12 @@ GOOGLES = {"contents": [{"role": "user", "parts": [{"text": CALL}]}]}
 def test_every_dialect_knows_the_key(served: Served, user: str, path: str, body: dict[str, Any]) -> None:
     headers = {"authorization": f"Bearer {served.key}", "x-spendhub-user": user, **keyed(user)}
     calls = served.vendor.served.calls
-    first, again = (httpx.post(f"{served.server.url}{path}", headers=headers, json=body) for _ in range(2))
+    first, again = (httpx.post(f"{served.server.url}{path}", headers=headers, json=body, timeout=30) for _ in range(2))
     assert first.status_code == 200, first.text
     assert (again.status_code, again.content) == (200, first.content)
     assert again.headers["content-type"] == first.headers["content-type"]
     assert (again.headers["x-spendhub-replayed"], again.headers["x-spendhub-cost"]) == ("true", "0.0004")
-    other = httpx.post(f"{served.server.url}{path}", headers=headers, json=body | {"temperature": 0.5})
+    other = httpx.post(f"{served.server.url}{path}", headers=headers, json=body | {"temperature": 0.5}, timeout=30)
     assert other.status_code == 422
     assert served.vendor.served.calls == calls + 1
     assert served.the_span(user)["cost_nano_usd"] == CALL_NANO_USD
@@ -200,7 +200,9 @@ def test_the_recipes_router_knows_the_key_too(served: Served, user: str) -> None
     )
     assert (again.status_code, again.content) == (200, first.content)
     assert (again.headers["x-spendhub-replayed"], again.headers["x-spendhub-cost"]) == ("true", "0.0004")
-    other = httpx.post(f"{served.server.url}/api/router", headers=headers, json=prompt | {"prompt": "something else"})
+    other = httpx.post(
+        f"{served.server.url}/api/router", headers=headers, json=prompt | {"prompt": "something else"}, timeout=30
+    )
     assert (other.status_code, other.json()["code"]) == (400, "idempotency_key_reused")
     assert served.vendor.served.calls == calls + 1
     assert len(served.spans(user)) == 1

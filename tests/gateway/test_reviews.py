@@ -249,8 +249,8 @@ def test_reviews_take_no_longer_than_the_call_may(served: Served, user: str) -> 
     route = reviewed_route(served, "fault-hang", "0.9")
     served.define_budget(user, "10")
     began = time.monotonic()
-    answered = ask(served, route, user, headers={"x-spendhub-timeout-ms": "1200"})
-    assert time.monotonic() - began < 8
+    answered = ask(served, route, user, headers={"x-spendhub-timeout-ms": "4000"})
+    assert time.monotonic() - began < 9.5  # less than a review may take
     assert told(answered) == ("0.9", "false", "1 of 2 (reviewer-fault-hang: upstream_timeout)", None)
     assert ("reviewer-fault-hang", "error", 0) in calls(served, user)
     assert served.held(user) == "0.00"

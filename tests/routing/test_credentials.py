@@ -427,7 +427,8 @@ class EchoingVendor(TalkativeVendor):
         yield said[40:] + b"data: [DONE]\n\n"
 
     async def aread(self) -> bytes:
-        return b'{"choices":[{"delta":{"content":"%s!"}}]}' % self.sent["authorization"][7:].encode()
+        word = b"message" if self.headers["content-type"] == "application/json" else b"delta"
+        return b'{"choices":[{"%s":{"content":"%s!"}}]}' % (word, self.sent["authorization"][7:].encode())
 
 
 async def said_by(vendor: EchoingVendor, secret: str, *, is_stream: bool) -> bytes:
@@ -440,14 +441,16 @@ async def said_by(vendor: EchoingVendor, secret: str, *, is_stream: bool) -> byt
 
 
 def test_an_answer_or_an_event_that_repeats_the_key_does_not_hand_it_to_the_client() -> None:
-    hidden = b'{"choices":[{"delta":{"content":"(hidden key)!"}}]}'
+    hidden = b'{"choices":[{"message":{"content":"(hidden key)!"}}]}'
     whole, stream = EchoingVendor("application/json"), EchoingVendor("text/event-stream")
     assert asyncio.run(said_by(whole, SECRET, is_stream=False)) == hidden
-    assert asyncio.run(said_by(stream, SECRET, is_stream=True)) == b"data: " + hidden + b"\n\ndata: [DONE]\n\n"
+    assert asyncio.run(said_by(stream, SECRET, is_stream=True)) == (
+        b'data: {"choices":[{"delta":{"content":"(hidden key)!"}}]}\n\ndata: [DONE]\n\n'
+    )
 
 
 def test_a_word_that_stands_in_place_of_a_key_may_be_said() -> None:
-    said = b'{"choices":[{"delta":{"content":"sk-no-key-required!"}}]}'
+    said = b'{"choices":[{"message":{"content":"sk-no-key-required!"}}]}'
     assert asyncio.run(said_by(EchoingVendor("application/json"), "sk-no-key-required", is_stream=False)) == said
 
 

@@ -660,9 +660,9 @@ def test_a_named_model_costs_microseconds_and_a_choice_among_100_a_millisecond()
             spent.append((time.thread_time() - began) / times)
         return min(spent)
 
-    # Five times what they take on a slow machine: a quadratic step or a lost cache would show.
-    assert best_of(named, 50) < 100e-6
-    assert best_of(auto, 3) < 5e-3
+    # Ten times what they take where coverage is measured: a quadratic step or a lost cache would show.
+    assert best_of(named, 50) < 300e-6
+    assert best_of(auto, 3) < 25e-3
 
 
 def test_models_are_compared_by_what_the_tier_that_is_asked_for_costs() -> None:

@@ -265,8 +265,8 @@ def test_a_quote_with_its_price_costs_microseconds(acme: Tenant, vendor: Provide
     usage = TokenUsage.from_totals(50_000, 1_000, 10_000)
     best = float("inf")
     for _ in range(5):
-        started = time.perf_counter()
+        started = time.thread_time()
         for _ in range(500):
             price_usage(usage, catalog.quote(acme.pk, "m150", NOW, unpriced_models="refuse").price)
-        best = min(best, (time.perf_counter() - started) / 500)
-    assert best < 100e-6  # about 7 microseconds; the bound is loose because neighbours share the machine
+        best = min(best, (time.thread_time() - started) / 500)
+    assert best < 500e-6  # about 7 microseconds, 26 where coverage is measured; a query would be above

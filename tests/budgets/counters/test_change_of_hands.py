@@ -19,6 +19,7 @@ from budgets.counters.keeper import Keeper
 from budgets.models import CounterFence, HoldLine, Reservation
 from budgets.models import Hold as HoldRow
 from spendhub import group_commit
+from spendhub.steps import Journey, Pause
 from tests.budgets.counters.conftest import hold_of, reservation, total
 from tests.servers import Valkey, wait_until
 
@@ -50,15 +51,24 @@ def reserve_in_the_end(store: FencedStore, hold: Hold, seconds: float = 10) -> b
                 raise
 
 
+def without_pauses(journey: Journey[Any]) -> Journey[Any]:
+    """The journey, which waits for answers and for nothing else."""
+    try:
+        step = next(journey)
+        while True:
+            assert not isinstance(step, Pause), "nobody else could be counting"
+            step = journey.send((yield step))
+    except StopIteration as end:
+        return end.value
+
+
 def test_the_lease_is_over_before_a_new_store_may_count() -> None:
     assert LEASE_SECONDS < HANDOVER_SECONDS
 
 
 def test_without_redis_the_database_counts_at_once(acme: Any, day: Any, settings: Any) -> None:
     settings.REDIS_URL = None
-    started = time.monotonic()
-    assert run(counters().reserve(hold_of(acme, day), time.time())).is_held
-    assert time.monotonic() - started < HANDOVER_SECONDS
+    assert run(without_pauses(counters().reserve(hold_of(acme, day), time.time()))).is_held
     fence = CounterFence.objects.get()
     assert (fence.store, fence.is_open) == ("database", True)
     assert HoldRow.objects.for_tenant(acme).count() == 1
@@ -210,6 +220,7 @@ def test_a_settle_that_redis_does_not_hear_fails_nobody_and_is_told_later(
 def test_a_reserve_that_is_cut_off_is_released_later(acme: Any, day: Any, redis_in_charge: Valkey) -> None:
     store = counters()
     run(store.reserve(hold_of(acme, day, amount=1), time.time()))
+    store.refresh()  # its lease is fresh: the first step is the script
     journey = store.reserve(hold_of(acme, day, amount=50), time.time())
     step = next(journey)  # the script is sent ...
     drive.scripts().run_script(step)  # type: ignore[union-attr, arg-type]  # Redis is configured, and the step a script
@@ -224,6 +235,7 @@ def test_a_hold_made_under_a_lease_that_has_run_out_is_asked_for_again(
 ) -> None:
     store = counters()
     run(store.look(acme.pk, [day], time.time()))
+    store.refresh()
     journey = store.reserve(hold_of(acme, day), time.time())
     step = next(journey)
     answer = drive.scripts().run_script(step)  # type: ignore[union-attr, arg-type]  # as above

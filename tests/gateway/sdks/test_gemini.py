@@ -336,10 +336,13 @@ def test_the_sandbox_answers_googles_sdk_too(vendors: Vendors, user: str) -> Non
 
 def test_the_key_may_stand_in_the_query(vendors: Vendors, user: str) -> None:
     url = f"{vendors.served.server.url}/v1beta/models/sandbox-small:generateContent"
-    assert httpx.post(f"{url}?key={vendors.served.key}", json=says("hi")).status_code == 200
-    wrong = httpx.post(f"{url}?key=sh_wrong", json=says("hi"))
+    assert httpx.post(f"{url}?key={vendors.served.key}", json=says("hi"), timeout=30).status_code == 200
+    wrong = httpx.post(f"{url}?key=sh_wrong", json=says("hi"), timeout=30)
     assert (wrong.status_code, wrong.json()["error"]["status"]) == (401, "UNAUTHENTICATED")
-    assert httpx.post(f"{vendors.served.url}/chat/completions?key={vendors.served.key}", json={}).status_code == 401
+    assert (
+        httpx.post(f"{vendors.served.url}/chat/completions?key={vendors.served.key}", json={}, timeout=30).status_code
+        == 401
+    )
 
 
 @pytest.mark.parametrize("model", MODELS)
