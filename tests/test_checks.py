@@ -13,7 +13,7 @@ from django.test import override_settings
 
 from spendhub import health, processes
 from spendhub.health import answer_health_first, health_answer, readiness
-from tests.servers import Postgres, SpendHub, free_port
+from tests.servers import Postgres, SpendHub, Valkey, free_port
 
 
 def told() -> list[str]:
@@ -49,17 +49,12 @@ def test_a_redis_that_does_not_answer_is_a_warning() -> None:
 
 
 @pytest.mark.django_db
-def test_a_redis_that_may_evict_counters_is_a_warning(valkey_url: str) -> None:
-    client = redis.Redis.from_url(valkey_url)
-    client.config_set("maxmemory-policy", "allkeys-lru")
-    try:
-        with override_settings(REDIS_URL=valkey_url):
-            assert "spendhub.W002" in told()
-    finally:
-        client.config_set("maxmemory-policy", "noeviction")
-        client.close()
-    with override_settings(REDIS_URL=valkey_url):
+def test_a_redis_that_may_evict_counters_is_a_warning(valkey: Valkey) -> None:
+    with override_settings(REDIS_URL=valkey.url):
         assert not {"spendhub.W001", "spendhub.W002"} & set(told())
+        with redis.Redis.from_url(valkey.url) as client:
+            client.config_set("maxmemory-policy", "allkeys-lru")
+        assert "spendhub.W002" in told()
 
 
 @pytest.mark.servers

@@ -64,9 +64,14 @@ def sign_in(chromium: Browser, server: SpendHub, username: str, troubles: list[s
     page.goto(f"{server.url}/admin/")
     page.fill("#id_username", username)
     page.fill("#id_password", PASSWORD)
-    page.click("button[type=submit]")
-    page.wait_for_load_state("networkidle")
+    submit(page, "button[type=submit]")
     return page
+
+
+def submit(page: Page, selector: str) -> None:
+    """Clicks what leads to another page, and waits until that one has all it asks for."""
+    with page.expect_navigation(wait_until="networkidle"):
+        page.click(selector)
 
 
 def _is_ours(url: str, server: SpendHub) -> bool:
@@ -144,8 +149,7 @@ def test_nothing_is_cut_off(server: SpendHub, chromium: Browser, width: int) -> 
         page.wait_for_load_state("networkidle")
         assert page.evaluate(TOO_WIDE) == [], path
     page.goto(f"{server.url}/admin/budgets/decision/")
-    page.click("#result_list tbody a")
-    page.wait_for_load_state("networkidle")
+    submit(page, "#result_list tbody a")
     assert page.evaluate(TOO_WIDE) == []
     assert troubles == []
 
@@ -157,11 +161,9 @@ def test_an_owner_makes_a_budget_and_freezes_it(server: SpendHub, chromium: Brow
     page.fill("#id_name", "Weekly ceiling")
     page.fill("#id_limit_nano_usd", "12.50")
     page.select_option("#id_period", "week")
-    page.click("button[name=_continue]")
-    page.wait_for_load_state("networkidle")
+    submit(page, "button[name=_continue]")
     assert page.input_value("#id_limit_nano_usd") == "12.50"
-    page.click("a[href$='/freeze/']")
-    page.click("button:has-text('Freeze it')")
-    page.wait_for_load_state("networkidle")
+    submit(page, "a[href$='/freeze/']")
+    submit(page, "button:has-text('Freeze it')")
     assert "is frozen" in page.inner_text("body")
     assert troubles == []

@@ -36,6 +36,13 @@ pytestmark = pytest.mark.django_db(transaction=True)
 USERS = ("ada", "ben")
 
 
+@pytest.fixture(autouse=True)
+def standing_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No day or month ends between a test's first line and its last."""
+    now = timezone.now()
+    monkeypatch.setattr(timezone, "now", lambda: now)
+
+
 @pytest.fixture
 def acme() -> Tenant:
     return factories.acme()

@@ -118,7 +118,11 @@ class Books:
         def holds() -> bool:
             try:
                 return condition()
-            except AssertionError:  # the API may say 503 while the counters change hands
+            # The API may say 503 while the counters change hands, and nothing while a process is replaced.
+            except (AssertionError, httpx.TransportError):
                 return False
 
-        wait_until(holds, 40, f"{what}; now {self._live()}")
+        try:
+            wait_until(holds, 40, what)
+        except TimeoutError as error:
+            raise TimeoutError(f"{error}; now {self._live()}") from None

@@ -86,9 +86,25 @@ class Race:
     def go(self) -> None:
         for process in self._processes:
             assert process.stdout is not None and process.stdout.readline() == "ready\n"
+        self._tell("go\n")
+
+    def has_held_since(self, moment: float) -> bool:
+        """Whether something that takes turns was held, and ended, that began after `moment` (monotonic seconds)."""
+        self._tell("latest\n")
+        latest = 0.0
+        for process in self._processes:
+            assert process.stdout is not None
+            latest = max(latest, float(process.stdout.readline()))
+        return latest > moment
+
+    def end(self) -> None:
+        """Tells those who take turns that it is enough."""
+        self._tell("enough\n")
+
+    def _tell(self, line: str) -> None:
         for process in self._processes:
             assert process.stdin is not None
-            process.stdin.write("go\n")
+            process.stdin.write(line)
             process.stdin.flush()
 
     def results(self) -> list[Any]:

@@ -1,7 +1,8 @@
 """One of several processes that race for the same budget: `python -m tests.races.reserver '<json>'`.
 
 It says "ready", waits for a line on its stdin, races, and prints what it got as one line of JSON.
-It then lives on, with what it holds, until its stdin is closed.
+It then lives on, with what it holds, until its stdin is closed. One that takes turns for a while does so until it is
+told "enough"; asked for its "latest", it says when the latest hold that has ended began.
 """
 
 from __future__ import annotations
@@ -43,23 +44,28 @@ def main(task: dict[str, Any]) -> None:
 
     keeper.start_threads()
     drive(counters().look(task["tenant_id"], lines, time.time()))
-    work: Callable[[], list[Any]]
+    results: list[Any] = []
+    is_enough = threading.Event()
+    work: Callable[[], None]
     if task["manner"] == "for-a-while":
-        work = lambda: take_turns(hold, task["seconds"])  # noqa: E731  # one of two ways to do the same
+        work = lambda: take_turns(hold, results, is_enough)  # noqa: E731  # one of two ways to do the same
     else:
         reserve = reserve_without_care if task["manner"] == "careless" else counters().reserve
-        work = lambda: grab(hold, task["reserves"] // task["threads"], reserve)  # noqa: E731  # as above
+        work = lambda: results.extend(grab(hold, task["reserves"] // task["threads"], reserve))  # noqa: E731  # as above
     print("ready", flush=True)
     sys.stdin.readline()
-    results: list[Any] = []
 
     def run() -> None:
-        results.extend(work())
+        work()
         connections.close_all()
 
     threads = [threading.Thread(target=run) for _ in range(task["threads"])]
     for thread in threads:
         thread.start()
+    if task["manner"] == "for-a-while":
+        while sys.stdin.readline() == "latest\n":
+            print(max((since for since, _ in results), default=0.0), flush=True)
+        is_enough.set()
     for thread in threads:
         thread.join()
     print(json.dumps(results), flush=True)
@@ -80,12 +86,10 @@ def reserve_without_care(hold: Hold, now: float) -> Journey[Reserved]:
     return Reserved(False, counts)
 
 
-def take_turns(hold: Callable[[], Hold], seconds: float) -> list[tuple[float, float]]:
-    """Reserves, holds for a moment and releases, again and again; says from when to when it held.
+def take_turns(hold: Callable[[], Hold], held: list[tuple[float, float]], is_enough: threading.Event) -> None:
+    """Reserves, holds for a moment and releases, again and again; adds to `held` from when to when it held.
     The monotonic clock is the same for all processes of a machine."""
-    held: list[tuple[float, float]] = []
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
+    while not is_enough.is_set():
         mine = hold()
         try:
             is_held = drive(counters().reserve(mine, time.time())).is_held
@@ -98,7 +102,6 @@ def take_turns(hold: Callable[[], Hold], seconds: float) -> list[tuple[float, fl
             drive(counters().settle(mine, (), time.time()))
         else:
             time.sleep(random.uniform(0.01, 0.05))
-    return held
 
 
 if __name__ == "__main__":

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import threading
-import time
 import uuid
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -32,6 +31,7 @@ from telemetry.models import CostSpan
 from telemetry.recording import record
 from telemetry.span_store import SpanBatch, StoredBatch
 from tests import factories
+from tests.servers import wait_until
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -344,10 +344,10 @@ class TestALostConnection:
                 with transaction.atomic():
                     BudgetWindow.objects.for_tenant(acme.id).select_for_update().get()
                     is_locked.set()
-                    assert may_go.wait(10)
+                    assert may_go.wait(40)
 
             holding = asyncio.ensure_future(in_thread(hold_the_row))
-            await asyncio.to_thread(is_locked.wait, 10)
+            assert await asyncio.to_thread(is_locked.wait, 20)
             waiting = ledger.submit(call(acme, 2 * NANO, "in flight"))
             await in_thread(end_who_waits_for_a_lock)
             may_go.set()
@@ -363,20 +363,23 @@ class TestALostConnection:
 def end_the_connection() -> None:
     with connection.cursor() as cursor:
         cursor.execute(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = %s", [APPLICATION_NAME]
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+            "WHERE application_name = %s AND datname = current_database()",
+            [APPLICATION_NAME],
         )
 
 
 def end_who_waits_for_a_lock() -> None:
-    while True:
+    def is_ended() -> bool:
         with connection.cursor() as cursor:
             cursor.execute(
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
-                "WHERE application_name = %s AND wait_event_type = 'Lock'",
+                "WHERE application_name = %s AND datname = current_database() AND wait_event_type = 'Lock'",
                 [APPLICATION_NAME],
             )
-            if cursor.fetchall():
-                return
+            return bool(cursor.fetchall())
+
+    wait_until(is_ended, 20, "the loop's connection to wait for the row")
 
 
 @pytest.mark.skipif(not IS_POSTGRES, reason="on SQLite the loop has no connection")
@@ -389,15 +392,15 @@ def test_a_server_that_stands_still_is_left_after_the_limit_and_each_call_is_cou
     async def story(ledger: LoopLedger) -> None:
         await ledger.submit(call(acme, NANO))
 
-        def hold_the_row_for_two_seconds() -> None:
+        def hold_the_row_until_it_was_given_up() -> None:
             with transaction.atomic():
                 BudgetWindow.objects.for_tenant(acme).select_for_update().get(budget=budget)
                 row_is_held.set()
-                time.sleep(2)
+                wait_until(lambda: ledger.left == 2, 40, "the loop to leave the second call, as it did the first")
 
         row_is_held = threading.Event()
-        meanwhile = asyncio.create_task(in_thread(hold_the_row_for_two_seconds))
-        await asyncio.to_thread(row_is_held.wait, 10)
+        meanwhile = asyncio.create_task(in_thread(hold_the_row_until_it_was_given_up))
+        assert await asyncio.to_thread(row_is_held.wait, 20)
         await ledger.submit(call(acme, 2 * NANO))
         await meanwhile
 

@@ -37,6 +37,13 @@ def acme() -> Tenant:
     return factories.acme()
 
 
+@pytest.fixture
+def standing_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No day or month ends between a test's first line and its last."""
+    now = timezone.now()
+    monkeypatch.setattr(timezone, "now", lambda: now)
+
+
 def define(tenant: Tenant, dollars: int, scope_type: str = "user", scope_key: str = "ada", **facts: object) -> Budget:
     budget = Budget.objects.create(
         tenant=tenant,
@@ -118,6 +125,7 @@ def test_another_tenants_request_id_is_not_a_repeat(acme: Tenant) -> None:
     assert drive(record(globex.id, [draft(NANO, "r-1")], timezone.now())).accepted == 1
 
 
+@pytest.mark.usefixtures("standing_clock")
 def test_a_budget_begins_with_what_its_window_has_already_spent(acme: Tenant) -> None:
     drive(record(acme.id, [draft(3 * NANO), draft(NANO, who=Attribution(user="ben"))], timezone.now()))
     exact, each, everyone = (
@@ -133,6 +141,7 @@ def test_a_budget_does_not_count_what_was_spent_before_its_window(acme: Tenant) 
     assert spent(define(acme, 10)) == 0
 
 
+@pytest.mark.usefixtures("standing_clock")
 def test_no_span_is_missed_or_counted_twice_by_a_budget_created_meanwhile(acme: Tenant) -> None:
     stop = threading.Event()
 
