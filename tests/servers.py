@@ -11,6 +11,7 @@ import importlib.util
 import itertools
 import os
 import pwd
+import secrets
 import shutil
 import signal
 import socket
@@ -48,7 +49,7 @@ def free_port() -> int:
 def _own_ports() -> Iterator[int]:
     worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw9").removeprefix("gw"))
     first = 12_000 + 2_000 * (worker % 10)
-    start = os.getpid() % 2_000
+    start = secrets.randbelow(2_000)  # sessions side by side seldom meet
     while True:
         for number in range(2_000):
             yield first + (start + number) % 2_000

@@ -144,6 +144,11 @@ def test_redis_that_does_not_answer_is_told_and_does_not_stop_the_service(
 def test_a_stop_lets_requests_in_flight_finish(live_server_process: StartServer) -> None:
     server = live_server_process()
     key = server.manage("tenant", "create", "Acme").splitlines()[-1]
+    headers = {"authorization": f"Bearer {key}"}
+    # Another process made it: the server hears of it a moment later.
+    wait_until(
+        lambda: httpx.get(f"{server.url}/v1/models", headers=headers).status_code == 200, 20, "the key to be known"
+    )
     body = b'{"attribution": {"user": "ada"}}'
     head = (
         f"POST /api/v1/check HTTP/1.1\r\nhost: 127.0.0.1\r\nauthorization: Bearer {key}\r\n"
