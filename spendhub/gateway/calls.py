@@ -141,7 +141,9 @@ async def plan_call(
 ) -> Plan:
     """Which models are tried for the request; with a field that is `untranslatable`, of those alone to which the
     request passes as it is. Raises what `make_plan` raises."""
-    wanted = wanted_of(principal.tenant, request, dialect, attribution, demands, input_tokens, untranslatable)
+    wanted = wanted_of(principal.tenant, request, dialect, attribution, demands, input_tokens)
+    if untranslatable:
+        wanted = replace(wanted, untranslatable=untranslatable)
     catalog = CATALOG.current()
     # A hook may choose a strategy that weighs them.
     if hooks.BEFORE_ROUTING or weighs_budgets(catalog, wanted):
@@ -156,7 +158,6 @@ def wanted_of(
     attribution: Attribution,
     demands: Demands,
     input_tokens: int,
-    untranslatable: str = "",
 ) -> Wanted:
     """What the request wants of a model, as routing is asked for it; see `plan_call`."""
 
@@ -180,7 +181,6 @@ def wanted_of(
         expected_output_of=output_of,
         known_lengths=known_lengths(tenant.id, attribution.feature),
         extras=extras_of(request),
-        untranslatable=untranslatable,
     )
 
 

@@ -32,14 +32,6 @@ def client(acme: Tenant) -> Any:
     return client_of(acme)
 
 
-@pytest.fixture
-def now(monkeypatch: pytest.MonkeyPatch) -> datetime:
-    """This moment, and the clock stands: no day or week ends between a test's first line and its last."""
-    moment = timezone.now()
-    monkeypatch.setattr(timezone, "now", lambda: moment)
-    return moment
-
-
 def make(client: Any, scope: str = "user:ada", status: int = 201, **facts: Any) -> dict[str, Any]:
     scope_type, _, scope_key = scope.partition(":")
     wish = {"scope_type": scope_type, "scope_key": scope_key or "*", "limit": "10", **facts}
@@ -181,13 +173,13 @@ def test_an_exact_budget_has_a_window_before_anything_is_spent(client: Any) -> N
     assert made["window"] == {"start": "1970-01-01T00:00:00Z", "end": None}
 
 
-def test_windows_are_cut_in_the_tenants_time_zone(acme: Tenant, now: datetime) -> None:
+def test_windows_are_cut_in_the_tenants_time_zone(acme: Tenant, standing_clock: datetime) -> None:
     acme.timezone = "Asia/Kolkata"
     acme.save()
     window = make(client_of(acme), period="day")["window"]
     start, end = (datetime.fromisoformat(window[name]) for name in ("start", "end"))
     assert (start.hour, start.minute, end - start) == (18, 30, timedelta(days=1))
-    assert start <= now < end
+    assert start <= standing_clock < end
 
 
 def test_a_budget_that_has_not_begun_shows_its_first_window(client: Any) -> None:
@@ -444,7 +436,7 @@ def test_a_budget_that_was_put_away_stops_nothing_and_keeps_its_history(client: 
 
 
 def test_a_budget_that_was_put_away_is_listed_with_what_its_last_window_has_spent(
-    now: datetime, client: Any, acme: Tenant
+    standing_clock: datetime, client: Any, acme: Tenant
 ) -> None:
     exact = make(client, limit="10", hard_cap="0.9", soft_cap="0.5", period="week")
     allowance = make(client, "agent:*", limit="4", period="day")

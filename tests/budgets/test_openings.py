@@ -31,16 +31,9 @@ from telemetry.recording import SpanDraft, record
 from tests import factories
 from tests.budgets.api import NANO, define
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("standing_clock")]
 
 USERS = ("ada", "ben")
-
-
-@pytest.fixture(autouse=True)
-def standing_clock(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No day or month ends between a test's first line and its last."""
-    now = timezone.now()
-    monkeypatch.setattr(timezone, "now", lambda: now)
 
 
 @pytest.fixture

@@ -103,10 +103,17 @@ class Served:
         assert answered.is_success, answered.text
         return answered.json() if answered.content else None
 
-    def define_provider(self, name: str, api_key_env: str = "VENDOR_KEY") -> None:
+    def define_provider(self, name: str, api_key_env: str = "VENDOR_KEY", *, dialect: str = "openai") -> None:
         """The vendor once more, under another name and without models."""
         address = ("--base-url", self.vendor.base_url)
-        self.server.manage("provider", "set", name, "--dialect", "openai", *address, "--api-key-env", api_key_env)
+        self.server.manage("provider", "set", name, "--dialect", dialect, *address, "--api-key-env", api_key_env)
+
+    def define_model(self, name: str, *, price: str = "900", dialect: str = "openai", **facts: Any) -> None:
+        """A model at a provider of its own, at so many USD per million tokens: dear, so that `auto` never takes it in
+        other tests."""
+        self.define_provider(name, dialect=dialect)
+        self.native("POST", "models", json={"provider": name, "name": name, **facts})
+        self.native("POST", "prices", json={"model": name, "input": price, "output": price})
 
     def define_budget(self, user: str, limit: str, *, period: str = "month", **facts: Any) -> str:
         """A budget for one user (or the scope that `facts` name), in force when this returns; its id."""

@@ -16,15 +16,6 @@ def tool(name: str) -> dict[str, Any]:
     return {"type": "function", "function": {"name": name, "parameters": {"type": "object", "properties": {}}}}
 
 
-def define_model(served: Served, name: str, *, dialect: str = "openai", upstream_name: str = "vendor-chat") -> None:
-    """A model at a provider of its own, in force when this returns; so dear that `auto` never takes it elsewhere."""
-    address = ("--base-url", served.vendor.base_url, "--api-key-env", "VENDOR_KEY")
-    served.server.manage("provider", "set", name, "--dialect", dialect, *address)
-    served.native("POST", "models", json={"provider": name, "name": name, "upstream_name": upstream_name})
-    served.native("POST", "prices", json={"model": name, "input": "900", "output": "900"})
-    pause_for_snapshots()
-
-
 def degrade_to(served: Served, user: str, model: str) -> str:
     """A budget whose policy sends every call to another model."""
     return served.define_budget(user, "1", soft_cap="0", downgrade_rules=[{"from": ["*"], "to": model}])
@@ -97,13 +88,15 @@ def test_a_rule_towards_a_model_that_cannot_do_it_or_may_not_see_it_leaves_the_c
 def test_a_rule_towards_a_vendor_to_whom_it_cannot_be_said_leaves_the_call_as_it_is(
     served: Served, user: str, field: dict[str, Any]
 ) -> None:
-    define_model(served, other := f"{user}-claude", dialect="anthropic", upstream_name="claude-sonnet-4-5")
+    served.define_model(other := f"{user}-claude", dialect="anthropic", upstream_name="claude-sonnet-4-5")
+    pause_for_snapshots()
     degrade_to(served, user, other)
     check_was_made_as_it_is(served, user, served.ask(user=user, **field), other)
 
 
 def test_a_rule_towards_a_model_whose_own_budget_is_spent_leaves_the_call_as_it_is(served: Served, user: str) -> None:
-    define_model(served, spent := f"{user}-spent")
+    served.define_model(spent := f"{user}-spent", upstream_name="vendor-chat")
+    pause_for_snapshots()
     served.define_budget(user, "0.000001", name="spent", scope_type="model", scope_key=spent)
     budget = degrade_to(served, user, spent)
     check_was_made_as_it_is(served, user, served.ask("[in:100] [out:10]", user=user), spent)

@@ -13,21 +13,13 @@ from tests.gateway.served import Served, pause_for_snapshots
 pytestmark = pytest.mark.slow
 
 
-def define_model(served: Served, name: str, dialect: str, price: str) -> None:
-    """A model at a provider of its own; all are dear, so that `auto` never takes one in other tests."""
-    address = ("--base-url", served.vendor.base_url, "--api-key-env", "VENDOR_KEY")
-    served.server.manage("provider", "set", name, "--dialect", dialect, *address)
-    served.native("POST", "models", json={"provider": name, "name": name, "upstream_name": "vendor-chat"})
-    served.native("POST", "prices", json={"model": name, "input": price, "output": price})
-
-
 @pytest.fixture(scope="module")
 def foreign(served: Served) -> list[str]:
     """Models of three vendors that speak another dialect, each cheaper than `native`."""
     names = [f"foreign-{number}" for number in range(3)]
     for name in names:
-        define_model(served, name, "anthropic", "900")
-    define_model(served, "native", "openai", "950")
+        served.define_model(name, dialect="anthropic", upstream_name="vendor-chat")
+    served.define_model("native", price="950", upstream_name="vendor-chat")
     pause_for_snapshots()
     return names
 

@@ -37,13 +37,6 @@ def acme() -> Tenant:
     return factories.acme()
 
 
-@pytest.fixture
-def standing_clock(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No day or month ends between a test's first line and its last."""
-    now = timezone.now()
-    monkeypatch.setattr(timezone, "now", lambda: now)
-
-
 def define(tenant: Tenant, dollars: int, scope_type: str = "user", scope_key: str = "ada", **facts: object) -> Budget:
     budget = Budget.objects.create(
         tenant=tenant,
