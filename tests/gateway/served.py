@@ -108,10 +108,12 @@ class Served:
         address = ("--base-url", self.vendor.base_url)
         self.server.manage("provider", "set", name, "--dialect", dialect, *address, "--api-key-env", api_key_env)
 
-    def define_model(self, name: str, *, price: str = "900", dialect: str = "openai", **facts: Any) -> None:
+    def define_model(
+        self, name: str, *, price: str = "900", dialect: str = "openai", api_key_env: str = "VENDOR_KEY", **facts: Any
+    ) -> None:
         """A model at a provider of its own, at so many USD per million tokens: dear, so that `auto` never takes it in
         other tests."""
-        self.define_provider(name, dialect=dialect)
+        self.define_provider(name, api_key_env, dialect=dialect)
         self.native("POST", "models", json={"provider": name, "name": name, **facts})
         self.native("POST", "prices", json={"model": name, "input": price, "output": price})
 

@@ -407,9 +407,7 @@ KEYED_CALL_NANO_USD = (100 + 20) * 1_000_000
 def keyed_model(served: Served) -> str:
     """A model whose vendor has no key yet; its provider has the same name. It is dear, so that `auto` never takes it."""
     name = f"keyed-{uuid.uuid4().hex[:12]}"
-    served.define_provider(name, api_key_env="NO_KEY")
-    served.native("POST", "models", json={"provider": name, "name": name, "max_output_tokens": 2000})
-    served.native("POST", "prices", json={"model": name, "input": "1000", "output": "1000"})
+    served.define_model(name, price="1000", api_key_env="NO_KEY", max_output_tokens=2000)
     return name
 
 

@@ -343,10 +343,7 @@ FILE_CALL_NANO_USD = 40_100 * 1_000_000
 def reader(served: Served) -> str:
     """A model that takes 40,000 tokens and says 100. It is dear, so that `auto` never takes it."""
     name = "reader"
-    served.define_provider(name)
-    facts = {"provider": name, "name": name, "context_tokens": 40_000, "max_output_tokens": 100}
-    served.native("POST", "models", json=facts)
-    served.native("POST", "prices", json={"model": name, "input": "1000", "output": "1000"})
+    served.define_model(name, price="1000", context_tokens=40_000, max_output_tokens=100)
     pause_for_snapshots()
     return name
 
