@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.db import transaction
 from django.http import HttpRequest, HttpResponse
 from django.template.loader import render_to_string
@@ -18,6 +18,7 @@ from budgets.admin_forms import BudgetForm, percent_field, rules_field, show_rul
 from budgets.counters.drive import drive
 from budgets.models import Budget, BudgetEvent, BudgetRaise, Decision
 from budgets.resets import reset_budget
+from budgets.scope_names import near_names
 from spendhub.tenants.admin_fields import Labelled, show_share, show_usd
 from spendhub.tenants.admin_scoping import ReadOnlyAdmin, ScopedAdmin, ScopedInline, SeenFilter, describe_row
 from spendhub.tenants.changes import record_change
@@ -191,7 +192,15 @@ class BudgetAdmin(ScopedAdmin):
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
         if not change:
             obj.counts_from = timezone.now()
+            self._warn_of_unknown(request, obj)
         super().save_model(request, obj, form, change)
+
+    def _warn_of_unknown(self, request: HttpRequest, budget: Budget) -> None:
+        near = near_names(budget.tenant_id, budget.scope_type, budget.scope_key)
+        if near is not None:
+            hint = f" (near: {', '.join(near)})" if near else ""
+            told = f"The catalog knows no {budget.scope_type} “{budget.scope_key}”{hint}: only calls that are reported "
+            self.message_user(request, f"{told}under this very name count.", messages.WARNING)
 
     def save_formset(self, request: HttpRequest, form: Any, formset: Any, change: bool) -> None:
         raises = formset.save(commit=False)

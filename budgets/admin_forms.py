@@ -9,6 +9,7 @@ from django import forms
 from django.core.exceptions import ValidationError
 
 from budgets.models import Budget, ScopeType
+from budgets.scope_names import counted_as
 from budgets.suggestions import model_is_known
 from spendhub.tenants.admin_fields import LinesField, PercentField, parse_percent, show_share
 from spendhub.tenants.admin_scoping import ScopedForm
@@ -102,8 +103,10 @@ class BudgetForm(ScopedForm):
                 key = clean_key(scope_type, key)
             except InvalidAttribution as error:
                 raise forms.ValidationError({"scope_key": f"{error.message}."}) from None
-        cleaned["scope_key"] = key
         tenant, period = self.tenant, cleaned.get("period")
+        if tenant is not None:
+            key = counted_as(tenant.pk, scope_type, key)
+        cleaned["scope_key"] = key
         if tenant is None or period is None:
             return
         same = Budget.objects.for_tenant(tenant).filter(

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any, cast
 from uuid import UUID
 
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from django.utils import timezone
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework import status
@@ -19,10 +19,11 @@ from rest_framework.serializers import BaseSerializer
 from budgets.counters.drive import drive
 from budgets.definitions import archive_budget, create_budget, edit_budget, raise_budget, set_frozen
 from budgets.matching import window_of
-from budgets.models import Budget, BudgetEvent, BudgetRaise, BudgetWindow
+from budgets.models import Budget, BudgetEvent, BudgetRaise, BudgetWindow, ScopeType
 from budgets.periods import as_datetime
 from budgets.reports import LiveWindow, last_windows, live_windows
 from budgets.resets import reset_budget
+from budgets.scope_names import counted_as
 from budgets.serializers import (
     BudgetSerializer,
     EventSerializer,
@@ -35,11 +36,17 @@ from budgets.serializers import (
 from budgets.snapshot import BUDGETS, facts_of, tenant_budgets
 from budgets.suggestions import downgrade_chain
 from spendhub.api.authentication import principal_of
-from spendhub.api.queries import flag_in, refuse_unknown, required_text_in, text_in
+from spendhub.api.queries import PAGING, flag_in, refuse_unknown, required_text_in, text_in
 from spendhub.api.viewsets import UUID_REGEX, TenantModelViewSet
 from spendhub.tenants.snapshot import Principal
 
-FILTERS = ("scope_type", "scope_key", "period", "mode")
+FILTERS = [
+    OpenApiParameter("scope_type", str),
+    OpenApiParameter("scope_key", str, description="Of a model or a provider, any name that your catalog knows it by."),
+    OpenApiParameter("period", str),
+    OpenApiParameter("mode", str),
+    OpenApiParameter("archived", bool, description="Those that were put away."),
+]
 Windows = Mapping[UUID, tuple[LiveWindow, ...]]
 
 # `list` is a method of the view set below.
@@ -53,12 +60,21 @@ def read_live(tenant_id: int, budget_ids: Sequence[UUID], now: datetime) -> Wind
     return drive(live_windows(tenant_id, now, budget_ids))
 
 
+def _is_on(tenant_id: int, key: str) -> Q:
+    """Budgets on `key`, or on the model or the provider that it is another name of."""
+    found = Q(scope_key=key)
+    for scope_type in (ScopeType.MODEL, ScopeType.PROVIDER):
+        found |= Q(scope_type=scope_type, scope_key=counted_as(tenant_id, scope_type, key))
+    return found
+
+
 @extend_schema(tags=["budgets"])
 class BudgetViewSet(TenantModelViewSet):
     """Limits on a scope per period, with a policy; each answer adds how the budget stands right now."""
 
     model = Budget
     serializer_class = BudgetSerializer
+    filters = FILTERS
     http_method_names = ["get", "post", "patch", "delete", "head", "options"]
     lookup_value_regex = UUID_REGEX
 
@@ -67,22 +83,17 @@ class BudgetViewSet(TenantModelViewSet):
         if self.action != "list":
             return rows
         query = self.request.query_params
-        refuse_unknown(query, (*FILTERS, "archived"))
         if flag_in(query, "archived"):
             rows = Budget.objects.for_tenant(principal.tenant_id).filter(archived_at__isnull=False)
-        for name in FILTERS:
+        for name in ("scope_type", "period", "mode"):
             if (value := text_in(query, name)) is not None:
                 rows = rows.filter(**{name: value})
-        return rows
+        key = text_in(query, "scope_key")
+        return rows if key is None else rows.filter(_is_on(principal.tenant_id, key))
 
-    @extend_schema(
-        parameters=[
-            *(OpenApiParameter(name, str) for name in FILTERS),
-            OpenApiParameter("archived", bool, description="Those that were put away."),
-        ]
-    )
     def list(self, request: Request, *args: Any, **kwargs: Any) -> Response:
         """Budgets in use, with their live numbers."""
+        refuse_unknown(request.query_params, (*(each.name for each in self.filters), *PAGING))
         page = self.paginate_queryset(self.get_queryset()) or []
         return self.get_paginated_response(self._shown(page))
 
@@ -119,7 +130,7 @@ class BudgetViewSet(TenantModelViewSet):
         wish = ResetSerializer(data=request.data)
         wish.is_valid(raise_exception=True)
         principal, budget = principal_of(request), self.get_object()
-        key = wish.validated_data["scope_key"]
+        key = counted_as(principal.tenant_id, budget.scope_type, wish.validated_data["scope_key"])
         done = drive(
             reset_budget(principal.tenant_id, str(budget.id), scope_key=key, actor=principal.actor, now=timezone.now())
         )

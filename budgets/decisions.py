@@ -50,7 +50,7 @@ class Decision(msgspec.Struct, frozen=True):
     `bound` is the budget that decided (None when every budget simply allows, or there is none).
     `remaining_nano_usd` is the least room among the enforced budgets: after this call where it is
     allowed, as it stands where it is refused; None without an enforced budget.
-    `resets_at` is when the budget that stopped the call begins afresh.
+    `resets_at` is when the budget that stopped the call begins afresh; None where it never does, or is frozen.
     """
 
     id: uuid.UUID
@@ -117,11 +117,7 @@ def decide(
     enforced = [each for each in looked_at if each.matched.budget.is_enforced]
     bound: LookedAt | None = None
     for each in enforced:
-        # Of equally strict stops, the one with the least room is the one to name.
-        if bound is None or (STRICTNESS[each.action], -each.remaining_nano_usd) > (
-            STRICTNESS[bound.action],
-            -bound.remaining_nano_usd,
-        ):
+        if bound is None or _weight(each) > _weight(bound):
             bound = each
     action = bound.action if bound is not None else ALLOW
     allowed = action != HARD_STOP
@@ -139,11 +135,19 @@ def decide(
         suggested_model=bound.suggested_model if bound is not None else None,
         disabled_tools=tuple(tools),
         remaining_nano_usd=remaining,
-        resets_at=None if allowed or bound is None else as_datetime(bound.matched.window.ends_at),
+        resets_at=None
+        if allowed or bound is None or bound.reason == "frozen"
+        else as_datetime(bound.matched.window.ends_at),
         matched=tuple(matched),
         counts=tuple(counts),
         model_known=model_known,
     )
+
+
+def _weight(each: LookedAt) -> tuple[int, bool, int]:
+    """The heaviest is the one to name: of equally strict ones what stays when others begin afresh, then what has the
+    least room."""
+    return STRICTNESS[each.action], each.reason == "frozen", -each.remaining_nano_usd
 
 
 _NO_LIMIT = 1 << 62

@@ -20,6 +20,7 @@ from django.forms.models import model_to_dict
 
 from budgets.matching import window_of
 from budgets.models import Budget, BudgetRaise, Period, ScopeType
+from budgets.scope_names import counted_as
 from budgets.snapshot import facts_of
 from spendhub.errors import Conflict, Invalid, Missing
 from spendhub.money import format_usd
@@ -93,7 +94,10 @@ def describe_budget(budget: Budget) -> dict[str, Any]:
 
 
 def create_budget(tenant_id: int, values: Mapping[str, Any], *, source: str, actor: str) -> Budget:
-    """A new budget; its ledger opens with what its window has already spent. Raises BudgetExists."""
+    """A new budget; its ledger opens with what its window has already spent. A model or provider may be called by any
+    name that the catalog knows it by. Raises BudgetExists."""
+    if "scope_key" in values:
+        values = {**values, "scope_key": counted_as(tenant_id, values["scope_type"], values["scope_key"])}
     facts = {"name": default_name(values), **values}
     budget = Budget(tenant_id=tenant_id, source=source, **facts)
     try:
@@ -113,6 +117,9 @@ def edit_budget(budget: Budget, values: Mapping[str, Any], *, actor: str, now: d
     with transaction.atomic():
         # Locked and read again: of two edits at the same moment neither undoes the other's fields.
         row = locked(budget.tenant_id, budget.id)
+        named = values.get("scope_key", row.scope_key)
+        if named != row.scope_key and counted_as(row.tenant_id, row.scope_type, named) == row.scope_key:
+            values = {**values, "scope_key": row.scope_key}
         for field in ("scope_type", "scope_key", "period"):
             if field in values and values[field] != getattr(row, field):
                 raise BudgetScopeFixed(field)

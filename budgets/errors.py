@@ -5,15 +5,16 @@ from __future__ import annotations
 import uuid
 from typing import TYPE_CHECKING
 
-from spendhub.errors import Conflict, Missing, Refused
-from spendhub.money import format_usd
+from spendhub.errors import Conflict, Invalid, Missing, Refused
+from spendhub.money import MAX_NANO_USD, format_usd
 
 if TYPE_CHECKING:
     from budgets.decisions import Decision
 
 
 class BudgetExceeded(Refused):
-    """A budget has no room for this call; the same call can succeed after `decision.resets_at`.
+    """A budget has no room for this call; the same call can succeed after `decision.resets_at`. None: the budget never
+    begins afresh, or is frozen, until somebody says otherwise.
 
     `decision` says which budget, what remains and which model would still fit.
     """
@@ -27,7 +28,7 @@ class BudgetExceeded(Refused):
         remaining, asked = bound.remaining_nano_usd, decision.call.estimated_nano_usd
         budget = bound.matched.budget
         if decision.reason == "frozen":
-            why = f"Budget {budget.name!r} is frozen."
+            why = f"Budget {budget.name!r} is frozen: nothing passes until it is unfrozen."
         else:
             why = (
                 f"Budget {budget.name!r} has {format_usd(remaining)} USD left of "
@@ -54,10 +55,20 @@ class BudgetExceeded(Refused):
 
     @property
     def retry_after_seconds(self) -> int | None:
-        """Whole seconds from the check until the budget begins afresh; None where it never does."""
+        """Whole seconds from the check until the budget begins afresh; None where it never does, or is frozen."""
         if self.decision.resets_at is None:
             return None
         return max(1, int((self.decision.resets_at - self.decision.call.now).total_seconds()) + 1)
+
+
+class EstimateTooLarge(Invalid):
+    """The call could cost more than the 9,000,000 USD that can be held for one, and no budget stops it before."""
+
+    code = "estimate_too_large"
+
+    def __init__(self) -> None:
+        most = format_usd(MAX_NANO_USD)
+        super().__init__(f"This call could cost more than {most} USD: ask for less output.", most=most)
 
 
 class ReservationMissing(Missing):

@@ -8,6 +8,7 @@ from budgets.bodies import AttributionBody, CheckBody
 from budgets.calls import Call
 from budgets.estimates import estimate_call
 from budgets.models import ScopeType
+from budgets.scope_names import counted_as
 from routing.extras import Extras
 from routing.service_tiers import tier_name
 from spendhub.errors import Invalid
@@ -47,7 +48,7 @@ def call_of(body: CheckBody, principal: Principal, now: datetime, scope: tuple[s
         extras=Extras(tier_name(*body.service_tier.split("+")), body.web_searches),
     )
     attribution = attribution_of(body.attribution, principal)
-    model, provider = body.model or "", body.provider or ""
+    model, provider = body.model or "", counted_as(principal.tenant_id, ScopeType.PROVIDER, body.provider or "")
     names = frozenset((model,)) if model else frozenset()
     if estimate.model is not None:
         names |= {estimate.model.name}
@@ -80,7 +81,7 @@ def scoped(
     scope_type, key = scope
     if scope_type in DIMENSIONS:
         return Attribution(**{scope_type: clean_key(scope_type, key)}).over(attribution), provider, model
-    key = clean_key("scopeKey", key) if key != "*" else key
+    key = counted_as(principal.tenant_id, scope_type, clean_key("scopeKey", key)) if key != "*" else key
     if scope_type == ScopeType.PROVIDER and key != "*":
         return attribution, key, model
     if scope_type == ScopeType.MODEL and key != "*":

@@ -10,6 +10,7 @@ from django.db import models, transaction
 from django.utils import timezone
 
 from spendhub.ids import new_id
+from spendhub.moments import validate_moment
 from spendhub.money import MAX_NANO_USD
 from spendhub.snapshots import SnapshotRow
 from spendhub.tenants.models import Tenant, validate_attribution
@@ -105,8 +106,8 @@ class Budget(BudgetRow):
     disabled_tools = models.JSONField(default=list, blank=True)
     strict = models.BooleanField(default=False)
     patience_seconds = models.PositiveIntegerField(default=0, validators=[MaxValueValidator(60)])
-    starts_at = models.DateTimeField(null=True, blank=True)
-    ends_at = models.DateTimeField(null=True, blank=True)
+    starts_at = models.DateTimeField(null=True, blank=True, validators=[validate_moment])
+    ends_at = models.DateTimeField(null=True, blank=True, validators=[validate_moment])
     is_frozen = models.BooleanField("frozen", default=False, help_text="Stops every call under it until unfrozen.")
     source = models.CharField(max_length=8, choices=Source.choices, default=Source.ADMIN, editable=False)
     created_at = models.DateTimeField(auto_now_add=True)
@@ -156,8 +157,8 @@ class BudgetRaise(BudgetRow):
     tenant = models.ForeignKey(Tenant, on_delete=models.PROTECT, related_name="+")
     budget = models.ForeignKey(Budget, on_delete=models.CASCADE, related_name="raises")
     by_nano_usd = models.BigIntegerField(validators=[MinValueValidator(1), MaxValueValidator(MAX_NANO_USD)])
-    starts_at = models.DateTimeField()
-    ends_at = models.DateTimeField()
+    starts_at = models.DateTimeField(validators=[validate_moment])
+    ends_at = models.DateTimeField(validators=[validate_moment])
     reason = models.CharField(max_length=200, blank=True)
     actor = models.CharField(max_length=200, blank=True, editable=False)
 

@@ -24,6 +24,7 @@ from budgets.intake import UnknownScope, call_of, scope_of_headers
 from budgets.models import ScopeType
 from budgets.reservations import check, reserve_durably
 from budgets.resets import reset_scope
+from budgets.scope_names import counted_as
 from budgets.views import digest_of
 from spendhub.api.errors import headers_of, status_of
 from spendhub.api.lean import Body, LeanAnswer, LeanView
@@ -166,6 +167,7 @@ class RecipeResetView(RecipeView[RecipeScopeBody]):
         if scope_type == ScopeType.TENANT:
             scope_key = "*" if scope_key == principal.tenant_slug else scope_key
         check_scope(scope_type, scope_key)
+        scope_key = counted_as(principal.tenant_id, scope_type, scope_key)
         done = drive(reset_scope(principal.tenant_id, scope_type, scope_key, actor=principal.actor, now=now))
         return LeanAnswer(200, {"ok": True, "windows": done})
 

@@ -21,7 +21,13 @@ from budgets.counters.base import Count, CounterLine, Hold, HoldKind, Reserved
 from budgets.counters.charge import counters
 from budgets.decision_log import keep_sample, store_decisions
 from budgets.decisions import Decision, decide
-from budgets.errors import BudgetExceeded, IdempotencyConflict, ReservationMissing, ReservationSettled
+from budgets.errors import (
+    BudgetExceeded,
+    EstimateTooLarge,
+    IdempotencyConflict,
+    ReservationMissing,
+    ReservationSettled,
+)
 from budgets.matching import Matches, match_budgets
 from budgets.models import Reservation
 from budgets.snapshot import tenant_budgets
@@ -29,6 +35,7 @@ from budgets.suggestions import model_is_known, model_that_fits
 from spendhub import group_commit
 from spendhub.bulk_insert import insert_rows, read_uuid
 from spendhub.ids import new_id
+from spendhub.money import MAX_NANO_USD
 from spendhub.steps import AwaitFuture, CallInThread, Journey
 
 # Hold ids made from idempotency keys: the same key finds the same hold.
@@ -56,12 +63,15 @@ class DurableReservation:
 
 
 def look_at(call: Call) -> Journey[Decision]:
-    """What a reserve of this call would answer now. Holds nothing and stores nothing."""
+    """What a reserve of this call would answer now. Holds nothing and stores nothing. Raises EstimateTooLarge."""
     matched = match_budgets(tenant_budgets(call.tenant_id), call.scopes(), call.now)
     counts: tuple[Count, ...] = ()
     if matched:
         counts = yield from counters().look(call.tenant_id, matched.lines, call.now.timestamp())
-    return decide(new_id(), call, matched, counts, _known_to(call))
+    decision = decide(new_id(), call, matched, counts, _known_to(call))
+    if decision.allowed and _is_too_large(call):
+        raise EstimateTooLarge
+    return decision
 
 
 def check(call: Call) -> Journey[Decision]:
@@ -82,7 +92,8 @@ def reserve(
     ttl_seconds: float | None = None,
     payload: Mapping[str, Any] | None = None,
 ) -> Journey[HeldCall]:
-    """Holds the call's estimate in every matching budget, or raises BudgetExceeded and holds nothing.
+    """Holds the call's estimate in every matching budget, or raises BudgetExceeded or, where no budget stops what is
+    more than can be held, EstimateTooLarge, and holds nothing.
 
     A hold of kind `call` is extended while this process lives and stays until it is settled;
     `payload` is what the worker needs to book it if the process dies (see telemetry.interrupted).
@@ -91,6 +102,9 @@ def reserve(
     now = call.now.timestamp()
     hold: Hold | None = None
     reserved = Reserved(True, ())
+    if _is_too_large(call):
+        # Before the counters, whose sums it could outgrow; an enforced budget has no room for it, and refuses it.
+        yield from look_at(call)
     # A gateway call is held even where no budget matches: should its process die, it must be found.
     if matched or kind == "call":
         hold = Hold(
@@ -290,6 +304,10 @@ def _cheaper_that_fits(decision: Decision) -> Journey[str | None]:
         call, model=model, provider=provider, model_names=frozenset((model,)), estimated_nano_usd=estimate, tools=()
     )
     return model if decide(decision.id, other, matched, counts, _known_to(call)).allowed else None
+
+
+def _is_too_large(call: Call) -> bool:
+    return call.estimated_nano_usd > MAX_NANO_USD
 
 
 def _known_to(call: Call) -> Any:

@@ -283,7 +283,7 @@ class DecisionSerializer(serializers.ModelSerializer[Decision]):
         }
     )
     def get_would_have_passed(self, row: Decision) -> dict[str, Any] | None:
-        if row.allowed:
+        if row.allowed or row.reason == "frozen":
             return None
         return {
             "estimated_cost": format_usd(row.remaining_nano_usd or 0),

@@ -12,6 +12,7 @@ from fractions import Fraction
 from typing import Any, NamedTuple
 
 from budgets.models import BUDGETS_SNAPSHOT, Budget, BudgetRaise
+from spendhub.moments import within_bounds
 from spendhub.snapshots import Snapshot
 
 
@@ -126,8 +127,9 @@ def facts_of(budget: Budget, raises: tuple[Raise, ...] = ()) -> BudgetFacts:
         disabled_tools=tuple(budget.disabled_tools),
         strict=budget.strict,
         patience_seconds=budget.patience_seconds,
-        starts_at=budget.starts_at,
-        ends_at=budget.ends_at,
+        # The database holds years of which no window can be cut.
+        starts_at=None if budget.starts_at is None else within_bounds(budget.starts_at),
+        ends_at=None if budget.ends_at is None else within_bounds(budget.ends_at),
         raises=raises,
     )
 

@@ -67,8 +67,8 @@ def _find_options(
     searching = [model for model in standing.searching if requirements.asks_to_search(model)]
     for model in (*standing.usable, *searching):
         fit = requirements.fit(model)
-        if isinstance(fit, str):
-            fell_out.append(FellOut(model.name, fit))
+        if isinstance(fit, FellOut):
+            fell_out.append(fit)
         else:
             options.append(fit)
     fell_out.extend(FellOut(model.name, UNASKED_SEARCH) for model in standing.searching if model not in searching)
@@ -85,5 +85,4 @@ def find_option(catalog: Catalog, requirements: Requirements, name: str) -> Opti
     reason = unusable_because(model)
     if reason is not None:
         return FellOut(model.name, reason)
-    fit = requirements.fit(model)
-    return FellOut(model.name, fit) if isinstance(fit, str) else fit
+    return requirements.fit(model)

@@ -8,7 +8,7 @@ wire format nothing of this is used: bodies then pass untouched. docs/gateway.md
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -26,14 +26,23 @@ BESIDE_WORDS = frozenset((CHOICES, LOGPROBS))
 
 
 class NotTranslatable(Invalid):
-    """The request has a `field` that the chosen model's vendor has no word for."""
+    """The request has a `field` that the chosen model's vendor has no word for.
+
+    Who reads a client's request names it as the client does. Who writes a vendor's names a field of a Conversation, or
+    `top_logprobs` where `logprobs` asks for too many of the likeliest, and may say more behind a colon: see `renamed`.
+    """
 
     code = "not_translatable"
 
     def __init__(self, field: str, towards: str) -> None:
-        self.field = field
+        self.field, self.towards = field, towards
         super().__init__(f"{field} cannot be said to a model of {towards}; leave it out, or name another model",
                          field=field, dialect=towards)  # fmt: skip
+
+    def renamed(self, own_name: Callable[[str], str]) -> NotTranslatable:
+        """The same, with the client's own name of the field."""
+        name, colon, rest = self.field.partition(":")
+        return NotTranslatable(own_name(name) + colon + rest, self.towards)
 
 
 @dataclass(frozen=True, slots=True)

@@ -71,7 +71,6 @@ class CredentialSerializer(StrictModelSerializer):
 
 
 @extend_schema_view(
-    list=extend_schema(parameters=[OpenApiParameter("provider", str, description="the provider's name")]),
     partial_update=extend_schema(description="With `secret` the key is rotated: calls use the new one within 2 s."),
 )
 class CredentialViewSet(TenantModelViewSet):
@@ -79,6 +78,7 @@ class CredentialViewSet(TenantModelViewSet):
 
     model = Credential
     serializer_class = CredentialSerializer
+    filters = [OpenApiParameter("provider", str, description="the provider's name")]
     permission_classes = [MayManage]
     lookup_value_regex = UUID_REGEX
     ordering = ("-created_at", "-pk")

@@ -15,6 +15,7 @@ from routing.performance import observed_at
 from routing.plans import FellOut, Plan, choose
 from routing.requirements import Option
 from routing.snapshot import Catalog
+from routing.standing import check_can_be_asked
 from routing.strategies.base import Ranked
 
 WON, FALLBACK, CHEAPER, RANKED = "chosen", "fallback", "cheaper", "ranked"
@@ -42,12 +43,17 @@ class DryRun:
 
 
 def dry_run(catalog: Catalog, read: ReadRequest) -> DryRun:
-    """The choice for one call, explained. Raises what `make_plan` raises, except NoModelFits, which is an answer."""
+    """The choice for one call, explained.
+
+    Raises what `make_plan` raises, except NoModelFits, which is an answer; and what a call of a named model is refused
+    with before anything is sent: DialectNotSpoken, CredentialMissing."""
     try:
         choice = choose(catalog, read.wanted)
     except NoModelFits as error:
         return DryRun((), tuple(FellOut(model, reason) for model, reason in error.fell_out), error=error)
     plan, ranking = choice.plan, choice.ranking
+    if ranking is None:
+        check_can_be_asked(plan.candidates[0].model)  # a route never chooses one that cannot
     ranked = {each.option.name: each for each in ranking.ranked} if ranking is not None else {}
     roles = {candidate.model.name: CHEAPER for candidate in plan.cheaper}
     roles |= {candidate.model.name: FALLBACK for candidate in plan.candidates}

@@ -71,8 +71,8 @@ class UnknownStrategy(Invalid):
 
 
 class NoModelFits(Unavailable):
-    """No model can do what the request needs and its caller demands; `details` says what is demanded, and why each
-    model falls out (the first 20)."""
+    """No model can do what the request needs and its caller demands; the message says which comes nearest and what that
+    one falls out for, `details` what is demanded, and why each model falls out (the first 20)."""
 
     code = "no_model_fits"
 
@@ -163,9 +163,11 @@ class UpstreamError(Unavailable):
 
 
 class UpstreamTimeout(UpstreamError):
-    """The vendor did not answer in the time its provider row allows."""
+    """The vendor did not answer in the time its provider row allows. `was_asked`: it may be at work still, and bill it;
+    else it could not even be asked."""
 
     code = "upstream_timeout"
+    was_asked = True
 
 
 class AnswerTooLate(UpstreamTimeout):

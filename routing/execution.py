@@ -18,13 +18,13 @@ import msgspec
 from msgspec.structs import replace
 
 from routing.breakers import Trial
-from routing.conversation import Conversation
+from routing.conversation import Conversation, NotTranslatable
 from routing.errors import AnswerTooLate, UpstreamError, UpstreamRefused
 from routing.key_choice import HIDDEN, NONE_AVOIDED, ChosenKey, choose_key, hidden_in_answers, hide_key
 from routing.retries import is_failure
 from routing.snapshot import ModelFacts
 from routing.upstreams.asked_to_wait import with_retry_after
-from routing.upstreams.base import UpstreamResponse, UsageReader, Wire
+from routing.upstreams.base import UpstreamRequest, UpstreamResponse, UsageReader, Wire
 from routing.upstreams.decoders import EventDecoder, decoder_for
 from routing.upstreams.json_objects import encode, object_in
 from routing.upstreams.odd_answers import guarded
@@ -53,6 +53,8 @@ class Asked(msgspec.Struct, frozen=True):
     headers: Mapping[str, str] = msgspec.field(default_factory=dict)
     # Fields that are written into the request, however it is said.
     pins: Mapping[str, Any] = msgspec.field(default_factory=dict)
+    # What the client calls a field of a Conversation.
+    own_name: Callable[[str], str] = str
 
 
 @dataclass
@@ -262,7 +264,7 @@ async def execute(model: ModelFacts, asked: Asked, key: ChosenKey | None = None,
         if asked.headers:
             request = replace(request, headers={**request.headers, **asked.headers})
     else:
-        request = dialect.translated_request(model, credential, asked.conversation(), is_stream=asked.is_stream)
+        request = _translated(model, credential, asked)
         if asked.pins:
             request = replace(request, body=encode({**object_in(request.body), **asked.pins}))
     response = await transport.send(request)
@@ -284,9 +286,15 @@ def check_can_be_said(model: ModelFacts, asked: Asked, key: ChosenKey) -> None:
     """Raises NotTranslatable where the request can be said to `model` neither as it is nor in its own words. Sends
     nothing."""
     if not passes_untouched(model, asked.wire):
-        dialect_of(model).translated_request(
-            model, key.secret.reveal(), asked.conversation(), is_stream=asked.is_stream
-        )
+        _translated(model, key.secret.reveal(), asked)
+
+
+def _translated(model: ModelFacts, credential: str, asked: Asked) -> UpstreamRequest:
+    conversation = asked.conversation()
+    try:
+        return dialect_of(model).translated_request(model, credential, conversation, is_stream=asked.is_stream)
+    except NotTranslatable as error:
+        raise error.renamed(asked.own_name) from None
 
 
 def credential_of(model: ModelFacts, avoid: frozenset[UUID] = NONE_AVOIDED) -> str:

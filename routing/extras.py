@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass
 from datetime import datetime
 
-from routing.pricing import CompiledPrice, estimate_nano_usd
+from routing.pricing import CompiledPrice, affordable_output_tokens, estimate_nano_usd
 from routing.snapshot import ModelFacts
 
 # Searches that are held for where the request sets no lower bound: what answers seldom pass.
@@ -58,6 +58,17 @@ def estimate_asked(extras: Extras, price: CompiledPrice, input_tokens: int, max_
         price,
         input_tokens + extras.web_searches * SEARCH_INPUT_TOKENS,
         max_output_tokens,
+        web_searches=extras.web_searches,
+        writes_long_cache=extras.writes_long_cache,
+    )
+
+
+def affordable_asked(extras: Extras, price: CompiledPrice, input_tokens: int, room_nano_usd: int) -> int | None:
+    """The most output for which `estimate_asked` is within the room; None where output is free."""
+    return affordable_output_tokens(
+        price,
+        room_nano_usd,
+        input_tokens + extras.web_searches * SEARCH_INPUT_TOKENS,
         web_searches=extras.web_searches,
         writes_long_cache=extras.writes_long_cache,
     )

@@ -19,6 +19,11 @@ class UpstreamNotAllowed(Invalid):
 
     code = "upstream_not_allowed"
 
+    def __init__(self, field: str, must: str) -> None:
+        super().__init__(f"{field} {must}", field=field)
+        # Without the column's name, for a page on which the field has a label.
+        self.must = must
+
 
 def key_prefix_of(tenant_id: int) -> str:
     """How the names of environment variables begin that tenant `tenant_id` may use."""
@@ -29,8 +34,7 @@ def check_own_key(tenant_id: int, api_key_env: str) -> None:
     """Raises UpstreamNotAllowed unless the variable is set aside for this tenant (or none is named)."""
     if api_key_env and not api_key_env.startswith(key_prefix_of(tenant_id)):
         raise UpstreamNotAllowed(
-            f"api_key_env must begin with {key_prefix_of(tenant_id)}: other variables belong to the installation",
-            field="api_key_env",
+            "api_key_env", f"must begin with {key_prefix_of(tenant_id)}: other variables belong to the installation"
         )
 
 
@@ -41,7 +45,7 @@ def check_own_address(base_url: str) -> None:
     parts = urlsplit(base_url)
     host = (parts.hostname or "").rstrip(".").lower()
     if parts.scheme != "https" or not _is_public(host):
-        raise UpstreamNotAllowed("base_url must be a public https address", field="base_url")
+        raise UpstreamNotAllowed("base_url", "must be a public https address")
 
 
 def _is_public(host: str) -> bool:

@@ -18,6 +18,7 @@ from routing.candidates import Candidate, find_candidates, find_option, find_opt
 from routing.conversation import BESIDE_WORDS
 from routing.errors import ModelNotAvailable, NoModelFits
 from routing.extras import NO_EXTRAS
+from routing.misfits import beside, why_none_fits
 from routing.requirements import NOTHING_NEEDED, Declared, FellOut, Option, Requirements, Wanted
 from routing.reviewing import MAX_REVIEW_TOKENS, Review, Reviewing
 from routing.route_options import options_of
@@ -90,7 +91,7 @@ class Plan:
     def may_be_answered_by(self, model: ModelFacts) -> bool:
         """Whether a model that a budget's policy names can do the call, and is none that its caller or route rules
         out. That it may be called at all is for others to say."""
-        return self.demanded is None or not isinstance(self.demanded().fit(model), str)
+        return self.demanded is None or isinstance(self.demanded().fit(model), Option)
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,8 +167,8 @@ def _choose_named(catalog: Catalog, wanted: Wanted) -> Choice:
         # What the request needs is between the client and its model; what was declared beside it is meant.
         demanded = Requirements.of(wanted, reads_request=False)
         fit = demanded.fit(model)
-        if isinstance(fit, str):
-            raise _nothing_fits(wanted, fit, demanded, [FellOut(model.name, fit)])
+        if isinstance(fit, FellOut):
+            raise _nothing_fits(wanted, fit.reason, demanded, [fit])
     # Read only when a policy wants another model: it looks through the whole request.
     plan = Plan(
         tuple(found), timeout_ms=wanted.declared.timeout_ms, demanded=functools.partial(Requirements.of, wanted)
@@ -182,11 +183,12 @@ def _choose_by_route(catalog: Catalog, wanted: Wanted, route: RouteFacts) -> Cho
     demanded = Requirements.of(wanted, own.demands)
     options, fell_out = find_options(catalog, demanded, route.models)
     if not options:
-        raise _nothing_fits(wanted, demanded.in_short(), demanded, fell_out)
+        raise _nothing_fits(wanted, why_none_fits(_cared_for(demanded, fell_out)), demanded, fell_out)
     ranking = own.strategy.rank(options, Task(wanted, demanded.capabilities - BESIDE_WORDS, route.name), own.settings)
-    fell_out = [*ranking.fell_out, *fell_out]
     if not ranking.ranked:
-        raise _nothing_fits(wanted, ranking.reason, demanded, fell_out)
+        reason = ranking.reason + beside(own.strategy.names_in(own.settings), fell_out)
+        raise _nothing_fits(wanted, reason, demanded, [*ranking.fell_out, *fell_out])
+    fell_out = [*ranking.fell_out, *fell_out]
     chain, skipped = _chain(catalog, demanded, route, ranking)
     if wanted.kind != "chat":
         chain = chain[:1]  # nor may another model step in for them
@@ -274,6 +276,12 @@ def _review(catalog: Catalog, demanded: Requirements, review: Review | None) -> 
 
 def _candidate(option: Option) -> Candidate:
     return Candidate(option.model, option.quote)
+
+
+def _cared_for(demanded: Requirements, fell_out: list[FellOut]) -> list[FellOut]:
+    """Of the models that fell out those that are allowed by name, where some are."""
+    allowed = {name.casefold() for name in demanded.allow}
+    return [each for each in fell_out if each.model.casefold() in allowed] or fell_out
 
 
 def _nothing_fits(wanted: Wanted, reason: str, demanded: Requirements, fell_out: list[FellOut]) -> NoModelFits:

@@ -40,6 +40,7 @@ def set_price(model: Model, spec: PriceSpec, *, tenant: Tenant | None, now: date
     the last hour it begins `now` instead.
     """
     with transaction.atomic():
+        _lock(model)
         rows = _rows_in_slot(model, spec, tenant)
         begins = spec.valid_from
         if rewrites_past(model, spec, tenant=tenant, now=now):
@@ -58,6 +59,7 @@ def set_price(model: Model, spec: PriceSpec, *, tenant: Tenant | None, now: date
         if following is not None and (ends is None or ends > following.valid_from):
             ends = following.valid_from
         price = _row(model, spec, begins, ends, now.date())
+        price.stated_until = spec.valid_until
         price.tenant = tenant
         price.is_custom = True
         price.save()
@@ -70,24 +72,46 @@ def rewrites_past(model: Model, spec: PriceSpec, *, tenant: Tenant | None, now: 
     return spec.valid_from < now and others.exists()
 
 
-def _rows_in_slot(model: Model, spec: PriceSpec, tenant: Tenant | None) -> QuerySet[Price]:
+def _rows_in_slot(model: Model, slot: PriceSpec | Price, tenant: Tenant | None) -> QuerySet[Price]:
     return Price.objects.across_tenants().filter(
         tenant=tenant,
         model=model,
-        service_tier=spec.service_tier,
-        min_context_tokens=spec.min_context_tokens,
-        daily_from_minute=spec.daily_from_minute,
+        service_tier=slot.service_tier,
+        min_context_tokens=slot.min_context_tokens,
+        daily_from_minute=slot.daily_from_minute,
     )
 
 
 def end_price(price: Price, now: datetime) -> None:
-    """Ends a price at `now`, or removes it when it has not begun yet; what was counted with it stands."""
+    """Ends a price at `now`; what was counted with it stands. One that has not begun yet is removed, and the
+    price that it ended holds on: until the next one, or until where it was to end by itself, or for good."""
     with transaction.atomic():
+        _lock(price.model)
         if price.valid_from > now:
+            _hold_on_without(price)
             price.delete()
         elif price.valid_until is None or price.valid_until > now:
-            price.valid_until = now
-            price.save(update_fields=["valid_until"])
+            _end(price, now)
+            price.save(update_fields=["valid_until", "stated_until"])
+
+
+def _lock(model: Model) -> None:
+    # The prices of a model end each other: of two that are set or taken back at once, the second sees what the first
+    # has made of the others.
+    Model.objects.across_tenants().select_for_update(no_key=True).get(pk=model.pk)
+
+
+def _end(price: Price, moment: datetime) -> None:
+    price.valid_until = price.stated_until = moment
+
+
+def _hold_on_without(price: Price) -> None:
+    rows = _rows_in_slot(price.model, price, price.tenant)
+    following = rows.filter(valid_from__gt=price.valid_from).order_by("valid_from").first()
+    for row in rows.filter(valid_until=price.valid_from):
+        ends = [row.stated_until, None if following is None else following.valid_from]
+        row.valid_until = min((moment for moment in ends if moment is not None), default=None)
+        row.save(update_fields=["valid_until"])
 
 
 def refresh_prices(wanted: Mapping[Model, Sequence[PriceSpec]], checked_on: date, now: datetime) -> list[str]:
@@ -116,7 +140,12 @@ def refresh_prices(wanted: Mapping[Model, Sequence[PriceSpec]], checked_on: date
                     closed[ended.pk] = ended
                 if replacement is not None:
                     opened.append(replacement)
-    Price.objects.across_tenants().bulk_update(closed.values(), ["valid_until"], batch_size=200)
+    starts = {(model.pk, spec.slot, spec.valid_from) for model, specs in wanted.items() for spec in specs}
+    for price in (*opened, *closed.values()):
+        # A catalog says of a price that it ends where the next one begins: the next one ends it.
+        if (price.model_id, _slot(price), price.valid_until) in starts:
+            price.stated_until = None
+    Price.objects.across_tenants().bulk_update(closed.values(), ["valid_until", "stated_until"], batch_size=200)
     Price.objects.across_tenants().bulk_create(opened, batch_size=200)
     if lines:
         bump(CATALOG_SNAPSHOT)
@@ -130,14 +159,14 @@ def _differences(
     slots = {spec.slot for spec in live_specs}
     for row in rows:
         if _holds_after(row, now) and _slot(row) not in slots:
-            row.valid_until = now
+            _end(row, now)
             yield f"- price {model.name}: {_shown(_spec(row))}", row, None
     for spec in sorted(live_specs, key=lambda spec: spec.valid_from):
         moment = max(spec.valid_from, now)
         current = next((row for row in rows if _slot(row) == spec.slot and _holds_at(row, moment)), None)
         if current is not None and _spec(current).rates == spec.rates:
             if current.valid_until is None and spec.valid_until is not None:
-                current.valid_until = spec.valid_until
+                _end(current, spec.valid_until)
                 yield f"~ price {model.name}: {_shown(spec)} ends {spec.valid_until:%Y-%m-%d}", current, None
             continue
         begins = spec.valid_from
@@ -193,6 +222,7 @@ def _row(model: Model, spec: PriceSpec, begins: datetime, ends: datetime | None,
         model=model,
         valid_from=begins,
         valid_until=ends,
+        stated_until=ends,
         min_context_tokens=spec.min_context_tokens,
         daily_from_minute=spec.daily_from_minute,
         daily_until_minute=spec.daily_until_minute,

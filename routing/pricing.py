@@ -7,11 +7,13 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from routing.token_usage import TokenUsage
-from spendhub.money import TOKENS_PER_MTOK, round_nano_usd
+from spendhub.money import MAX_NANO_USD, TOKENS_PER_MTOK, round_nano_usd
 
 WHOLE_DAY_MINUTES = 1440
 # Searches are priced by the thousand, tokens by the million: both are summed in the same fractions of a nano-dollar.
 THOUSANDS_PER_MTOK = 1_000
+# Where an estimate ends: no budget has room for it, and it still fits wherever an amount of money does.
+TOO_MUCH_NANO_USD = MAX_NANO_USD + 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,17 +168,59 @@ def estimate_nano_usd(
 ) -> int:
     """The most that a call of this size can cost, in nano_usd: what has to be held for it.
 
-    Input counts at the dearer of plain input and cache write (`writes_long_cache`: and of the write that lives
-    longer), output at the dearer of output and reasoning, searches at their own rate.
+    Input counts at the dearest of plain input, cache read and cache write (`writes_long_cache`: and of the write that
+    lives longer), output at the dearer of output and reasoning, searches at their own rate; all of it in the dearest
+    tier that a call of at most this input may be in. What is more than can be held at all is TOO_MUCH_NANO_USD, however
+    much it is.
     Source: docs/pricing.md, "What is held before the call".
     """
-    rates = price.rates_for(input_tokens)
-    input_rate = max(rates.input, rates.cache_write or 0)
+    exact = 0
+    for fixed, output_rate in _dearest_parts(price, input_tokens, web_searches, writes_long_cache):
+        exact = max(exact, fixed + max_output_tokens * output_rate)
+    # Rounded up: a hold may not be a fraction of a nano-dollar too small.
+    return min(-(-exact // TOKENS_PER_MTOK), TOO_MUCH_NANO_USD)
+
+
+def affordable_output_tokens(
+    price: CompiledPrice,
+    room_nano_usd: int,
+    input_tokens: int,
+    *,
+    web_searches: int = 0,
+    writes_long_cache: bool = False,
+) -> int | None:
+    """The most output for which the estimate of a call is within the room; None where output is free."""
+    room, found = room_nano_usd * TOKENS_PER_MTOK, None
+    for fixed, output_rate in _dearest_parts(price, input_tokens, web_searches, writes_long_cache):
+        if fixed > room:
+            return 0
+        if output_rate:
+            tokens = (room - fixed) // output_rate
+            found = tokens if found is None else min(found, tokens)
+    return found
+
+
+def _dearest_parts(
+    price: CompiledPrice, input_tokens: int, web_searches: int, writes_long_cache: bool
+) -> list[tuple[int, int]]:
+    """For each tier that a call of at most this input may come to be in: what all but its output costs there at most,
+    and what each token of output does, in millionths of a nano_usd."""
+    tiers = price.tiers
+    if len(tiers) == 1:
+        return [_dearest_part(tiers[0], input_tokens, web_searches, writes_long_cache)]
+    parts, tokens = [], input_tokens
+    for rates in tiers:
+        if tokens > rates.above_tokens or rates is tiers[-1]:
+            parts.append(_dearest_part(rates, tokens, web_searches, writes_long_cache))
+            tokens = min(tokens, rates.above_tokens)
+    return parts
+
+
+def _dearest_part(rates: Rates, input_tokens: int, web_searches: int, writes_long_cache: bool) -> tuple[int, int]:
+    input_rate = max(rates.input, rates.cache_read or 0, rates.cache_write or 0)
     if writes_long_cache:
         input_rate = max(input_rate, rates.cache_write_1h or 0)
-    output_rate = max(rates.output, rates.reasoning or 0)
-    exact = input_tokens * input_rate + max_output_tokens * output_rate
+    fixed = input_tokens * input_rate
     if web_searches:
-        exact += web_searches * (rates.web_search or 0) * THOUSANDS_PER_MTOK
-    # Rounded up: a hold may not be a fraction of a nano-dollar too small.
-    return -(-exact // TOKENS_PER_MTOK)
+        fixed += web_searches * (rates.web_search or 0) * THOUSANDS_PER_MTOK
+    return fixed, max(rates.output, rates.reasoning or 0)

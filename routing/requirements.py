@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from enum import IntEnum
 from typing import Any
 
 from django.conf import settings
@@ -106,12 +107,33 @@ class Wanted:
         return share() if callable(share) else share
 
 
+class Hurdle(IntEnum):
+    """What a model may fall out at, in the order in which they are asked: the later, the nearer it came."""
+
+    CALLED_AT_ALL = 0
+    KIND = 1
+    WORDS = 2
+    RETIREMENT = 3
+    LISTS = 4
+    CAPABILITIES = 5
+    QUALITY = 6
+    REGION = 7
+    OUTPUT = 8
+    CONTEXT = 9
+    PRICE = 10
+    COST = 11
+    LATENCY = 12
+
+
 @dataclass(frozen=True, slots=True)
 class FellOut:
-    """A model that was considered and left out, and why, in words for people."""
+    """A model that was considered and left out, and why, in words for people. `short` is by how much it misses the
+    `hurdle`, in the hurdle's own measure, where there is one."""
 
     model: str
     reason: str
+    hurdle: Hurdle = Hurdle.CALLED_AT_ALL
+    short: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,14 +208,14 @@ class Requirements:
             reads_request,
         )
 
-    def fit(self, model: ModelFacts) -> Option | str:
+    def fit(self, model: ModelFacts) -> Option | FellOut:
         """The model with its facts, or why it falls out. That it may be called at all is `unusable_because`'s."""
-        reason = self._reason(model)
-        if reason:
-            return reason
+        unlike = self._unlike(model)
+        if unlike is not None:
+            return unlike
         output_tokens = self.wanted.output_tokens_of(model)
-        too_large = self._size_reason(model, output_tokens) if self.reads_request else ""
-        return too_large or self._priced(model, output_tokens)
+        too_small = self._too_small(model, output_tokens) if self.reads_request else None
+        return too_small or self._priced(model, output_tokens)
 
     def asks_to_search(self, model: ModelFacts) -> bool:
         """Whether a model that always searches the web is wanted: the request asks chat's way for searches, or the
@@ -204,7 +226,7 @@ class Requirements:
     def in_words(self) -> dict[str, Any]:
         """What is demanded, for an error's details."""
         found: dict[str, Any] = {
-            "capabilities": sorted(self.capabilities),
+            "capabilities": _told(self.capabilities),
             "min_quality": self.min_quality,
             "max_cost": None if self.max_cost_nano_usd is None else format_usd(self.max_cost_nano_usd),
             "max_latency_ms": self.max_latency_ms,
@@ -217,89 +239,89 @@ class Requirements:
         }
         return {name: value for name, value in found.items() if value}
 
-    def in_short(self) -> str:
-        """What is demanded, in one phrase."""
-        words = self.in_words()
-        size = {"input_tokens", "max_output_tokens", "kind"}
-        said = [
-            f"{name.replace('_', ' ')} {', '.join(value) if isinstance(value, list) else value}"
-            for name, value in words.items()
-            if name not in size
-        ]
-        return f"nothing can be called that has {'; '.join(said)}" if said else "nothing can be called for it"
-
-    def _reason(self, model: ModelFacts) -> str:
-        wanted = self.wanted
+    def _unlike(self, model: ModelFacts) -> FellOut | None:
+        wanted, name = self.wanted, model.name
         if model.kind != wanted.kind:
-            return f"it is a model for {model.kind}, not for {wanted.kind}"
+            return FellOut(name, f"it is a model for {model.kind}, not for {wanted.kind}", Hurdle.KIND)
         if wanted.wire == EMBEDDINGS and not passes_untouched(model, EMBEDDINGS):
-            return f"embeddings of {model.provider.name} cannot be asked for yet"
+            return FellOut(name, f"embeddings of {model.provider.name} cannot be asked for yet", Hurdle.WORDS)
         if wanted.untranslatable and not passes_untouched(model, wanted.wire):
-            return f"{wanted.untranslatable} cannot be said to it"
+            return FellOut(name, f"{wanted.untranslatable} cannot be said to it", Hurdle.WORDS)
         if self.reads_request and model.retires_at is not None and model.retires_at <= wanted.now:
-            return f"it was retired on {model.retires_at:%Y-%m-%d}"
+            return FellOut(name, f"it was retired on {model.retires_at:%Y-%m-%d}", Hurdle.RETIREMENT)
         if not self._denied.isdisjoint(model.listed_as):
-            return "it is on the list of models not to use"
+            return FellOut(name, "it is on the list of models not to use", Hurdle.LISTS)
         if self._allowed and self._allowed.isdisjoint(model.listed_as):
-            return "it is not on the list of models to use"
+            return FellOut(name, "it is not on the list of models to use", Hurdle.LISTS)
         lacking = self.capabilities - model.capabilities
         # What some vendors have no word for is known by their dialect, not by the catalog.
         if not lacking.isdisjoint(BESIDE_WORDS):
             lacking -= BESIDE_WORDS - lacks(model)
         if lacking:
-            return f"it lacks {', '.join(sorted(_IN_WORDS.get(name, name) for name in lacking))}"
+            return FellOut(name, f"it lacks {', '.join(_told(lacking))}", Hurdle.CAPABILITIES, len(lacking))
         if self.min_quality and _tier(model.quality) < _tier(self.min_quality):
-            return f"its quality tier is {model.quality}, below {self.min_quality}"
+            missing = _tier(self.min_quality) - _tier(model.quality)
+            told = f"its quality tier is {model.quality}, below {self.min_quality}"
+            return FellOut(name, told, Hurdle.QUALITY, missing)
         for region in self.regions:
             if not is_in_region(model.region, region):
                 where = f"in {model.region}" if model.region else "in a region nobody has noted"
-                return f"it runs {where}, not in {region}"
-        return ""
+                return FellOut(name, f"it runs {where}, not in {region}", Hurdle.REGION)
+        return None
 
-    def _size_reason(self, model: ModelFacts, output_tokens: int) -> str:
-        wanted = self.wanted
+    def _too_small(self, model: ModelFacts, output_tokens: int) -> FellOut | None:
+        wanted, name = self.wanted, model.name
         output, longest, context = wanted.max_output_tokens, model.max_output_tokens, model.context_tokens
         per_choice = -(-(output_tokens if output is None else output) // wanted.choices)
         if output is not None and longest is not None and per_choice > longest:
-            return f"it gives at most {longest} output tokens, not {per_choice}"
+            told = f"it gives at most {longest} output tokens, not {per_choice}"
+            return FellOut(name, told, Hurdle.OUTPUT, per_choice - longest)
         if context is None:
             # The context of an embedding model is that of one text out of many.
-            return "" if model.kind == "embedding" else _unnoted_reason(wanted, longest, per_choice)
-        if wanted.input_tokens + per_choice > context:
+            return None if model.kind == "embedding" else _unnoted(model, wanted, per_choice)
+        too_much = wanted.input_tokens + per_choice - context
+        if too_much > 0:
             size = f"{wanted.input_tokens} input and {per_choice} output tokens"
-            return f"{size} do not fit into its context of {context}"
-        return ""
+            return FellOut(name, f"{size} do not fit into its context of {context}", Hurdle.CONTEXT, too_much)
+        return None
 
-    def _priced(self, model: ModelFacts, output_tokens: int) -> Option | str:
-        wanted = self.wanted
+    def _priced(self, model: ModelFacts, output_tokens: int) -> Option | FellOut:
+        wanted, name = self.wanted, model.name
         price, is_estimated = model.price_at(wanted.now), False
         if price is None:
             price = default_price() if wanted.unpriced_models == "default" else None
             is_estimated = True
         if price is None:
-            return "it has no price, so its cost could not be counted"
+            return FellOut(name, "it has no price, so its cost could not be counted", Hurdle.PRICE)
         if wanted.extras.web_searches and self.reads_request and not _searches(wanted, model, price):
-            return "it has no price for web searches"
+            return FellOut(name, "it has no price for web searches", Hurdle.PRICE)
         estimate = _estimate(wanted, model, price, output_tokens)
-        if self.max_cost_nano_usd is not None and estimate > self.max_cost_nano_usd:
-            return f"it would cost {format_usd(estimate)} USD, above {format_usd(self.max_cost_nano_usd)}"
+        most = self.max_cost_nano_usd
+        if most is not None and estimate > most:
+            told = f"it would cost {format_usd(estimate)} USD, above {format_usd(most)}"
+            return FellOut(name, told, Hurdle.COST, estimate - most)
         observed = observed_at(model, wanted.tenant_id)
         if self.max_latency_ms is not None:
             p95_ms = expected_p95_ms(observed, price)
             if p95_ms > self.max_latency_ms:
-                return f"it is expected to take {p95_ms:.0f} ms (p95), above {self.max_latency_ms}"
+                told = f"it is expected to take {p95_ms:.0f} ms (p95), above {self.max_latency_ms}"
+                return FellOut(name, told, Hurdle.LATENCY, round(p95_ms - self.max_latency_ms))
         return Option(model, price, estimate, observed, is_estimated)
 
 
-def _unnoted_reason(wanted: Wanted, longest: int | None, per_choice: int) -> str:
-    """Why a model falls out whose context nobody has noted; "" for a call that is as small as most."""
-    if wanted.max_output_tokens is not None and longest is None and per_choice > UNNOTED_OUTPUT_TOKENS:
+def _unnoted(model: ModelFacts, wanted: Wanted, per_choice: int) -> FellOut | None:
+    """Why a model falls out whose context nobody has noted; None for a call that is as small as most."""
+    too_long = per_choice - UNNOTED_OUTPUT_TOKENS
+    if wanted.max_output_tokens is not None and model.max_output_tokens is None and too_long > 0:
         granted = f"{UNNOTED_OUTPUT_TOKENS} output tokens are taken for granted"
-        return f"nobody has noted its longest answer: {granted}, not {per_choice}"
-    if wanted.input_tokens + per_choice > UNNOTED_CONTEXT_TOKENS:
+        told = f"nobody has noted its longest answer: {granted}, not {per_choice}"
+        return FellOut(model.name, told, Hurdle.OUTPUT, too_long)
+    too_much = wanted.input_tokens + per_choice - UNNOTED_CONTEXT_TOKENS
+    if too_much > 0:
         size = f"{wanted.input_tokens} input and {per_choice} output tokens"
-        return f"nobody has noted its context: {UNNOTED_CONTEXT_TOKENS} tokens are taken for granted, not {size}"
-    return ""
+        told = f"nobody has noted its context: {UNNOTED_CONTEXT_TOKENS} tokens are taken for granted, not {size}"
+        return FellOut(model.name, told, Hurdle.CONTEXT, too_much)
+    return None
 
 
 def at_like_lengths(options: Sequence[Option], wanted: Wanted) -> Sequence[Option]:
@@ -339,6 +361,10 @@ def is_in_region(region: str, demanded: str) -> bool:
     """Whether `region` is the demanded one or a part of it: eu-west-1 is in eu. "" is in none."""
     own, asked = region.casefold(), demanded.casefold()
     return own == asked or own.startswith(f"{asked}-")
+
+
+def _told(capabilities: Iterable[str]) -> list[str]:
+    return sorted(_IN_WORDS.get(name, name) for name in capabilities)
 
 
 def _tier(quality: str | None) -> int:

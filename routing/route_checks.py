@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from routing.errors import InvalidRoute, UnknownStrategy
+from routing.models import Route
 from routing.route_options import RouteOptions, read_options
 from routing.routes import ANY, AUTO
 from routing.snapshot import Catalog, CatalogView
+from routing.strategies.weighted import Weighted
 from spendhub.tenants.attribution import DIMENSIONS, InvalidAttribution, clean_key
 
 MOST_KEYS = 50
@@ -63,6 +65,15 @@ def check_route(
     return CheckedRoute(names, spare, rule, problems)
 
 
+def with_experiment_kept(row: Route, name: str, strategy: str, options: dict[str, Any]) -> dict[str, Any]:
+    """The options of the stored route `row` when it is called `name` from now on. A weighted route draws by its name
+    unless it names its experiment: renamed, it names it as it was called, so that nobody draws another model."""
+    is_experiment = row.strategy == strategy == Weighted.name
+    if not is_experiment or name == row.name or "experiment" in options or "experiment" in row.options:
+        return options
+    return options | {"experiment": row.name}
+
+
 def _catalog_names(
     catalog: Catalog, tenant_id: int | None, given: Sequence[str], problems: dict[str, list[str]], field: str
 ) -> list[str]:
@@ -77,6 +88,7 @@ def _catalog_names(
 
 
 def _check_name(catalog: Catalog, tenant_id: int | None, name: str, problems: dict[str, list[str]]) -> None:
+    # A model of that name that is saved at this moment is not seen yet: see problems_of_names on why that is tolerated.
     view = catalog.view(tenant_id)
     model = view.resolve(name) if name != AUTO and view.knows(name) else None
     if model is not None:

@@ -13,7 +13,7 @@ from routing.dry_run import DryRun, Line
 from routing.models import CAPABILITIES, Model, Route
 from routing.pasted_requests import PastedRequest, ReadRequest, read_pasted
 from routing.requirements import MOST_MS
-from routing.route_checks import check_route
+from routing.route_checks import check_route, with_experiment_kept
 from routing.serializers import MAX_TOKENS, SharedFlag, WordsField
 from routing.snapshot import CATALOG
 from spendhub.api.authentication import principal_of
@@ -95,7 +95,11 @@ class RouteSerializer(StrictModelSerializer):
         )
         if checked.problems:
             raise serializers.ValidationError(checked.problems)
-        return attrs | {"candidate_models": checked.models, "fallback": checked.fallback, "match": checked.match}
+        attrs |= {"candidate_models": checked.models, "fallback": checked.fallback, "match": checked.match}
+        if not row._state.adding:
+            name, strategy = attrs.get("name", row.name), attrs.get("strategy", row.strategy)
+            attrs["options"] = with_experiment_kept(row, name, strategy, attrs.get("options", row.options))
+        return attrs
 
 
 # Where in Declared what a field says is kept.
@@ -127,7 +131,7 @@ class DryRunSerializer(StrictSerializer):
     max_latency_ms = StrictIntegerField(min_value=1, max_value=MOST_MS, required=False)
     timeout_ms = StrictIntegerField(min_value=1, max_value=MOST_MS, required=False)
     region = StrictCharField(max_length=40, required=False)
-    allow = WordsField(required=False)
+    allow = WordsField(required=False, help_text="One name at least; without this field any model may answer.")
     deny = WordsField(required=False)
     user_tier = StrictChoiceField(choices=["free", "standard", "premium"], required=False)
     confidence_threshold = serializers.FloatField(min_value=0, max_value=1, required=False)
@@ -141,6 +145,12 @@ class DryRunSerializer(StrictSerializer):
             return Attribution.parse(given)
         except InvalidAttribution as error:
             raise serializers.ValidationError(error.message) from None
+
+    def validate_allow(self, given: list[str]) -> list[str]:
+        """As the call itself is refused: read as no list at all, an empty one would let every model answer."""
+        if not given:
+            raise serializers.ValidationError("must have a word, or not be there")
+        return given
 
     def read(self, principal: Principal, now: datetime) -> ReadRequest:
         """The call that was described, as routing is asked for it."""

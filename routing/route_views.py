@@ -6,7 +6,7 @@ from typing import Any
 
 from django.db.models import QuerySet
 from django.utils import timezone
-from drf_spectacular.utils import OpenApiParameter, extend_schema, extend_schema_view
+from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.decorators import action
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -28,13 +28,13 @@ FILTERS = [
 ]
 
 
-@extend_schema_view(list=extend_schema(parameters=FILTERS))
 class RouteViewSet(CatalogViewSet):
     """Names for a choice of models, and rules that choose for calls of a kind. One of your own stands before the shared
     one of the same name."""
 
     model = Route
     serializer_class = RouteSerializer
+    filters = FILTERS
     ordering = ("-priority", "name", "pk")
     lookup_value_regex = UUID_REGEX
 
@@ -48,7 +48,8 @@ class RouteViewSet(CatalogViewSet):
     def dry_run(self, request: Request) -> Response:
         """What would become of a call: who wins and why, who else can do it, and who falls out and why.
 
-        Nothing is sent, held or recorded. Where no model fits, the answer is 200 all the same, with `chosen` null."""
+        Nothing is sent, held or recorded. Where no model fits, the answer is 200 all the same, with `chosen` null;
+        a named model that cannot be asked, say for want of a key, is refused as its call would be."""
         serializer = DryRunSerializer(data=request.data)
         serializer.is_valid(raise_exception=True)
         catalog = CATALOG.refresh()

@@ -12,8 +12,10 @@ from django.utils import timezone
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
+from routing.counted_names import problem_of_provider_name
 from routing.installation_keys import InstallationKeyFlag
 from routing.model_filters import price_of
+from routing.model_names import problems_of_names
 from routing.models import CAPABILITIES, Model, Price, Provider, validate_base_url
 from routing.own_upstreams import UpstreamNotAllowed, check_own_address, check_own_key
 from routing.price_specs import COLUMNS, KINDS, PriceSpec
@@ -123,6 +125,12 @@ class ProviderSerializer(OwnUpstreamMixin, StrictModelSerializer):
             "has_installation_key",
         ]  # fmt: skip
 
+    def validate_name(self, name: str) -> str:
+        """See routing/counted_names.py."""
+        if problem := problem_of_provider_name(principal_of(self.context["request"]).tenant_id, name):
+            raise serializers.ValidationError(problem)
+        return name
+
     def validate_dialect(self, dialect: str) -> str:
         """The sandbox is built in; there is one."""
         if dialect == Provider.Dialect.SANDBOX:
@@ -162,6 +170,34 @@ class ModelSerializer(OwnUpstreamMixin, StrictModelSerializer):
             "price", "is_shared",
         ]  # fmt: skip
 
+    def to_internal_value(self, data: Any) -> Any:
+        """`price` may come back as it was read; another one would be ignored, and so is refused. Where the whole model
+        is sent back it is ignored, for another price may have begun since."""
+        values = super().to_internal_value(data)
+        shown = self.get_price(self.instance) if isinstance(self.instance, Model) else None
+        sent = data.get("price", shown)
+        is_sent_back = self.instance is not None and not self.partial and _is_shown_price(sent)
+        if sent != shown and not is_sent_back:
+            raise serializers.ValidationError(
+                {"price": ["is shown here and set at prices: leave it out, and POST it there"]}
+            )
+        return values
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        """Its names must be free, and stay what others call it by: see routing/model_names.py."""
+        attrs = super().validate(attrs)
+        row = self.instance if isinstance(self.instance, Model) else None
+        problems = problems_of_names(
+            principal_of(self.context["request"]).tenant_id,
+            row,
+            name=attrs.get("name", row.name if row else ""),
+            aliases=attrs.get("aliases", row.aliases if row else []),
+            provider=attrs.get("provider"),
+        )
+        if problems:
+            raise serializers.ValidationError(problems)
+        return attrs
+
     @extend_schema_field(RatesSerializer(allow_null=True))
     def get_price(self, model: Model) -> dict[str, str | None] | None:
         """The caller's own price for it, else the shared one, at this moment."""
@@ -171,6 +207,10 @@ class ModelSerializer(OwnUpstreamMixin, StrictModelSerializer):
         rates = price.rates_for(0)
         by_kind = {kind: getattr(rates, kind) for kind in KINDS}
         return {kind: None if rate is None else format_usd(rate) for kind, rate in by_kind.items()}
+
+
+def _is_shown_price(sent: Any) -> bool:
+    return sent is None or (isinstance(sent, dict) and set(sent) == set(KINDS))
 
 
 class PriceSerializer(StrictSerializer):
@@ -240,5 +280,8 @@ class PriceSerializer(StrictSerializer):
         ):
             if name in attrs or row is not None:
                 values[name] = attrs[name] if name in attrs else getattr(row, name)
+        if row is not None and values["valid_until"] == row.valid_until:
+            # A later price may end it there, and be taken back.
+            values["valid_until"] = row.stated_until
         begins = attrs.get("valid_from") or (max(row.valid_from, now) if row is not None else now)
         return PriceSpec(**values, valid_from=begins)

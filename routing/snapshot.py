@@ -173,6 +173,23 @@ class CatalogView:
         return None
 
 
+class _ProviderNames:
+    """Once per version of the catalog: every span that names a provider is looked up here."""
+
+    def __init__(self, providers: Iterable[ProviderFacts]) -> None:
+        self._exact: set[tuple[int | None, str]] = set()
+        self._folded: dict[tuple[int | None, str], str] = {}
+        for provider in providers:
+            self._exact.add((provider.tenant_id, provider.name))
+            self._folded.setdefault((provider.tenant_id, provider.name.casefold()), provider.name)
+
+    def find(self, tenant_id: int | None, name: str) -> str | None:
+        if (tenant_id, name) in self._exact or (None, name) in self._exact:
+            return name
+        folded = name.casefold()
+        return self._folded.get((tenant_id, folded)) or self._folded.get((None, folded))
+
+
 class Catalog:
     """All providers, models and prices of the installation at one version. Never changes."""
 
@@ -187,6 +204,7 @@ class Catalog:
         """`own_prices`: per tenant and model id, the tenant's own prices for it; `own_keys`: per tenant and id of a
         shared provider, the tenant's own keys for it."""
         self.providers = tuple(providers)
+        self._provider_names = _ProviderNames(self.providers)
         self.routes = routes
         self._models = tuple(models)
         self._own_prices = own_prices
@@ -213,6 +231,11 @@ class Catalog:
     def resolve(self, tenant_id: int | None, name: str) -> ModelFacts | None:
         """The model that `name` (or alias) means for this tenant; switched-off models are found too."""
         return self.view(tenant_id).resolve(name)
+
+    def provider_called(self, tenant_id: int | None, name: str) -> str | None:
+        """The name of this tenant's or the shared provider that is called so, in whatever case: the exact one before
+        another case, one's own before a shared one. None where there is none."""
+        return self._provider_names.find(tenant_id, name)
 
     def models_of(self, tenant_id: int | None) -> list[ModelFacts]:
         """Every model this tenant sees, by name, wildcards included."""

@@ -23,11 +23,16 @@ def unusable_because(model: ModelFacts) -> str | None:
     if reason is not None:
         return reason
     try:
-        dialect_of(model)
-        credential_of(model)
+        check_can_be_asked(model)
     except (DialectNotSpoken, CredentialMissing) as error:
         return error.message
     return None
+
+
+def check_can_be_asked(model: ModelFacts) -> None:
+    """Raises DialectNotSpoken or CredentialMissing where no call could be sent to the model."""
+    dialect_of(model)
+    credential_of(model)
 
 
 @dataclass(frozen=True, slots=True)

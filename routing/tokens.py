@@ -29,6 +29,11 @@ TOKENS_OF_ANTHROPICS_TOOL_PROMPT = 530
 BYTES_PER_TOKEN_AT_LEAST = 3
 _IMAGES = ("image_url", "input_image", "image")
 _GOOGLES_SCHEMAS = ("responseSchema", "responseJsonSchema")
+# Beside a picture's own, the fields of its part are texts like all others.
+_PICTURES_OWN = (*_IMAGES, "source", "file_id", "detail")
+# They come with each message, and are in what it costs.
+_ROLES = ("user", "assistant", "tool", "system", "developer", "function", "model")
+MOST_CHARACTERS_OF_A_TYPE = 64
 # What holds the content of a part that has parts itself.
 _HOLDERS = {"tool_result": "content", "function_call_output": "output", "message": "content", None: "content"}
 
@@ -74,7 +79,7 @@ def _estimate(body: Mapping[str, Any]) -> int:
         for name, value in message.items():
             if name == "content":
                 total += _content(value)
-            elif value and name != "role":
+            elif value and not (name == "role" and value in _ROLES):
                 # Calls, thoughts under their many names, and what vendors think of next: no text is free.
                 total += _written(value)
     total += _content(body.get("system"))
@@ -94,9 +99,11 @@ def _googles(body: Mapping[str, Any]) -> int:
     """What a generateContent request says beside its tools."""
     total, contents, config = 0, body["contents"], body.get("generationConfig")
     for content in (body.get("systemInstruction"), *(contents if isinstance(contents, list) else ())):
-        parts = content.get("parts") if isinstance(content, Mapping) else None
-        if isinstance(parts, list):
-            total += TOKENS_PER_MESSAGE + sum(_googles_part(part) for part in parts)
+        if not isinstance(content, Mapping):
+            continue
+        parts = content.get("parts")
+        total += TOKENS_PER_MESSAGE + _beside(content, ("parts",))
+        total += sum(map(_googles_part, parts)) if isinstance(parts, list) else _content(parts)
     if isinstance(config, Mapping):
         total += sum(_written(config[name]) for name in _GOOGLES_SCHEMAS if config.get(name))
     return total
@@ -105,14 +112,13 @@ def _googles(body: Mapping[str, Any]) -> int:
 def _googles_part(part: Any) -> int:
     if not isinstance(part, Mapping):
         return _content(part)
-    media = part.get("inlineData") or part.get("fileData")
+    name = "inlineData" if part.get("inlineData") else "fileData"
+    media = part.get(name)
     if isinstance(media, Mapping) and str(media.get("mimeType")).startswith("image/"):
-        return TOKENS_PER_IMAGE
-    text, signature = part.get("text"), part.get("thoughtSignature")
-    if not isinstance(text, str):
-        return _written(part)
+        return TOKENS_PER_IMAGE + _beside(part, (name,))
+    text = part.get("text")
     # Thoughts are billed as input when they are sent back, sealed as they are.
-    return _upper(text) + (_written(signature) if signature else 0)
+    return _upper(text) + _beside(part, ("text",)) if isinstance(text, str) else _written(part)
 
 
 def _input(given: Any) -> int:
@@ -135,13 +141,27 @@ def _part(part: Any) -> int:
         return _content(part)
     kind = part.get("type")
     if kind in _IMAGES:
-        return TOKENS_PER_IMAGE
+        return TOKENS_PER_IMAGE + _beside(part, _PICTURES_OWN)
     if kind is None or isinstance(kind, str):
         holder = _HOLDERS.get(kind)
         if holder is not None and isinstance(part.get(holder), (str, list)):
-            return _content(part[holder])
+            return _content(part[holder]) + _beside(part, (holder,))
     text = part.get("text")
-    return _upper(text) if isinstance(text, str) else _written(part)
+    return _upper(text) + _beside(part, ("text",)) if isinstance(text, str) else _written(part)
+
+
+def _beside(part: Mapping[str, Any], counted: tuple[str, ...]) -> int:
+    """All that a part or an item says in fields that are not `counted`: which of them a vendor reads nobody knows, so
+    no text is free."""
+    total = 0
+    for name, value in part.items():
+        if not value or value is True or name in counted:
+            continue
+        if name == "type" and isinstance(value, str) and len(value) <= MOST_CHARACTERS_OF_A_TYPE:
+            continue
+        if not (name == "role" and value in _ROLES):
+            total += _written(value)
+    return total
 
 
 def _written(value: Any) -> int:

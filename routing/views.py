@@ -12,11 +12,12 @@ from rest_framework.serializers import BaseSerializer
 
 from routing.model_filters import CHEAPEST, ModelQuery
 from routing.models import CAPABILITIES, Model, Price, Provider
+from routing.own_models import delete_model, own_prices, why_kept
 from routing.price_changes import end_price, set_price
 from routing.serializers import ModelSerializer, PriceSerializer, ProviderSerializer
 from routing.service_tiers import STANDARD
 from spendhub.api.authentication import principal_of
-from spendhub.api.viewsets import TenantModelViewSet, conflicts_told
+from spendhub.api.viewsets import InUse, TenantModelViewSet, conflicts_told, described
 from spendhub.errors import Forbidden, Invalid
 from spendhub.tenants.changes import record_change
 from spendhub.tenants.models import Tenant
@@ -89,23 +90,23 @@ PRICE_FILTERS = [
 ]
 
 
-@extend_schema_view(list=extend_schema(parameters=PROVIDER_FILTERS))
 class ProviderViewSet(CatalogViewSet):
     """Vendors, and other servers that speak a vendor's dialect."""
 
     model = Provider
     serializer_class = ProviderSerializer
+    filters = PROVIDER_FILTERS
 
     def filtered(self, rows: QuerySet[Any], request: Request) -> QuerySet[Any]:
         return exactly(rows, request, name="name", dialect="dialect")
 
 
-@extend_schema_view(list=extend_schema(parameters=MODEL_FILTERS))
 class ModelViewSet(CatalogViewSet):
     """Models that agents may ask for. One of your own stands before the shared one of the same name."""
 
     model = Model
     serializer_class = ModelSerializer
+    filters = MODEL_FILTERS
 
     def filtered(self, rows: QuerySet[Any], request: Request) -> QuerySet[Any]:
         principal = principal_of(request)
@@ -130,9 +131,21 @@ class ModelViewSet(CatalogViewSet):
             self.ordering = ("usual_nano_usd", "name", "pk")
         return asked.narrow(rows, principal.tenant_id, timezone.now())
 
+    def perform_destroy(self, instance: Model) -> None:
+        """With its prices, where nothing was counted with them."""
+        needed = why_kept(instance)
+        if needed:
+            raise InUse(needed)
+        principal = principal_of(self.request)
+        with conflicts_told():
+            for price in own_prices(instance):
+                gone = described(PriceSerializer(price, context=self.get_serializer_context()))
+                record_change(principal.tenant_id, principal.actor, "delete", price, gone, {})
+            record_change(principal.tenant_id, principal.actor, "delete", instance, self.describe(instance), {})
+            delete_model(instance)
+
 
 @extend_schema_view(
-    list=extend_schema(parameters=PRICE_FILTERS),
     update=extend_schema(description="Ends this price and begins another with the changes. The answer is the new one."),
     partial_update=extend_schema(
         description="Ends this price and begins another with the changes. The answer is the new one."
@@ -144,6 +157,7 @@ class PriceViewSet(CatalogViewSet):
 
     model = Price
     serializer_class = PriceSerializer
+    filters = PRICE_FILTERS
     ordering = ("-valid_from", "-pk")
 
     def filtered(self, rows: QuerySet[Any], request: Request) -> QuerySet[Any]:

@@ -26,12 +26,15 @@ def round_nano_usd(numerator: int, denominator: int) -> int:
     return (2 * numerator + denominator) // (2 * denominator)
 
 
-def parse_usd(value: str | int | float | Decimal, *, maximum_nano_usd: int = MAX_NANO_USD) -> int:
+def parse_usd(
+    value: str | int | float | Decimal, *, maximum_nano_usd: int = MAX_NANO_USD, is_chosen: bool = False
+) -> int:
     """USD as a number or decimal string, in nano_usd.
 
     A float is read as the shortest decimal that prints it (0.1 is 0.1). More than nine decimals
     are rounded half up. Raises InvalidMoney for anything that is not a finite, non-negative
-    amount up to `maximum_nano_usd`.
+    amount up to `maximum_nano_usd`; where somebody has chosen it (`is_chosen`: a limit, a price), for
+    what would be rounded to nothing too.
     """
     if isinstance(value, bool) or not isinstance(value, (str, int, float, Decimal)):
         raise InvalidMoney(value, "a number or decimal string in USD")
@@ -47,8 +50,15 @@ def parse_usd(value: str | int | float | Decimal, *, maximum_nano_usd: int = MAX
         raise InvalidMoney(value, "an amount of 0 USD or more")
     if amount > Decimal(maximum_nano_usd) / NANO_PER_USD:
         raise InvalidMoney(value, f"at most {format_usd(maximum_nano_usd)} USD")
+    nano_usd = _rounded(amount)
+    if is_chosen and amount and not nano_usd:
+        raise InvalidMoney(value, "0, or 0.000000001 USD or more")
+    return nano_usd
+
+
+def _rounded(amount: Decimal) -> int:
     if amount and amount.adjusted() < -30:
-        return 0
+        return 0  # an exact ratio of it might have no end of digits
     numerator, denominator = amount.as_integer_ratio()
     return round_nano_usd(numerator * NANO_PER_USD, denominator)
 

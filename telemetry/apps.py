@@ -12,3 +12,8 @@ class TelemetryConfig(AppConfig):
         from telemetry.recorded_spend import RecordedSpans
 
         openings.recorded = RecordedSpans()
+        # And routing, whether a model was ever called, before its prices may be deleted.
+        from routing import model_uses
+        from telemetry.recorded_spend import was_called
+
+        model_uses.was_called = was_called

@@ -21,7 +21,7 @@ class SpanBody(msgspec.Struct, forbid_unknown_fields=True):
     """One call that happened. Its cost is `cost`, else worked out from `usage` at the model's price at
     `occurred_at` (now, when left out; at most 5 minutes in the future).
 
-    A `request_id` counts once, whoever sends it again.
+    A `request_id` counts once, whoever sends it again; those of the gateway's calls are for the gateway to book.
     """
 
     request_id: RequestId | None = None

@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from django.db.models import Avg, Count, F, Q, QuerySet, Sum
+from django.db.models.fields.json import KeyTextTransform
 
 from routing.performance import BEST_QUALITY, QualityScore, weighted_mean
 from spendhub import group_commit
@@ -133,12 +134,23 @@ def quality_report(question: QualityQuestion) -> dict[str, Any]:
     }
 
 
-def qualities_of(tenant_id: int, since: datetime, weights: QualityWeights) -> dict[str, list[Rating]]:
+class RatedModel(NamedTuple):
+    """Whose answers were rated: `own_model_id` as the call's span has it (see telemetry/observing.py)."""
+
+    name: str
+    own_model_id: str | int | None
+
+
+def qualities_of(tenant_id: int, since: datetime, weights: QualityWeights) -> dict[RatedModel, list[Rating]]:
     """Ratings by model, of the latest `LATEST_RATINGS` since then. Thumbs without a score count as 5 and 0."""
     rows = _counted(tenant_id, weights).filter(at__gte=since).exclude(model="").order_by("-at")
-    found: dict[str, list[Rating]] = defaultdict(list)
-    for model, source, overall, thumbs in rows.values_list("model", "source", "overall", "thumbs")[:LATEST_RATINGS]:
-        found[model].append(Rating(_score(overall, thumbs), _weight_of(source, weights)))
+    rows = rows.annotate(own_model_id=KeyTextTransform("own_model_id", "span__metadata"))
+    found: dict[RatedModel, list[Rating]] = defaultdict(list)
+    for model, own_model_id, source, overall, thumbs in rows.values_list(
+        "model", "own_model_id", "source", "overall", "thumbs"
+    )[:LATEST_RATINGS]:
+        rated = RatedModel(model, own_model_id)
+        found[rated].append(Rating(_score(overall, thumbs), _weight_of(source, weights)))
     return dict(found)
 
 

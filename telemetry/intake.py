@@ -11,15 +11,18 @@ import msgspec
 
 from budgets.bodies import UsageBody
 from budgets.intake import attribution_of
+from budgets.models import ScopeType
+from budgets.scope_names import counted_as
 from routing.snapshot import CATALOG
 from routing.token_usage import TokenUsage
-from spendhub.api.fields import EARLIEST
 from spendhub.errors import Invalid, SpendHubError
+from spendhub.moments import EARLIEST
 from spendhub.money import parse_usd
 from spendhub.tenants.snapshot import Principal
 from telemetry.bodies import SpanBody
 from telemetry.drafts import NO_USAGE, SpanDraft
 from telemetry.priced import facts_of, price_told, tier_of
+from telemetry.request_ids import CallNotBooked, unbooked_calls
 
 MAX_FUTURE = timedelta(minutes=5)
 MAX_METADATA_BYTES = 16_384
@@ -68,7 +71,14 @@ def checked_metadata(metadata: dict[str, Any]) -> dict[str, Any]:
 
 
 def draft_of(body: SpanBody, principal: Principal, now: datetime, source: str = "api") -> SpanDraft:
-    """One span from its body. Raises InvalidSpan, CostUnknown, ImpossibleUsage, InvalidMoney, UnpricedModel."""
+    """One span from its body. Raises InvalidSpan, CostUnknown, ImpossibleUsage, InvalidMoney, UnpricedModel, and
+    CallNotBooked where only the gateway may book the call."""
+    return _draft_of(body, principal, now, source, unbooked_calls(principal.tenant_id, (body.request_id,)))
+
+
+def _draft_of(body: SpanBody, principal: Principal, now: datetime, source: str, unbooked: frozenset[str]) -> SpanDraft:
+    if body.request_id in unbooked:
+        raise CallNotBooked(body.request_id)
     occurred_at = _moment(body.occurred_at, now)
     usage = usage_of(body.usage)
     requested = body.requested_model or body.model or ""
@@ -97,7 +107,8 @@ def draft_of(body: SpanBody, principal: Principal, now: datetime, source: str = 
         cost_nano_usd=cost,
         attribution=attribution_of(body.attribution, principal),
         api_key=principal.key_prefix,
-        provider=body.provider or (model.provider.name if model is not None else ""),
+        provider=counted_as(principal.tenant_id, ScopeType.PROVIDER, body.provider or "")
+        or (model.provider.name if model is not None else ""),
         model=model.name if model is not None else named,
         requested_model=requested,
         usage=usage or NO_USAGE,
@@ -119,9 +130,10 @@ def drafts_of(bodies: Sequence[SpanBody], principal: Principal, now: datetime) -
         raise InvalidSpans(f"send 1 to {MAX_SPANS} spans at once, not {len(bodies)}")
     drafts: list[SpanDraft] = []
     errors: list[dict[str, Any]] = []
+    unbooked = unbooked_calls(principal.tenant_id, (body.request_id for body in bodies))
     for index, body in enumerate(bodies):
         try:
-            drafts.append(draft_of(body, principal, now))
+            drafts.append(_draft_of(body, principal, now, "api", unbooked))
         except SpendHubError as error:
             errors.append({"index": index, "code": error.code, "message": error.message, "details": error.details})
             if len(errors) >= MAX_ERRORS_TOLD:

@@ -42,7 +42,7 @@ REST_FOR_WORK = 4.0
 LONGEST_REST_SECONDS = 0.1
 
 Pause = Callable[[float], object]
-IsOwn = Callable[[str], bool]
+OwnModelId = str | int | None  # a database says it as text or as a number
 
 
 class _Seen:
@@ -64,6 +64,40 @@ class _Seen:
             quality_lost=self.quality_lost / self.looked_at if self.looked_at else 0.0,
             looked_at=self.looked_at,
         )
+
+
+class _Account:
+    """What was seen of the models that one account has called, by the names that they have now.
+
+    A call of its own model, or of one at its own provider, says so by the model's id: by now another model may have the
+    name, and another account's may have had it all along. What is seen of it is nobody else's."""
+
+    def __init__(self, tenant_id: int, everybodys: defaultdict[str, _Seen]) -> None:
+        self._view = CATALOG.current().view(tenant_id)
+        self._everybodys = everybodys
+        self._seen: defaultdict[str, _Seen] = defaultdict(_Seen)
+        self.name_now, self.is_own = cache(self._find_name), cache(self._tell_own)
+
+    def about(self, name: str) -> tuple[_Seen, ...]:
+        """Where what is seen of a model is noted: here, and with everybody's unless it is the account's own."""
+        return (self._seen[name],) if self.is_own(name) else (self._seen[name], self._everybodys[name])
+
+    def observed(self) -> dict[str, Observed]:
+        """All of it."""
+        return {name: seen.observed() for name, seen in self._seen.items()}
+
+    def _find_name(self, name: str, own_model_id: OwnModelId) -> str | None:
+        """None where the model is gone, or is called elsewhere now: its calls tell nothing more."""
+        if own_model_id is None:
+            return name
+        found = self._view.resolve(name)
+        if found is None or str(found.id) != str(own_model_id):
+            found = next((each for each in self._view.models.values() if str(each.id) == str(own_model_id)), None)
+        return found.name if found is not None and found.owner_id is not None else None
+
+    def _tell_own(self, name: str) -> bool:
+        found = self._view.resolve(name)
+        return found is not None and found.owner_id is not None
 
 
 class _Pace:
@@ -95,20 +129,20 @@ def observe(now: datetime, pause: Pause | None = None) -> None:
     """
     pace = _Pace(pause)
     outputs: list[tuple[int, str, str, int]] = []
-    everybodys: dict[str, _Seen] = defaultdict(_Seen)
-    owns: dict[int, tuple[IsOwn, dict[str, Observed]]] = {}
+    everybodys: defaultdict[str, _Seen] = defaultdict(_Seen)
+    accounts: dict[int, tuple[_Account, dict[str, Observed]]] = {}
     for tenant_id in Tenant.objects.values_list("pk", flat=True):
-        own: dict[str, _Seen] = defaultdict(_Seen)
-        weights, is_own = weights_of(tenant_id), _tells_own_models(tenant_id)
-        for model, ratings in qualities_of(tenant_id, now - timedelta(days=OUTPUT_DAYS), weights).items():
-            own[model].ratings += ratings
-            if not is_own(model):
-                everybodys[model].ratings += ratings
+        account, weights = _Account(tenant_id, everybodys), weights_of(tenant_id)
+        for rated, ratings in qualities_of(tenant_id, now - timedelta(days=OUTPUT_DAYS), weights).items():
+            name = account.name_now(*rated)
+            for seen in account.about(name) if name is not None else ():
+                seen.ratings += ratings
         for call in pace.slowly(_latest(tenant_id, now)):
+            name = account.name_now(call.model, call.own_model_id)
             # An answer from the cache has no duration: it says nothing of its model.
-            if call.duration_ms is None:
+            if call.duration_ms is None or name is None:
                 continue
-            about = (own[call.model],) if is_own(call.model) else (own[call.model], everybodys[call.model])
+            about = account.about(name)
             is_review = call.review_of is not None
             lost = None if is_review else _share_lost(call, weights)
             if lost is not None:
@@ -117,7 +151,7 @@ def observe(now: datetime, pause: Pause | None = None) -> None:
                     seen.looked_at += 1
             if call.status == CostSpan.Status.OK and not is_review:
                 # A review is short whatever its model usually says.
-                outputs.append((tenant_id, call.feature, call.model, call.output_tokens))
+                outputs.append((tenant_id, call.feature, name, call.output_tokens))
             if call.occurred_at < now - timedelta(hours=PERFORMANCE_HOURS):
                 continue
             for seen in about:
@@ -125,31 +159,18 @@ def observe(now: datetime, pause: Pause | None = None) -> None:
                     seen.latencies_ms.append(float(call.duration_ms))
                 elif call.status == CostSpan.Status.ERROR:
                     seen.failures += 1
-        owns[tenant_id] = is_own, {model: seen.observed() for model, seen in own.items()}
+        accounts[tenant_id] = account, account.observed()
         pace.rest()
     shared = {model: seen.observed() for model, seen in everybodys.items()}
     set_observed(shared)
-    for tenant_id, (is_own, found) in owns.items():
+    for tenant_id, (account, found) in accounts.items():
         # What the account's own calls say nothing of is filled in here, and not by each call that looks it up.
         facts = {
-            model: seen if is_own(model) else seen.filled_from(shared.get(model, UNMEASURED))
-            for model, seen in found.items()
+            name: seen if account.is_own(name) else seen.filled_from(shared.get(name, UNMEASURED))
+            for name, seen in found.items()
         }
         set_observed(facts, tenant_id)
     set_learned(learn(outputs) if settings.LEARN_OUTPUTS else {})
-
-
-def _tells_own_models(tenant_id: int) -> IsOwn:
-    """Whether a name is that of a model of the tenant's own, or one at its own provider. Another tenant's may have the
-    same name: what is seen of it is nobody else's."""
-    view = CATALOG.current().view(tenant_id)
-
-    @cache
-    def is_own(name: str) -> bool:
-        model = view.resolve(name)
-        return model is not None and model.owner_id is not None
-
-    return is_own
 
 
 class _Call(NamedTuple):
@@ -165,6 +186,7 @@ class _Call(NamedTuple):
     reasoning_tokens: int
     finish_reason: str | None
     clamped_to: str | None
+    own_model_id: OwnModelId
 
 
 def _latest(tenant_id: int, now: datetime) -> Iterator[_Call]:
@@ -172,7 +194,8 @@ def _latest(tenant_id: int, now: datetime) -> Iterator[_Call]:
         source="gateway", occurred_at__gt=now - timedelta(days=OUTPUT_DAYS)
     )
     # Taken out by the database: a call's metadata is longer than what is used of it.
-    told = {name: KeyTextTransform(name, "metadata") for name in ("review_of", "finish_reason", "clamped_to")}
+    named = ("review_of", "finish_reason", "clamped_to", "own_model_id")
+    told = {name: KeyTextTransform(name, "metadata") for name in named}
     rows = spans.annotate(**told).order_by("-occurred_at").values_list(*_Call._fields)[:LATEST_CALLS]
     return map(_Call._make, rows.iterator(chunk_size=ROWS_AT_ONCE))
 

@@ -27,7 +27,9 @@ def price_told(usage: TokenUsage, quote: Quote) -> Priced:
     """The cost of `usage` at `quote`, which is of the tier the call was given in."""
     priced = price_usage(usage, quote.price)
     whole = is_whole(usage, quote.price)
-    facts = {} if whole else {"not_priced": ["web_search"]}
+    facts: dict[str, Any] = {} if whole else {"not_priced": ["web_search"]}
+    if quote.model is not None and quote.model.owner_id is not None:
+        facts["own_model_id"] = quote.model.id  # its name may be another one's later
     return Priced(priced.total_nano_usd, priced.by_kind(), quote.is_estimated or not whole, facts)
 
 

@@ -14,12 +14,15 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from routing.performance import BEST_QUALITY
+from routing.upstreams.bedrock import converse
+from routing.upstreams.gemini import contents
+from routing.upstreams.openai import chat
 from telemetry.models import CostSpan, QualityWeights
 
 FAULTS = ("broken_off", "refused", "malformed", "cut_off", "empty")
 
 # In the words of OpenAI (and those who speak its dialect), Anthropic, Google and Amazon: see each one's reader in
-# routing/upstreams. Responses say `incomplete` for both a limit and a filter.
+# routing/upstreams, whose lists of failures are these too. Responses say `incomplete` for both a limit and a filter.
 _WHOLE = frozenset(
     ("stop", "tool_calls", "function_call", "completed", "end_turn", "tool_use", "stop_sequence", "pause_turn", "STOP")
 )
@@ -28,11 +31,11 @@ _ENDINGS: Mapping[str, str] = {
         ("length", "model_length", "max_tokens", "model_context_window_exceeded", "incomplete", "MAX_TOKENS"), "cut_off"
     ),
     **dict.fromkeys(("content_filter", "sensitive", "refusal", "guardrail_intervened", "content_filtered"), "refused"),
-    **dict.fromkeys(("insufficient_system_resource", "network_error", "failed"), "broken_off"),
-    **dict.fromkeys(("MALFORMED_FUNCTION_CALL", "UNEXPECTED_TOOL_CALL", "MALFORMED_RESPONSE"), "malformed"),
+    **dict.fromkeys((*chat.FAILED, "failed"), "broken_off"),
+    **dict.fromkeys(converse.FAILED, "malformed"),
 }
-# Google has a word for each kind of filter, and adds to them.
-_FILTERED = re.compile(r"SAFETY|RECITATION|LANGUAGE|BLOCKLIST|PROHIBITED|SPII|MODEL_ARMOR|ESCALATION|JAILBREAK|PUP_")
+# Of Google's words for an answer that failed, those that blame the model's own call; the others blame nobody.
+_MALFORMED = re.compile(r"MALFORMED|UNEXPECTED_TOOL|TOO_MANY_TOOL")
 
 
 def fault_of(status: str, ending: str | None, said_tokens: int, *, is_clamped: bool = False) -> str | None:
@@ -51,7 +54,16 @@ def fault_of(status: str, ending: str | None, said_tokens: int, *, is_clamped: b
 def _fault_told_by(ending: str) -> str | None:
     if ending in _WHOLE:
         return ""
-    return _ENDINGS.get(ending) or ("refused" if _FILTERED.search(ending) else None)
+    return _ENDINGS.get(ending) or _googles_fault(ending)
+
+
+def _googles_fault(ending: str) -> str | None:
+    """Google has a word for each kind of filter and failure, and adds to them."""
+    if contents.FILTERED.search(ending):
+        return "refused"
+    if not contents.FAILED.search(ending):
+        return None
+    return "malformed" if _MALFORMED.search(ending) else "broken_off"
 
 
 @dataclass(slots=True)

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from django.db import connection
-from django.db.models import Sum
+from django.db.models import Q, Sum
 
 from budgets.periods import Window, as_datetime
+from routing.model_uses import CalledModel
 from spendhub.tenants.attribution import DIMENSIONS
 from telemetry.models import CostSpan
 
@@ -26,6 +27,21 @@ class RecordedSpans:
 
     def spend(self, tenant_id: int, scope_type: str, scope_key: str, window: Window) -> Mapping[str, int]:
         return _spend(tenant_id, scope_type, scope_key, window)
+
+
+def was_called(model: CalledModel) -> bool:
+    """routing.model_uses.was_called, out of the spans. It may read all that the account has recorded since the model
+    was made, so it is for who deletes one, and for no call."""
+    is_of_it = Q(model__in=model.names)
+    if model.tenant_id is None:
+        spans = CostSpan.objects.across_tenants()
+    else:
+        spans = CostSpan.objects.for_tenant(model.tenant_id)
+        # One's own may have been called something else then; spans that were told us with their cost have names alone.
+        is_of_it |= Q(metadata__own_model_id=model.id)
+    if model.since is not None:
+        spans = spans.filter(occurred_at__gte=model.since)
+    return spans.filter(is_of_it).order_by().exists()
 
 
 def _spend(tenant_id: int, scope_type: str, scope_key: str, window: Window) -> Mapping[str, int]:

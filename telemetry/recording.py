@@ -13,8 +13,9 @@ from typing import Any
 
 from budgets.counters.charge import counters
 from budgets.errors import ReservationMissing, ReservationSettled
-from budgets.models import Reservation
+from budgets.models import Reservation, ScopeType
 from budgets.reservations import HeldCall, find_reservation, hold_id_for, hold_of
+from budgets.scope_names import counted_as
 from routing.snapshot import CATALOG
 from routing.token_usage import TokenUsage
 from spendhub import group_commit
@@ -25,6 +26,7 @@ from telemetry.drafts import NO_USAGE, SpanDraft
 from telemetry.loop_ledger import book_on_loop
 from telemetry.models import CostSpan
 from telemetry.priced import facts_of, price_told
+from telemetry.request_ids import refuse_others_id
 from telemetry.span_store import SpanBatch, StoredBatch, store_spans
 
 __all__ = [
@@ -126,17 +128,22 @@ def commit_reservation(
     """Books what a reserved call cost, in full even where more was spent than held, and ends the hold.
 
     A commit after the hold has lapsed still counts. Repeating it answers the same and counts nothing.
-    Raises ReservationMissing, ReservationSettled (released, or committed differently), NothingToCommit,
-    and routing's UnpricedModel.
+    Raises ReservationMissing, ReservationSettled (released, or committed differently), NothingToCommit, and routing's
+    UnpricedModel; RequestIdTaken and CallNotBooked where the request id names a call that is not this one.
     """
-    known: Reservation | None = yield CallInThread(find_reservation, (tenant_id, reservation_id))
-    if known is None:
+    found: tuple[Reservation, uuid.UUID] | None = yield CallInThread(_find_with_span, (tenant_id, reservation_id))
+    if found is None:
         raise ReservationMissing(reservation_id)
+    known: Reservation | None
+    known, span_id = found
     if known.status == Reservation.Status.RELEASED:
         raise ReservationSettled(reservation_id, known.status)
-    draft = _draft_of(known, settlement, unpriced_models, source)
+    draft = _draft_of(known, span_id, settlement, unpriced_models, source)
     if known.status == Reservation.Status.COMMITTED:
         return (yield from _repeated(known, draft, now))
+    if settlement.request_id is not None:
+        # Here, for in the store it would undo what its neighbours share with it.
+        yield CallInThread(refuse_others_id, (tenant_id, draft))
     epoch, ended_holds = ended_with_spans(known.id)
     batch = SpanBatch(tenant_id, (draft,), now, reservation_id=known.id, ended_holds=ended_holds)
     try:
@@ -151,9 +158,21 @@ def commit_reservation(
     return _committed(known, stored.ids[0], draft.cost_nano_usd, now, is_repeat=stored.accepted == 0)
 
 
+def _find_with_span(tenant_id: int, reservation_id: uuid.UUID) -> tuple[Reservation, uuid.UUID] | None:
+    """The reservation, and the id of the span that it has or will have: its own. But once a reservation is deleted
+    (budgets/retention.py) its idempotency key makes another of the same id, and a span may have that already."""
+    known = find_reservation(tenant_id, reservation_id)
+    if known is None or known.idempotency_key is None:
+        return None if known is None else (known, known.id)
+    span = CostSpan.objects.for_tenant(tenant_id).filter(id=known.id).first()
+    if span is None or span.occurred_at == known.created_at:
+        return known, known.id
+    return known, uuid.uuid5(known.id, known.created_at.isoformat())
+
+
 def _repeated(known: Reservation, draft: SpanDraft, now: datetime) -> Journey[Committed]:
     span = yield CallInThread(_span_of_request, (known.tenant_id, draft.request_id))
-    if span is None or span.cost_nano_usd != draft.cost_nano_usd:
+    if span is None or span.cost_nano_usd != draft.cost_nano_usd or span.reservation_id not in (None, known.id):
         raise ReservationSettled(known.id, "committed with another cost or request id")
     # The first commit's process may have died before it ended the hold.
     yield from counters().settle(hold_of(known), (), now.timestamp())
@@ -176,7 +195,9 @@ def _committed(known: Reservation, span_id: uuid.UUID, cost: int, now: datetime,
     )
 
 
-def _draft_of(known: Reservation, settlement: Settlement, unpriced_models: str, source: str) -> SpanDraft:
+def _draft_of(
+    known: Reservation, span_id: uuid.UUID, settlement: Settlement, unpriced_models: str, source: str
+) -> SpanDraft:
     requested = settlement.model or known.model
     model = CATALOG.current().resolve(known.tenant_id, requested) if requested else None
     breakdown: Mapping[str, int] = {}
@@ -193,15 +214,16 @@ def _draft_of(known: Reservation, settlement: Settlement, unpriced_models: str, 
         priced = price_told(settlement.usage, quote)
         cost, breakdown, is_estimated = priced.cost_nano_usd, priced.breakdown, priced.is_estimated
         facts |= priced.facts
+    provider = counted_as(known.tenant_id, ScopeType.PROVIDER, settlement.provider or "")
     return SpanDraft(
-        id=known.id,
-        request_id=settlement.request_id or str(known.id),
+        id=span_id,
+        request_id=settlement.request_id or str(span_id),
         occurred_at=known.created_at,
         source=source,
         cost_nano_usd=cost,
         attribution=Attribution.parse(known.attribution),
         api_key=known.api_key,
-        provider=settlement.provider or (model.provider.name if model else known.provider),
+        provider=provider or (model.provider.name if model else known.provider),
         model=model.name if model else requested,
         requested_model=requested,
         usage=settlement.usage or NO_USAGE,

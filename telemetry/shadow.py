@@ -16,7 +16,7 @@ from typing import Any
 from routing.errors import ModelNotAvailable, NoModelFits, UnknownModel, UnpricedModel
 from routing.plans import Declared, Wanted, choose
 from routing.pricing import CompiledPrice, price_usage
-from routing.requirements import Requirements
+from routing.requirements import FellOut, Requirements
 from routing.routes import AUTO
 from routing.snapshot import CATALOG, Catalog
 from routing.token_usage import MAX_TOKENS, TokenUsage
@@ -153,7 +153,7 @@ def by_model(catalog: Catalog, tenant: TenantFacts, name: str) -> FindStandIn:
     def stand_in_of(call: PastCall) -> StandIn | None:
         wanted = _wanted(tenant, call, name, _kind_of(catalog, tenant.id, call), Declared())
         fit = Requirements.of(wanted).fit(model)
-        return None if isinstance(fit, str) else _priced(call, model.name, fit.quote.price)
+        return None if isinstance(fit, FellOut) else _priced(call, model.name, fit.quote.price)
 
     return stand_in_of
 

@@ -26,6 +26,7 @@ from spendhub.bulk_insert import adapt, insert_rows, read_uuid
 from telemetry.corrections import Correction, correct_rows
 from telemetry.drafts import SpanDraft
 from telemetry.models import CostSpan
+from telemetry.request_ids import GATEWAYS_SOURCES, RequestIdTaken, is_the_same_call
 
 SPAN_COLUMNS = (
     "id", "tenant_id", "request_id", "occurred_at", "recorded_at", "source", "reservation_id", "trace_id", "parent_id",
@@ -65,7 +66,8 @@ class StoredBatch(msgspec.Struct, frozen=True):
 
 def store_spans(batches: Sequence[SpanBatch]) -> list[StoredBatch | ReservationSettled]:
     """Stores the batches' spans and adds them to the ledger. A batch whose reservation is settled already
-    is answered ReservationSettled and stores nothing."""
+    is answered ReservationSettled and stores nothing. Raises RequestIdTaken where a commit names another call; then
+    nothing is stored of any batch."""
     settled = _settle_reservations(batches)
     wanted = [batch for batch in batches if batch.reservation_id is None or batch.reservation_id in settled]
     new = _insert(wanted)
@@ -79,7 +81,11 @@ def store_spans(batches: Sequence[SpanBatch]) -> list[StoredBatch | ReservationS
             before = earlier.get((batch.tenant_id, draft.request_id))
             if draft.id in new:
                 charges.extend(charges_for(budgets, batch.tenant_id, draft, draft.cost_nano_usd))
-            elif before is not None and before.status == CostSpan.Status.INTERRUPTED:
+            elif batch.reservation_id is not None and not is_the_same_call(before, draft):
+                # Recorded in the moment since it was asked for (refuse_others_id), or by this very batch. Undoes all of
+                # this; the writer then applies each batch alone.
+                raise RequestIdTaken(draft.request_id)
+            elif before is not None and _may_upgrade(before, draft):
                 # Before the ledger's rows of the new spans: a correction too locks a span first.
                 late_totals.setdefault(position, []).extend(_upgrade(before, draft, batch.now))
         charges_of.append(charges)
@@ -132,16 +138,20 @@ def charges_for(budgets: Mapping[int, TenantBudgets], tenant_id: int, draft: Spa
 
 def _settle_reservations(batches: Sequence[SpanBatch]) -> set[uuid.UUID]:
     """Turns held reservations into committed ones; those that were not held any more are not in the answer."""
-    ids = sorted({batch.reservation_id for batch in batches if batch.reservation_id is not None})
+    spans = {batch.reservation_id: batch.drafts[0].id for batch in batches if batch.reservation_id is not None}
+    ids = sorted(spans)
     if not ids:
         return set()
+    others = [(each, spans[each]) for each in ids if spans[each] != each]
+    span_id = f"CASE id{' WHEN %s THEN %s' * len(others)} ELSE id END" if others else "id"
     with connection.cursor() as cursor:
         cursor.execute(
-            "UPDATE budgets_reservation SET status = %s, settled_at = %s, span_id = id "
+            f"UPDATE budgets_reservation SET status = %s, settled_at = %s, span_id = {span_id} "
             f"WHERE status = %s AND id IN ({', '.join(['%s'] * len(ids))}) RETURNING id",
             [
                 Reservation.Status.COMMITTED.value,
                 adapt(batches[0].now),
+                *(adapt(each) for pair in others for each in pair),
                 Reservation.Status.HELD.value,
                 *(adapt(each) for each in ids),
             ],
@@ -189,6 +199,10 @@ def _earlier_spans(batches: Sequence[SpanBatch], new: set[uuid.UUID]) -> dict[tu
         for tenant_id, request_ids in repeated.items()
         for span in CostSpan.objects.for_tenant(tenant_id).filter(request_id__in=request_ids)
     }
+
+
+def _may_upgrade(before: CostSpan, draft: SpanDraft) -> bool:
+    return before.status == CostSpan.Status.INTERRUPTED and draft.source in GATEWAYS_SOURCES
 
 
 def _upgrade(interrupted: CostSpan, draft: SpanDraft, now: datetime) -> list[WindowTotal]:

@@ -39,7 +39,8 @@ _FILTERS = [OpenApiParameter(name, str) for name in FILTERS]
 class CommitView(LeanView[CommitBody]):
     """Books what a reserved call has cost, in full even where more was spent than held; a late commit counts too.
 
-    Repeating it answers the same; 409 when the reservation was released, or committed with another cost.
+    Repeating it answers the same; 409 when the reservation was released, or committed with another cost, or when the
+    request_id names another call: then it stays open.
     """
 
     accepts = CommitBody

@@ -104,6 +104,8 @@ class PriceFactory(CatalogFactory):
     tenant = None
     model = factory.SubFactory(ModelFactory)
     valid_from = datetime(2020, 1, 1, tzinfo=UTC)
+    valid_until: datetime | None = None
+    stated_until = factory.SelfAttribute("valid_until")
     input_nano_usd_per_mtok = 10**9
     output_nano_usd_per_mtok = 4 * 10**9
 

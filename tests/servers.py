@@ -23,6 +23,7 @@ from pathlib import Path
 from types import TracebackType
 
 import httpx
+import psutil
 import psycopg
 import redis
 
@@ -305,6 +306,14 @@ class SpendHub:
         found = [pid for pid, command in commands.items() if b"granian" in command and not children_of(pid)]
         assert found, "no granian among the supervisor's children"
         return found
+
+    def process_at(self, client_port: int) -> int:
+        """Which of the serving processes has the connection from a local client's port."""
+        for pid in self.serving_processes():
+            peers = [each.raddr for each in psutil.Process(pid).net_connections("tcp4") if each.raddr]
+            if any(peer.port == client_port for peer in peers):
+                return pid
+        raise AssertionError(f"no process of the server has a connection from port {client_port}")
 
     def manage(self, *arguments: str) -> str:
         """Runs one `manage.py` command in the same environment and gives what it printed."""

@@ -73,10 +73,10 @@ def test_every_error_code_is_documented() -> None:
 
 
 def test_every_header_of_ours_is_documented_where_its_users_look() -> None:
-    from spendhub.gateway.declared import NAMES
+    from spendhub.gateway.our_headers import DEMANDS
 
     pages = {name: (PROJECT / "docs" / name).read_text() for name in ("gateway.md", "api.md")}
-    missing = {f"{name} in gateway.md" for name in NAMES if f"`{name}`" not in pages["gateway.md"]}
+    missing = {f"{name} in gateway.md" for name in DEMANDS if f"`{name}`" not in pages["gateway.md"]}
     for file in product_files():
         page = "api.md" if name_of(file).startswith("spendhub/api/") else "gateway.md"
         headers = set(re.findall(r"x-spendhub-[a-z-]*[a-z]", file.read_text()))

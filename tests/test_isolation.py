@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from itertools import islice
 from typing import Any
 
@@ -161,7 +162,8 @@ def test_the_walk_sees_what_acme_itself_may_see(world: dict[Any, Any]) -> None:
     client = APIClient(raise_request_exception=False)
     client.credentials(HTTP_AUTHORIZATION=f"Bearer {ApiKeyFactory(tenant=acme()).secret}")
     refresh_all()
-    seen = walk(client, [route for route in api_routes() if "get" in route.methods], world)
+    # Looking alone: a model that is deleted takes its prices along.
+    seen = walk(client, [replace(route, methods=("get",)) for route in api_routes() if "get" in route.methods], world)
     lists = {f"get {name}" for name in ("/api/v1/keys", "/api/v1/models", "/api/v1/providers", "/api/v1/prices")}
     assert lists <= set(seen)
 

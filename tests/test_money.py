@@ -73,6 +73,19 @@ def test_what_is_no_amount_is_refused(value: Any) -> None:
         parse_usd(value)
 
 
+@pytest.mark.parametrize("value", ["0.00000000049", "1e-999999999", 5e-324, Decimal("0.0000000001")])
+def test_a_chosen_amount_that_would_be_rounded_to_nothing_is_refused(value: Any) -> None:
+    with pytest.raises(InvalidMoney, match=r"is not 0, or 0\.000000001 USD or more"):
+        parse_usd(value, is_chosen=True)
+
+
+@pytest.mark.parametrize(
+    ("value", "nano_usd"), [("0", 0), (0.0, 0), ("-0", 0), ("0.0000000005", 1), ("1", NANO_PER_USD)]
+)
+def test_a_chosen_amount_of_nothing_is_nothing(value: Any, nano_usd: int) -> None:
+    assert parse_usd(value, is_chosen=True) == nano_usd
+
+
 @pytest.mark.parametrize(
     ("value", "nano_usd"),
     [

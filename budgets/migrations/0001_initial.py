@@ -5,6 +5,7 @@ import django.core.validators
 import django.db.models.deletion
 import django.db.models.manager
 import spendhub.ids
+import spendhub.moments
 import spendhub.tenants.models
 from decimal import Decimal
 from django.db import migrations, models
@@ -47,8 +48,8 @@ class Migration(migrations.Migration):
                 ('disabled_tools', models.JSONField(blank=True, default=list)),
                 ('strict', models.BooleanField(default=False)),
                 ('patience_seconds', models.PositiveIntegerField(default=0, validators=[django.core.validators.MaxValueValidator(60)])),
-                ('starts_at', models.DateTimeField(blank=True, null=True)),
-                ('ends_at', models.DateTimeField(blank=True, null=True)),
+                ('starts_at', models.DateTimeField(blank=True, null=True, validators=[spendhub.moments.validate_moment])),
+                ('ends_at', models.DateTimeField(blank=True, null=True, validators=[spendhub.moments.validate_moment])),
                 ('is_frozen', models.BooleanField(default=False, help_text='Stops every call under it until unfrozen.', verbose_name='frozen')),
                 ('source', models.CharField(choices=[('admin', 'Admin'), ('api', 'API'), ('settings', 'Settings of the installation')], default='admin', editable=False, max_length=8)),
                 ('created_at', models.DateTimeField(auto_now_add=True)),
@@ -96,8 +97,8 @@ class Migration(migrations.Migration):
             fields=[
                 ('id', models.UUIDField(default=spendhub.ids.new_id, editable=False, primary_key=True, serialize=False)),
                 ('by_nano_usd', models.BigIntegerField(validators=[django.core.validators.MinValueValidator(1), django.core.validators.MaxValueValidator(9000000000000000)])),
-                ('starts_at', models.DateTimeField()),
-                ('ends_at', models.DateTimeField()),
+                ('starts_at', models.DateTimeField(validators=[spendhub.moments.validate_moment])),
+                ('ends_at', models.DateTimeField(validators=[spendhub.moments.validate_moment])),
                 ('reason', models.CharField(blank=True, max_length=200)),
                 ('actor', models.CharField(blank=True, editable=False, max_length=200)),
                 ('budget', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='raises', to='budgets.budget')),

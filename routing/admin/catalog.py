@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from copy import copy
 from typing import Any
 
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
-from django.db import models
+from django.db import models, transaction
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 from django.utils import timezone
@@ -14,8 +15,12 @@ from unfold.contrib.filters.admin import ChoicesDropdownFilter
 from unfold.decorators import action, display
 
 from routing.admin.breakers import VendorHealthPages
+from routing.admin.provider_choices import TellsProvidersApart
+from routing.counted_names import problem_of_provider_name
+from routing.model_names import problems_of_names
 from routing.models import CAPABILITIES, Model, Price, Provider
-from routing.own_upstreams import UpstreamNotAllowed, check_own_address, check_own_key
+from routing.own_models import delete_model, give_back, own_prices, shared_twin, was_called, why_kept, why_named
+from routing.own_upstreams import UpstreamNotAllowed, check_own_address, check_own_key, key_prefix_of
 from routing.price_changes import FORM_GRACE, end_price, rewrites_past, set_price
 from routing.price_specs import COLUMNS, KINDS, PriceSpec
 from routing.snapshot import CATALOG, ModelFacts
@@ -24,8 +29,10 @@ from spendhub.tenants.admin_fields import LinesField, WordsField, show_usd
 from spendhub.tenants.admin_scoping import ScopedForm, SeenFilter, SharedRowsAdmin, describe_row
 from spendhub.tenants.changes import record_change
 from spendhub.tenants.models import Tenant
-from spendhub.tenants.seats import actor_of, seat_of
+from spendhub.tenants.seats import Rank, actor_of, seat_of
 
+# Between the question and its answer.
+SET_JUST_NOW = "something that needs it was set just now"
 OWNERS = {"Shared": "info", "Yours": "success"}
 
 
@@ -82,6 +89,13 @@ class OwnedRowAdmin(SharedRowsAdmin):
 class UpstreamAdmin(OwnedRowAdmin):
     """Rows that say where calls are sent, and with which key."""
 
+    def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        field, seat = super().formfield_for_dbfield(db_field, request, **kwargs), seat_of(request)
+        tenant_id = None if seat is None or seat.rank >= Rank.OPERATOR else seat.tenant_id
+        if field is not None and db_field.name == "api_key_env" and tenant_id is not None:
+            field.help_text = own_key_help(tenant_id)
+        return field
+
     @display(description="Address", ordering="base_url")
     def shown_base_url(self, row: Any) -> str:
         return row.base_url or "–"
@@ -89,6 +103,14 @@ class UpstreamAdmin(OwnedRowAdmin):
     @display(description="Key variable", ordering="api_key_env")
     def shown_api_key_env(self, row: Any) -> str:
         return row.api_key_env or "–"
+
+
+def own_key_help(tenant_id: int) -> str:
+    """What an account is told of the variable in which a key of its own may be."""
+    return (
+        "Better empty, with the key under Vendor keys. Else the name of an environment variable that the operator has "
+        f"set aside for you, such as {key_prefix_of(tenant_id)}OPENAI_API_KEY."
+    )
 
 
 class OwnUpstreamForm(ScopedForm):
@@ -107,11 +129,22 @@ class OwnUpstreamForm(ScopedForm):
         try:
             check_own_address(cleaned.get("base_url") or "")
         except UpstreamNotAllowed as error:
-            self.add_error("base_url", f"{error.message}.")
+            self.add_error("base_url", f"It {error.must}.")
         try:
             check_own_key(tenant.pk, cleaned.get("api_key_env") or "")
         except UpstreamNotAllowed as error:
-            self.add_error("api_key_env", f"{error.message}.")
+            self.add_error("api_key_env", f"It {error.must}.")
+        return cleaned
+
+
+class ProviderForm(OwnUpstreamForm):
+    """Checks what a provider is called, as the API does."""
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean()
+        tenant, name = self.tenant, cleaned.get("name")
+        if name and (problem := problem_of_provider_name(None if tenant is None else tenant.pk, name)):
+            self.add_error("name", f"{problem}.")
         return cleaned
 
 
@@ -119,7 +152,7 @@ class OwnUpstreamForm(ScopedForm):
 class ProviderAdmin(VendorHealthPages, UpstreamAdmin):
     """Where calls are sent."""
 
-    form = OwnUpstreamForm
+    form = ProviderForm
 
     list_display = ("name", "short_dialect", "shown_base_url", "shown_api_key_env", "is_enabled", "shown_owner")
     list_filter = (("dialect", ChoicesDropdownFilter), "is_enabled")
@@ -140,11 +173,32 @@ class ProviderAdmin(VendorHealthPages, UpstreamAdmin):
         return str(provider.get_dialect_display()).split(" (")[0]
 
 
+class ModelForm(OwnUpstreamForm):
+    """Checks what a model is called, as the API does."""
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean()
+        if {"name", "aliases", "provider"} - set(cleaned):
+            return cleaned  # a field of its own is wrong already
+        tenant, row = self.tenant, None if self.instance._state.adding else self.instance
+        problems = problems_of_names(
+            None if tenant is None else tenant.pk,
+            row,
+            name=cleaned["name"],
+            aliases=cleaned["aliases"],
+            provider=cleaned["provider"],
+        )
+        for field, told in problems.items():
+            for problem in told:
+                self.add_error(field, f"{problem[:1].upper()}{problem[1:]}.")
+        return cleaned
+
+
 @admin.register(Model)
-class ModelAdmin(UpstreamAdmin):
+class ModelAdmin(TellsProvidersApart, UpstreamAdmin):
     """Models agents may ask for."""
 
-    form = OwnUpstreamForm
+    form = ModelForm
 
     list_display = ("name", "provider", "shown_price", "quality", "shown_context", "is_enabled", "shown_owner")
     list_select_related = ("provider",)
@@ -165,7 +219,7 @@ class ModelAdmin(UpstreamAdmin):
     }
     own_copy_text = (
         "Your account gets its own copy with today's prices, which stands before the shared one: switch it off, "
-        "rename it, or send it elsewhere."
+        "rename it, or send it elsewhere. You can give it back."
     )
     fieldsets = (
         (None, {"fields": (("provider", "name"), "aliases", ("kind", "quality", "is_enabled"), "shown_price")}),
@@ -176,7 +230,79 @@ class ModelAdmin(UpstreamAdmin):
         ("Where it lives, if not where its provider does", {"fields": ("upstream_name", "base_url", "api_key_env")}),
         ("Where these facts are from", {"fields": (("source", "checked_on"),)}),
     )
-    actions_detail = ("make_own",)
+    actions_detail = ("make_own", "give_back")
+
+    def get_actions_detail(self, request: HttpRequest, object_id: Any) -> Any:
+        row = self.get_object(request, str(object_id))
+        shown = super().get_actions_detail(request, object_id)
+        is_copy = row is not None and shared_twin(row) is not None
+        return shown if is_copy else [each for each in shown if not each.action_name.endswith("_give_back")]
+
+    @action(description="Give it back", icon="undo", permissions=["add"])
+    def give_back(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """Asks, then lets the shared model answer again in place of one's own copy."""
+        self.require(request, self.edit_rank)
+        row = self.get_row(request, object_id)
+        twin = shared_twin(row)
+        if twin is None:
+            raise PermissionDenied
+        if request.method != "POST":
+            becomes = (
+                "calls of it are on record, so it stays, switched off and under another name, with its prices"
+                if was_called(row)
+                else "it was never called, so it is deleted with its prices"
+            )
+            text = f"Calls of {row.name} go to the shared model again, at its prices. As to your own: {becomes}."
+            return self.ask(request, title=f"Give {row.name} back?", text=text, button="Give it back")
+        needed = why_named(row)
+        if needed:
+            return self._keep(request, row, needed)
+        try:
+            self._give_back(request, row)
+        except models.ProtectedError:
+            return self._keep(request, row, SET_JUST_NOW)
+        return self.go_to(twin, request, f"You use the shared {twin.name} again.")
+
+    def _give_back(self, request: HttpRequest, row: Model) -> None:
+        subject, prices = copy(row), own_prices(row)
+        with transaction.atomic():
+            give_back(row, timezone.now())
+            is_deleted = row.pk is None
+            if is_deleted:
+                self._record_deleted(request, prices)
+            after = {} if is_deleted else describe_row(row)
+            record_change(subject.tenant_id, actor_of(request), "give back", subject, describe_row(subject), after)
+
+    def _record_deleted(self, request: HttpRequest, prices: list[Price]) -> None:
+        for price in prices:
+            record_change(price.tenant_id, actor_of(request), "delete", price, describe_row(price), {})
+
+    def delete_view(self, request: HttpRequest, object_id: str, extra_context: Any = None) -> HttpResponse:
+        row = self.get_object(request, str(object_id))
+        if row is not None and self.has_delete_permission(request, row):
+            needed = why_kept(row)
+            if needed:
+                return self._keep(request, row, needed)
+        try:
+            response: HttpResponse = super().delete_view(request, object_id, extra_context)
+        except models.ProtectedError:
+            return self._keep(request, row, SET_JUST_NOW)
+        return response
+
+    def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
+        # Prices are never deleted by themselves; those of a model that was never called go with it.
+        listed, counts, missing, _ = super().get_deleted_objects(objs, request)
+        prices = [f"Price: {price}" for row in objs for price in row.prices.all()]
+        return [*listed, *prices], counts, missing - {Price._meta.verbose_name}, []
+
+    def delete_model(self, request: HttpRequest, obj: Any) -> None:
+        self._record_deleted(request, own_prices(obj))
+        record_change(obj.tenant_id, actor_of(request), "delete", obj, describe_row(obj), {})
+        delete_model(obj)
+
+    def _keep(self, request: HttpRequest, row: Model, reason: str) -> HttpResponse:
+        messages.error(request, f"{row.name} stays: {reason}.")
+        return HttpResponseRedirect(reverse("admin:routing_model_change", args=[row.pk]))
 
     def get_changelist_instance(self, request: HttpRequest) -> Any:
         changelist = super().get_changelist_instance(request)
@@ -329,19 +455,28 @@ class PriceAdmin(OwnedRowAdmin):
         price = self.get_row(request, object_id)
         if not SharedRowsAdmin.has_change_permission(self, request, price):
             raise PermissionDenied
+        now = timezone.now()
+        has_begun = price.valid_from <= now
         if request.method == "POST":
             before = describe_row(price)
-            record_change(
-                price.tenant_id, actor_of(request), "end", price, before, before | {"valid_until": timezone.now()}
-            )
-            end_price(price, timezone.now())
-            messages.success(request, "The price no longer holds; what was counted with it stands.")
+            verb, after = ("end", before | {"valid_until": now}) if has_begun else ("delete", {})
+            record_change(price.tenant_id, actor_of(request), verb, price, before, after)
+            end_price(price, now)
+            told = "no longer holds; what was counted with it stands" if has_begun else "is taken back"
+            messages.success(request, f"The price {told}.")
             return HttpResponseRedirect(reverse("admin:routing_price_changelist"))
+        if not has_begun:
+            return self.ask(
+                request,
+                title=f"Take back the price of {price.model}?",
+                text="It has not begun: it is removed, and the price before it, where there is one, holds on.",
+                button="Take it back",
+            )
         return self.ask(
             request,
             title=f"End the price of {price.model}?",
-            text="From now on the next price in line holds; without one, the model has no price. "
-            "What was counted with this one stands.",
+            text="From now on the shared price holds, where there is one, and a later one of yours from its day on. "
+            "While there is none, the model has no price. What was counted with this one stands.",
             button="End it",
         )
 

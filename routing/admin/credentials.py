@@ -15,6 +15,7 @@ from django.views.decorators.debug import sensitive_post_parameters
 from unfold.decorators import display
 from unfold.widgets import UnfoldAdminPasswordWidget
 
+from routing.admin.provider_choices import TellsProvidersApart
 from routing.credentials import MAX_SECRET_LENGTH, is_readable, is_usable_secret, put_secret
 from routing.models import Credential, Provider
 from spendhub.tenants.admin_scoping import ScopedAdmin, ScopedForm
@@ -69,7 +70,7 @@ class CredentialForm(ScopedForm):
 
 
 @admin.register(Credential)
-class CredentialAdmin(ScopedAdmin):
+class CredentialAdmin(TellsProvidersApart, ScopedAdmin):
     """An account's own keys at vendors; above all accounts, the installation's too."""
 
     view_rank = Rank.ADMIN
@@ -101,7 +102,10 @@ class CredentialAdmin(ScopedAdmin):
     def formfield_for_foreignkey(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
         field = super().formfield_for_foreignkey(db_field, request, **kwargs)
         if db_field.name == "tenant" and field is not None:
-            field.help_text = "Empty: the installation's, for every account that has none of its own."
+            field.help_text = (
+                "Empty: the installation's, for every account that has none of its own. To the vendor these accounts "
+                "are one: what it keeps for one of them (responses, files, caches), the others reach by its id."
+            )
         return field
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:

@@ -17,7 +17,8 @@ from unfold.widgets import (
 )
 
 from routing.models import CAPABILITIES, Model, Route
-from routing.route_checks import MATCHED, check_route
+from routing.route_checks import MATCHED, check_route, with_experiment_kept
+from routing.route_options import COMMON
 from routing.snapshot import CATALOG
 from routing.strategies.registry import STRATEGIES
 from spendhub.api.bodies import InvalidJson, refuse_unstorable
@@ -32,7 +33,7 @@ RULE_HELP = (
 )
 OPTIONS_HELP = (
     'What the strategy needs to know, as JSON, such as {"target_ms": 2000}; docs/routing.md lists it all. For every '
-    "strategy: capabilities, min_quality, max_cost, max_latency_ms, region, deny, timeout_ms, retries."
+    f"strategy: {', '.join(COMMON)}."
 )
 MAX_REQUEST = 200_000
 
@@ -116,7 +117,10 @@ def options_field(**kwargs: Any) -> OptionsField:
 
 
 class RouteForm(ScopedForm):
-    """Checks what a route must be, as the API does."""
+    """Checks what a route must be, as the API does. `kept_experiment` is the experiment that a renamed route goes on
+    with, "" for none."""
+
+    kept_experiment = ""
 
     class Meta:
         model = Route
@@ -143,7 +147,15 @@ class RouteForm(ScopedForm):
                 self.add_error(field, f"{problem[:1].upper()}{problem[1:]}.")
         if not checked.problems:
             cleaned |= {"candidate_models": checked.models, "fallback": checked.fallback, "match": checked.match}
+            if not self.instance._state.adding:
+                cleaned["options"] = self._with_experiment_kept(cleaned)
         return cleaned
+
+    def _with_experiment_kept(self, cleaned: dict[str, Any]) -> dict[str, Any]:
+        row, options = self.instance, cleaned["options"]
+        kept = with_experiment_kept(row, cleaned.get("name", row.name), cleaned["strategy"], options)
+        self.kept_experiment = "" if kept == options else kept["experiment"]
+        return kept
 
 
 class DryRunForm(forms.Form):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 from urllib.parse import urlencode
 
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
@@ -91,6 +91,15 @@ class RouteAdmin(OwnedRowAdmin):
             field.label = labels[db_field.name]
         return field
 
+    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
+        super().save_model(request, obj, form, change)
+        if form.kept_experiment:
+            messages.info(
+                request,
+                f"The experiment goes on as “{form.kept_experiment}”: it stands in the options now, so nobody draws "
+                "another model.",
+            )
+
     @display(description="Models")
     def shown_models(self, route: Route) -> str:
         names = [str(name) for name in route.candidate_models]
@@ -120,7 +129,8 @@ class RouteAdmin(OwnedRowAdmin):
                 shown |= _shown(_try(form, seat.tenant)) | {"note": form.note()}
             except SpendHubError as error:
                 form.add_error(None, f"{_begun(error)}.")
-        return self.page(request, "routing/dry_run.html", "Try a request", **shown)
+        # In the frame it stands below the routes, by its own name.
+        return self.page(request, "routing/dry_run.html", "Try a request", opts=None, model_admin=self, **shown)
 
 
 def _try(form: DryRunForm, tenant: Tenant) -> DryRun:

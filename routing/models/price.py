@@ -36,6 +36,8 @@ class Price(CatalogRow):
     )
     valid_from = models.DateTimeField()
     valid_until = models.DateTimeField(null=True, blank=True)
+    # Where it ends unless a later price ends it sooner: until then it holds again when that one is taken back.
+    stated_until = models.DateTimeField(null=True, blank=True, editable=False)
     min_context_tokens = models.PositiveIntegerField(
         default=0, help_text="This price holds for calls whose input is larger than this many tokens; 0 for all."
     )

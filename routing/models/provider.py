@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar, Self
 
-from django.core.validators import MinValueValidator, RegexValidator
+from django.core.validators import MaxValueValidator, MinValueValidator, RegexValidator
 from django.db import models
 from django.db.models import TextChoices  # in Provider the type checker takes `models` for its reverse relation
 
@@ -58,7 +58,9 @@ class Provider(CatalogRow):
         default=False,
         help_text="Dialect openai only: calls to /v1/responses then pass untouched; else they become chat completions.",
     )
-    timeout_seconds = models.PositiveIntegerField(default=600, validators=[MinValueValidator(1)])
+    timeout_seconds = models.PositiveIntegerField(
+        default=600, validators=[MinValueValidator(1), MaxValueValidator(3600)]
+    )
     is_enabled = models.BooleanField("enabled", default=True)
     edited_fields = models.JSONField(default=list, blank=True, editable=False)
 

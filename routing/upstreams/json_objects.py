@@ -37,6 +37,11 @@ def readable_objects(pieces: Iterable[bytes]) -> Iterator[dict[str, Any]]:
     return (found for piece in pieces if (found := readable_object(piece)) is not None)
 
 
+def is_whole_call(arguments: str) -> bool:
+    """Whether a tool's call has all its `arguments`. Those without any may as well be those that never came."""
+    return bool(readable_object(arguments.encode()))
+
+
 def encode(value: Any) -> bytes:
     """`value` as JSON."""
     return _encoder.encode(value)

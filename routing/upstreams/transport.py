@@ -7,6 +7,7 @@ call's CPU.
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import logging
 import re
@@ -29,6 +30,8 @@ CONNECT_SECONDS = 10.0
 MAX_CONNECTIONS = 1_000
 IDLE_SECONDS = 30.0
 MAX_BODY_BYTES = 64 * 1024 * 1024
+# What is said of a call that is cancelled before it has a connection.
+_UNSENT = "still waiting for a connection"
 
 
 class Transport(Protocol):
@@ -110,7 +113,9 @@ class HttpTransport:
         except httpx.TimeoutException as error:
             if _is_refused_connection(error):
                 raise UpstreamError(f"{_host(request.url)} cannot be reached, or closed the connection") from error
-            raise UpstreamTimeout(f"{_host(request.url)} did not answer: {type(error).__name__}") from error
+            too_slow = UpstreamTimeout(f"{_host(request.url)} did not answer: {type(error).__name__}")
+            too_slow.was_asked = not isinstance(error, (httpx.ConnectTimeout, httpx.PoolTimeout))
+            raise too_slow from error
         except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
             raise UpstreamError(f"{_host(request.url)} cannot be reached: {type(error).__name__}") from error
         return HttpResponse(response, _host(request.url))
@@ -122,10 +127,30 @@ class HttpTransport:
             self._transport = None
 
 
+def was_unsent(cancelled: BaseException | None) -> bool:
+    """Whether `send` was cancelled by `cancelled` before a byte of its request could have left this process."""
+    return isinstance(cancelled, asyncio.CancelledError) and cancelled.args == (_UNSENT,)
+
+
+class _Connector(aiohttp.TCPConnector):
+    async def connect(
+        self,
+        req: aiohttp.ClientRequest,
+        traces: list[aiohttp.tracing.Trace],
+        timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109  # aiohttp's own signature
+    ) -> aiohttp.connector.Connection:
+        try:
+            return await super().connect(req, traces, timeout)
+        except asyncio.CancelledError:
+            # Said by the exception itself: no other call's state is touched, and calls that are not cancelled pay
+            # nothing. Its class may be no other one, or asyncio.timeout would not know it.
+            raise asyncio.CancelledError(_UNSENT) from None
+
+
 def _new_session() -> aiohttp.ClientSession:
     # No cookies: one tenant's call must leave nothing for the next. The transport follows no redirects either; a
     # vendor's API has none, and following one would carry the key elsewhere.
-    connector = aiohttp.TCPConnector(
+    connector = _Connector(
         limit=MAX_CONNECTIONS, keepalive_timeout=IDLE_SECONDS, ssl=httpx.create_ssl_context(trust_env=False)
     )
     return aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar(), trust_env=False)

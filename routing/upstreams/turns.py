@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
-from routing.conversation import Block, Message, Role, ToolCall
+from routing.conversation import Block, Conversation, Message, Role, Text, ToolCall
 
+# What is told in place of a user's turn without a word.
+EMPTY = "(empty)"
 _NOT_IN_IDS = re.compile(r"[^a-zA-Z0-9_-]")
 
 
@@ -22,6 +25,30 @@ def turns(messages: Iterable[Message]) -> Iterator[tuple[Role, list[Block]]]:
         blocks.extend(message.blocks)
     if role is not None:
         yield role, blocks
+
+
+def said_turns(
+    messages: Iterable[Message], say: Callable[[list[Block]], list[dict[str, Any]]], nothing: Mapping[str, Any]
+) -> Iterator[tuple[Role, list[dict[str, Any]]]]:
+    """What `say` makes of each turn. A model's turn of which nothing is left is left out; in a user's stands `nothing`,
+    since the model is to answer it. So does a user's where no other turn is left."""
+    found: list[tuple[Role, list[dict[str, Any]]]] = []
+    for role, blocks in turns(messages):
+        said = say(blocks)
+        if not said and role == "user":
+            said = [dict(nothing)]
+        if said and found and found[-1][0] == role:
+            found[-1][1].extend(said)  # what stood between them has been left out
+        elif said:
+            found.append((role, said))
+    yield from found or [("user", [dict(nothing)])]
+
+
+def addressed(conversation: Conversation) -> tuple[Sequence[Text], Sequence[Message]]:
+    """The system prompt, and the messages; a prompt alone is what the user says, for vendors who want somebody to."""
+    if any(message.blocks for message in conversation.messages):
+        return conversation.system, conversation.messages
+    return (), (Message("user", conversation.system),)
 
 
 def plain_id(call_id: str) -> str:

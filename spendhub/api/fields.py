@@ -19,10 +19,8 @@ from rest_framework import serializers
 from rest_framework.fields import empty
 
 from spendhub.errors import InvalidMoney
+from spendhub.moments import EARLIEST, LATEST
 from spendhub.money import MAX_NANO_USD, format_usd, parse_usd
-
-EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
-LATEST = datetime(2999, 12, 31, tzinfo=UTC)
 
 
 @extend_schema_field(
@@ -33,7 +31,7 @@ LATEST = datetime(2999, 12, 31, tzinfo=UTC)
     }
 )
 class MoneyField(serializers.Field[int, Any, str, Any]):
-    """USD on the wire, nano_usd (an int) inside. See `spendhub.money.parse_usd` for what is refused."""
+    """USD that somebody sets on the wire, nano_usd (an int) inside. `spendhub.money.parse_usd` says what is refused."""
 
     def __init__(self, *, minimum_nano_usd: int = 0, maximum_nano_usd: int = MAX_NANO_USD, **options: Any) -> None:
         self._minimum_nano_usd = minimum_nano_usd
@@ -42,7 +40,7 @@ class MoneyField(serializers.Field[int, Any, str, Any]):
 
     def to_internal_value(self, data: Any) -> int:
         try:
-            nano_usd = parse_usd(data, maximum_nano_usd=self._maximum_nano_usd)
+            nano_usd = parse_usd(data, maximum_nano_usd=self._maximum_nano_usd, is_chosen=True)
         except InvalidMoney as error:
             raise serializers.ValidationError(error.message, code=error.code) from None
         if nano_usd < self._minimum_nano_usd:

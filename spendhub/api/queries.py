@@ -9,10 +9,12 @@ from uuid import UUID
 
 from django.utils.dateparse import parse_date, parse_datetime
 
-from spendhub.api.fields import EARLIEST, LATEST
 from spendhub.errors import Invalid
+from spendhub.moments import EARLIEST, LATEST
 
 MAX_TEXT_LENGTH = 200
+# What every list takes that comes in pages: see paging.py.
+PAGING = ("limit", "cursor")
 
 
 class InvalidQuery(Invalid):
@@ -24,7 +26,7 @@ class InvalidQuery(Invalid):
 def refuse_unknown(query: Mapping[str, str], known: Collection[str]) -> None:
     """Raises InvalidQuery for a parameter that the route does not know: a misspelt filter must not be ignored."""
     for name in query:
-        if name not in known and name not in ("limit", "cursor", "format"):
+        if name not in known and name not in (*PAGING, "format"):
             seen = name[:40]
             raise InvalidQuery(f"there is no parameter {seen!r}; there are {', '.join(sorted(known))}", field=seen)
 

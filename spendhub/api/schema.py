@@ -36,7 +36,12 @@ _ERRORS = {
 
 
 class Schema(AutoSchema):
-    """Knows lean views, and adds the errors that any route can answer."""
+    """Knows lean views and the filters of lists, and adds the errors that any route can answer."""
+
+    def get_override_parameters(self) -> Any:
+        if getattr(self.view, "action", "") == "list":
+            return [*super().get_override_parameters(), *getattr(self.view, "filters", ())]
+        return super().get_override_parameters()
 
     def get_request_serializer(self) -> Any:
         if isinstance(self.view, LeanView):

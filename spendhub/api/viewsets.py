@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, ClassVar
 
 from django.db import IntegrityError, models, transaction
 from django.db.models import ProtectedError, QuerySet, RestrictedError
+from drf_spectacular.utils import OpenApiParameter
+from rest_framework.request import Request
+from rest_framework.response import Response
 from rest_framework.serializers import BaseSerializer
 from rest_framework.viewsets import ModelViewSet
 
 from spendhub.api.authentication import principal_of
 from spendhub.api.permissions import ReadOrManage
+from spendhub.api.queries import PAGING, refuse_unknown
 from spendhub.errors import Conflict
 from spendhub.tenants.changes import record_change
 from spendhub.tenants.snapshot import Principal
@@ -37,10 +41,12 @@ class TenantModelViewSet(ModelViewSet[Any]):
     """CRUD on `model`, whose `objects` is a TenantManager and which has a `tenant`.
 
     Only rows of the caller's tenant exist here; another tenant's id is 404 like one that never was.
-    Override `visible_rows` to show shared rows too, and `editable_rows` for what may be written.
+    Override `visible_rows` to show shared rows too, and `editable_rows` for what may be written. `filters` are the
+    parameters that the list takes beside those of paging: the schema tells them, and any other is refused.
     """
 
     model: ClassVar[type[models.Model]]
+    filters: ClassVar[Sequence[OpenApiParameter]] = ()
     permission_classes = [ReadOrManage]
     lookup_value_regex = "[0-9]{1,18}"
 
@@ -61,11 +67,13 @@ class TenantModelViewSet(ModelViewSet[Any]):
         is_reading = self.request.method in ("GET", "HEAD", "OPTIONS")
         return self.visible_rows(principal) if is_reading else self.editable_rows(principal)
 
+    def list(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        refuse_unknown(request.query_params, (*(each.name for each in self.filters), *PAGING))
+        return super().list(request, *args, **kwargs)
+
     def describe(self, row: Any) -> dict[str, Any]:
         """What the record of changes keeps of a row: by default the fields a caller can write."""
-        serializer: Any = self.get_serializer(row)
-        shown = serializer.data
-        return {name: shown[name] for name, field in serializer.fields.items() if not field.read_only and name in shown}
+        return described(self.get_serializer(row))
 
     def perform_create(self, serializer: BaseSerializer[Any]) -> None:
         principal = principal_of(self.request)
@@ -87,13 +95,27 @@ class TenantModelViewSet(ModelViewSet[Any]):
             instance.delete()
 
 
+def described(serializer: Any) -> dict[str, Any]:
+    """What the record of changes keeps of a serializer's row: the fields that a caller can write."""
+    shown = serializer.data
+    return {name: shown[name] for name, field in serializer.fields.items() if not field.read_only and name in shown}
+
+
 @contextmanager
 def conflicts_told() -> Iterator[None]:
     """A transaction in which a broken uniqueness or reference becomes a Conflict (409)."""
     try:
         with transaction.atomic():
             yield
-    except (ProtectedError, RestrictedError):
-        raise InUse("other records need this one; it cannot be deleted") from None
+    except ProtectedError as error:
+        raise InUse(_told_needing(error.protected_objects)) from None
+    except RestrictedError as error:
+        raise InUse(_told_needing(error.restricted_objects)) from None
     except IntegrityError:
         raise AlreadyExists("there is one like it already") from None
+
+
+def _told_needing(rows: Collection[models.Model]) -> str:
+    words = sorted(f"the {row._meta.verbose_name} {str(row)!r}" for row in rows)
+    listed = ", ".join(words[:3]) + (f" and {len(words) - 3} more" if len(words) > 3 else "")
+    return f"{listed} {'needs' if len(words) == 1 else 'need'} it: delete {'that' if len(words) == 1 else 'them'} first"

@@ -15,6 +15,8 @@ from spendhub.money import format_usd
 # Where SDKs look for the vendor's own id of an answer, which its support asks for: OpenAI's and Anthropic's.
 OPENAIS_ID, ANTHROPICS_ID = "x-request-id", "request-id"
 _AMAZONS_ID = "x-amzn-requestid"
+# How often a vendor may still be asked, and when again: OpenAI and those who follow it, Anthropic.
+_LIMITS = ("x-ratelimit-", "anthropic-ratelimit-")
 
 
 def vendors_id(told: Mapping[str, str], name: str) -> str | None:
@@ -26,6 +28,12 @@ def vendors_id_headers(told: Mapping[str, str], *names: str) -> Headers:
     """That id under each of these names; nothing where the vendor gives none."""
     found = [(name.encode(), vendors_id(told, name)) for name in names]
     return [(name, given.encode("latin-1", "replace")) for name, given in found if given]
+
+
+def limit_headers(told: Mapping[str, str]) -> Headers:
+    """How often the vendor that has told these headers may still be asked, in its own words; nothing where it does not
+    say."""
+    return [(name.encode(), told[name].encode("latin-1", "replace")) for name in told if name.startswith(_LIMITS)]
 
 
 def money_headers(

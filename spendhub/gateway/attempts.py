@@ -3,7 +3,7 @@
     for each candidate:  breaker -> hold at its own price -> the policy's rules -> the vendor
         no room in a budget      -> the next one, where the caller left the choice to us; else refused
         degrade, disable-tools   -> the policy's other model, or the request without those tools
-        failed, safe to repeat   -> booked at 0, a pause, the same model again
+        failed, safe to repeat   -> booked at 0, a pause, the same model again, unless the client has left by then
         failed otherwise         -> booked at 0, the next one
 
 The whole takes no longer than the plan's timeout. docs/routing.md, "When a call fails".
@@ -48,10 +48,12 @@ from routing.probe_claims import PROBE_CLAIMS
 from routing.retries import is_failure, may_fall_back, may_repeat, pause_seconds
 from routing.snapshot import CATALOG, ModelFacts
 from routing.upstreams.registry import dialect_of
-from routing.upstreams.transport import Transport
+from routing.upstreams.transport import Transport, was_unsent
 from spendhub.errors import Invalid, SpendHubError
 from spendhub.gateway.dialect import CallRequest, ClientDialect
+from spendhub.gateway.exchange import pause_while_wanted
 from spendhub.gateway.extras_asked import extras_at, extras_of
+from spendhub.gateway.foreign_fields import own_name
 from spendhub.gateway.holding import Need, UnboundedCall, need_of
 from spendhub.gateway.open_call import OpenCall, Origin, open_call
 from spendhub.gateway.waiting import patience_for
@@ -69,8 +71,6 @@ MAX_REFUSALS = 5
 MAX_FAILURES = 3
 # What stands in the way of one candidate, before anything is sent, and may not stand in the way of the next.
 _PASSED_OVER = (CredentialMissing, CredentialUnreadable, DialectNotSpoken, NotTranslatable, CircuitOpen, UnboundedCall)
-
-
 # What keeps a policy's cheaper model from stepping in once the first model's money has been given back for it.
 _CANNOT_STEP_IN = (BudgetExceeded, *_PASSED_OVER)
 
@@ -125,9 +125,9 @@ class Attempts:
     async def begin(self) -> Begun:
         """The first answer that begins.
 
-        Raises CallFailed when the last attempt failed at its vendor, BudgetExceeded when no budget has room for any
-        candidate, and else what stood in the way of the candidates before anything was sent: NotTranslatable, where
-        that was it, else of the last one.
+        Raises CallFailed when the last attempt failed at its vendor, ClientLeft when nobody waits for another one after
+        it, BudgetExceeded when no budget has room for any candidate, and else what stood in the way of the candidates
+        before anything was sent: NotTranslatable, where that was it, else of the last one.
         """
         refused: BudgetExceeded | None = None
         passed_over: SpendHubError | None = None
@@ -182,7 +182,7 @@ class Attempts:
         return may_fall_back(error, on_content_refusal=self._plan.falls_back_on_refusal)
 
     async def _try(self, candidate: Candidate) -> Begun:
-        """One candidate, asked again as often as is safe and allowed."""
+        """One candidate, asked again as often as is safe, allowed, and wanted by a client that is still there."""
         retries = settings.UPSTREAM_RETRIES if self._plan.retries is None else self._plan.retries
         attempt, avoided = 1, NONE_AVOIDED
         while True:
@@ -203,7 +203,7 @@ class Attempts:
                 left = self._seconds_left()
                 if pause > settings.LONGEST_RETRY_PAUSE_SECONDS or (left is not None and pause >= left):
                     raise
-                await asyncio.sleep(pause)
+                await pause_while_wanted(pause, self._origin.client_left)
                 attempt += 1
 
     async def _attempt(self, candidate: Candidate, avoided: frozenset[UUID]) -> Begun:
@@ -221,9 +221,10 @@ class Attempts:
             trial.tells_nothing()
             await call.give_back()
             raise
-        except TimeoutError:
+        except TimeoutError as late:
             # Ours, not the transport's: the caller's own limit is no failure of the vendor's.
             error = UpstreamTimeout(f"{call.model.provider.name} did not answer within the time that the call may take")
+            error.was_asked = not was_unsent(late.__cause__)
             trial.tells_nothing()
             await call.settle_unanswered(error)
             raise CallFailed(call, error) from None
@@ -316,6 +317,8 @@ class Attempts:
         facts: dict[str, Any] = dict(self._facts)
         if self._count > 1:
             facts["attempt"] = self._count
+        if candidate.model.owner_id is not None:
+            facts["own_model_id"] = candidate.model.id  # its name may be another one's later
         call = await open_call(
             self._origin, self._request, candidate, need, facts, may_wait=self._may_wait, deadline=self._deadline
         )
@@ -333,14 +336,16 @@ class Attempts:
             disabled = frozenset(decision.disabled_tools) & frozenset(request.tools)
             if disabled:
                 request = self._dialect.without_tools(request, disabled)
-        if call.clamp_to is not None:
-            request = self._dialect.with_max_output(request, call.clamp_to)
-        return request
+        limit = request.max_output_tokens if request.is_limit_ours else None
+        if call.output_limit is not None:
+            limit = call.output_limit
+        return request if limit is None else self._dialect.with_max_output(request, limit, call.model)
 
     def _asked(self, request: CallRequest, pins: Mapping[str, Any] = NO_PINS) -> Asked:
         return Asked(
             request.wire, request.body, request.is_stream, lambda: self._dialect.conversation(request),
             self._origin.passed_headers, pins,
+            lambda word: own_name(word, self._dialect.own_names, request.body),
         )  # fmt: skip
 
     def _seconds_left(self) -> float | None:

@@ -10,9 +10,10 @@ import asyncio
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from django.conf import settings
 from django_redis import get_redis_connection
@@ -21,7 +22,7 @@ from redis.exceptions import RedisError
 from budgets.counters.drive import drive_async
 from spendhub.gateway.canonical import canonical_body, canonical_last_turn, digest_of
 from spendhub.gateway.dialect import CallRequest
-from spendhub.gateway.exchange import Headers, header_text
+from spendhub.gateway.exchange import Headers, header_text, pause_while_wanted
 from spendhub.tenants.attribution import Attribution
 from spendhub.tenants.snapshot import Principal
 from telemetry.brake_stops import Seen, stop_calls
@@ -92,8 +93,12 @@ class _CallSeen:
     now: datetime
 
 
-async def apply_brakes(principal: Principal, request: CallRequest, who: Attribution) -> Headers:
-    """Lets a call pass, at once or slowly; gives the warnings that its answer carries. Raises CallPaused."""
+async def apply_brakes(
+    principal: Principal, request: CallRequest, who: Attribution, client_left: Callable[[], Coroutine[Any, Any, None]]
+) -> Headers:
+    """Lets a call pass, at once or slowly; gives the warnings that its answer carries.
+
+    Raises CallPaused; ClientLeft once `client_left` returns while the call is slowed."""
     brakes = BRAKES.current().get(principal.tenant_id)
     if brakes is None:
         return []
@@ -108,7 +113,7 @@ async def apply_brakes(principal: Principal, request: CallRequest, who: Attribut
             acting.append(braked)
     slow_seconds = max((stop.slow_seconds for stop in acting if stop.action == SLOW), default=0)
     if slow_seconds:
-        await asyncio.sleep(min(float(slow_seconds), MAX_SLOW_SECONDS))
+        await pause_while_wanted(min(float(slow_seconds), MAX_SLOW_SECONDS), client_left)
     return [(b"x-spendhub-warning", _warning(stop)) for stop in acting]
 
 

@@ -1,5 +1,5 @@
 """The headers of one call's answer: its money, what a policy, a brake, the catalog or reviewers have to say, the
-vendor's id.
+vendor's id and its limits.
 
 docs/gateway.md, "What comes back", is their list.
 """
@@ -10,7 +10,7 @@ from typing import Any
 
 from routing.execution import Execution
 from routing.upstreams.base import MESSAGES
-from spendhub.gateway.answer_headers import ANTHROPICS_ID, OPENAIS_ID, money_headers, vendors_id_headers
+from spendhub.gateway.answer_headers import ANTHROPICS_ID, OPENAIS_ID, limit_headers, money_headers, vendors_id_headers
 from spendhub.gateway.exchange import Headers, header_text
 from spendhub.gateway.open_call import OpenCall
 from spendhub.gateway.reviews import Reviewed
@@ -24,7 +24,7 @@ def call_headers(
     reviewed: Reviewed[Any] | None = None,
 ) -> Headers:
     """The headers; at a stream's beginning without a cost, which nobody knows. With an `execution` also its vendor's
-    own id of the answer."""
+    own id of the answer, and how often it may still be asked."""
     headers = money_headers(
         call.decision,
         call.model.name,
@@ -42,7 +42,8 @@ def call_headers(
     if call.clamp_to is not None:
         headers.append((b"x-spendhub-clamped", str(call.clamp_to).encode()))
     if execution is not None:
-        headers += vendors_id_headers(execution.response.headers, *_names_of_ids(call))
+        told = execution.response.headers
+        headers += vendors_id_headers(told, *_names_of_ids(call)) + limit_headers(told)
     return headers
 
 

@@ -36,6 +36,7 @@ from spendhub.gateway.growth import OUT_OF_MONEY, Growth, OutOfMoney
 from spendhub.gateway.holding import need_of
 from spendhub.gateway.idempotency import answer_once, idempotency_key
 from spendhub.gateway.open_call import OpenCall, Origin
+from spendhub.gateway.our_headers import REQUEST_ID
 from spendhub.gateway.response_cache import Caching, answer_from_cache, caching_of
 from spendhub.gateway.reviews import Reviewer
 from spendhub.gateway.what_is_left import share_left
@@ -69,13 +70,16 @@ async def answer_call(exchange: Exchange, principal: Principal, dialect: ClientD
 async def _answer(
     exchange: Exchange, principal: Principal, dialect: ClientDialect, transport: Transport, request: CallRequest
 ) -> None:
-    attribution = attribute(exchange, request.user, request.metadata, principal.attribution)
+    attribution = attribute(
+        exchange, request.user, request.metadata, principal.attribution,
+        wire=request.wire, metadata_field=request.metadata_field,
+    )  # fmt: skip
     demands = demands_of(exchange, request.body)
     caching = caching_of(exchange, principal, request, attribution, demands.of_model)
     if caching is not None and (kept := await caching.find(principal.tenant_id)) is not None:
         await answer_from_cache(exchange, principal, request, attribution, kept)
         return
-    notices = await apply_brakes(principal, request, attribution)
+    notices = await apply_brakes(principal, request, attribution, exchange.client_left)
     input_tokens = estimate_input_tokens(request.body)
     origin = new_origin(exchange, principal, attribution, demands, notices)
 
@@ -224,7 +228,7 @@ async def _answer_as_it_comes(exchange: Exchange, dialect: ClientDialect, begun:
         await exchange.end(out.end_early(call.usage, money, call.model.name, reader.response_id))
     except UpstreamError as error:
         await call.settle(reader, status="error", error_code=error.code)
-        await exchange.fail(dialect.error_event(error, _money_of(call)))
+        await exchange.fail(out.error_event(error, _money_of(call)))
     except ClientLeft:
         # What was produced until then is billed, delivered or not.
         await call.settle(reader, status="aborted")
@@ -298,5 +302,5 @@ async def _answer_error(exchange: Exchange, dialect: ClientDialect, call: OpenCa
 
 
 def _client_request_id(exchange: Exchange) -> str | None:
-    given = exchange.header(b"x-spendhub-request-id")
+    given = exchange.header(REQUEST_ID)
     return given[:MAX_CLIENT_REQUEST_ID].replace("\x00", "") if given else None

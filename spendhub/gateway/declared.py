@@ -10,25 +10,14 @@ from typing import Any
 from routing.requirements import MOST_MS, Declared
 from routing.snapshot import KNOWN_CAPABILITIES
 from routing.strategies.judgment_based import TIERS
-from spendhub.errors import Invalid, InvalidMoney
+from spendhub.errors import InvalidMoney
 from spendhub.gateway.exchange import Exchange
+from spendhub.gateway.our_headers import DEMAND_HEADERS, DEMANDS, WAIT, InvalidDemand
 from spendhub.money import parse_usd
 
 MAX_WAIT_SECONDS = 60.0
 MAX_WORDS = 50
-NAMES = (
-    "strategy", "capabilities", "min_quality", "max_cost", "max_latency_ms", "timeout_ms", "region", "allow", "deny",
-    "user_tier", "confidence_threshold", "wait_seconds",
-)  # fmt: skip
-_HEADERS = tuple((name, f"x-spendhub-{name.replace('_', '-')}".encode()) for name in NAMES)
-_WAIT = b"x-spendhub-wait"
 _QUALITIES = ("economy", "standard", "premium")
-
-
-class InvalidDemand(Invalid):
-    """A header `x-spendhub-...`, or a field of the body's `spendhub`, says something that cannot be."""
-
-    code = "invalid_demand"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,15 +39,15 @@ def demands_of(exchange: Exchange, body: Mapping[str, Any]) -> Demands:
     if inside is not None:
         if not isinstance(inside, Mapping):
             raise InvalidDemand("spendhub must be an object", field="spendhub")
-        unknown = [str(name) for name in inside if name not in NAMES]
+        unknown = [str(name) for name in inside if name not in DEMANDS]
         if unknown:
             raise InvalidDemand(f"spendhub has no field {unknown[0][:40]!r}", field="spendhub")
         given.update({name: value for name, value in inside.items() if value is not None})
-    for name, header in _HEADERS:
+    for name, header in DEMAND_HEADERS:
         if header in headers:
             given[name] = exchange.header(header)
-    if _WAIT in headers:
-        given["wait_seconds"] = exchange.header(_WAIT)
+    if WAIT in headers:
+        given["wait_seconds"] = exchange.header(WAIT)
     return _checked(given) if given else NO_DEMANDS
 
 

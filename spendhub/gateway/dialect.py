@@ -12,11 +12,13 @@ from typing import Any, Protocol
 import msgspec
 
 from routing.conversation import Conversation, Reply
+from routing.snapshot import ModelFacts
 from routing.token_usage import TokenUsage
 from routing.upstreams.base import UsageReader, Wire
 from routing.upstreams.sse import SseEvent
 from spendhub.errors import SpendHubError
 from spendhub.gateway.exchange import Headers
+from spendhub.gateway.foreign_fields import OwnNames
 
 # Events that arrived together, each with its parsed form where it carries usage.
 Burst = Sequence[tuple[SseEvent, dict[str, Any] | None]]
@@ -26,7 +28,8 @@ class CallRequest(msgspec.Struct, frozen=True):
     """One request, as far as we must know it; `body` is all of it and goes to a vendor of the same wire untouched.
 
     `max_output_tokens` is over all choices, None when the client set no limit. `wants_usage`: the client asked for
-    usage in its stream. `user` and `metadata` are the body's own fields for who the call is for, unchecked.
+    usage in its stream. `user` and `metadata` are the body's own fields for who the call is for, unchecked;
+    `metadata_field` is what the client calls the latter.
     """
 
     wire: Wire
@@ -39,7 +42,9 @@ class CallRequest(msgspec.Struct, frozen=True):
     tools: tuple[str, ...] = ()
     user: Any = None
     metadata: Any = None
+    metadata_field: str = "metadata"
     kind: str = "chat"  # as routing's Model.kind
+    is_limit_ours: bool = False  # no client has chosen the word for the output limit
 
 
 class StreamOut(Protocol):
@@ -65,11 +70,17 @@ class StreamOut(Protocol):
         when a model has reached its limit. `money` is told in any case."""
         ...
 
+    def error_event(self, error: SpendHubError, money: Mapping[str, Any]) -> bytes:
+        """The error as the last event of the stream, with `money` among its facts, as `spendhub`. Where the vendor
+        speaks this dialect too, its own error keeps its words."""
+        ...
+
 
 class ClientDialect(Protocol):
     """How one route is asked and answered."""
 
     wire: Wire
+    own_names: OwnNames  # has each word by which a vendor may refuse what can be asked for here
 
     def parse(self, raw: bytes) -> CallRequest:
         """The request in `raw`. Raises InvalidJson, or Invalid naming the field that cannot be."""
@@ -92,8 +103,10 @@ class ClientDialect(Protocol):
         """The request as if these tools had not been offered."""
         ...
 
-    def with_max_output(self, request: CallRequest, tokens: int) -> CallRequest:
-        """The request with its output limited to `tokens` over all choices."""
+    def with_max_output(self, request: CallRequest, tokens: int, model: ModelFacts | None = None) -> CallRequest:
+        """The request with its output limited to `tokens` over all choices, by the one name that the vendor of `model`
+        obeys where the dialect has several: a client's own limit too, since a vendor may pass over the name that it has
+        chosen. Only the older name, which all obey or refuse, stays where nothing is known of the vendor."""
         ...
 
     def whole(self, reply: Reply, request: CallRequest, model: str) -> bytes:
@@ -113,7 +126,6 @@ class ClientDialect(Protocol):
         keeps its status, its body and its Retry-After."""
         ...
 
-    def error_event(self, error: SpendHubError, money: Mapping[str, Any] | None = None) -> bytes:
-        """The error as the last event of a stream that has begun already; `money` stands among its facts, as
-        `spendhub`."""
+    def error_event(self, error: SpendHubError) -> bytes:
+        """The error as the last event of a stream that has begun already, in our words; see StreamOut."""
         ...

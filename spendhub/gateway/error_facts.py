@@ -2,36 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
 
 from budgets.errors import BudgetExceeded
-from routing.errors import (
-    CredentialMissing,
-    DialectNotSpoken,
-    NoModelFits,
-    UpstreamError,
-    UpstreamRefused,
-    UpstreamTimeout,
-)
+from routing.errors import UpstreamError, UpstreamRefused, UpstreamTimeout
+from routing.upstreams.vendor_errors import BrokenOff
 from spendhub.api.errors import headers_of, status_of
-from spendhub.errors import SpendHubError
-from spendhub.gateway.answer_headers import ANTHROPICS_ID, OPENAIS_ID, refusal_headers, vendors_id_headers
+from spendhub.errors import SpendHubError, Unavailable
+from spendhub.gateway.answer_headers import (
+    ANTHROPICS_ID,
+    OPENAIS_ID,
+    limit_headers,
+    refusal_headers,
+    vendors_id_headers,
+)
 from spendhub.gateway.exchange import Headers
 from spendhub.gateway.idempotency_errors import IdempotencyKeyReused, IdempotencyNotReplayable
 from telemetry.brakes import CallPaused
 
 MAX_VENDOR_MESSAGE = 2_000
 # A vendor's headers that stay with its error, whoever tells it.
-_KEPT_WITH_BODY = ("content-type", "retry-after", "x-should-retry")
+_KEPT_WITH_BODY = ("content-type", "retry-after", "retry-after-ms", "x-should-retry")
 _KEPT_WITH_STATUS = _KEPT_WITH_BODY[1:]
 _JSON = (b"content-type", b"application/json")
 # None of them comes right within the seconds for which an SDK tries again.
-_NOT_TO_BE_ASKED_AGAIN = (
-    BudgetExceeded, CallPaused, CredentialMissing, DialectNotSpoken, IdempotencyKeyReused, IdempotencyNotReplayable,
-    NoModelFits,
-)  # fmt: skip
+_NOT_TO_BE_ASKED_AGAIN = (BudgetExceeded, CallPaused, IdempotencyKeyReused, IdempotencyNotReplayable)
 
 
 def error_status(error: SpendHubError) -> int:
@@ -63,7 +61,8 @@ def error_headers(error: SpendHubError) -> Headers:
     headers.append(_JSON)
     if isinstance(error, BudgetExceeded):
         headers += refusal_headers(error.decision)
-    if isinstance(error, _NOT_TO_BE_ASKED_AGAIN):
+    is_final = isinstance(error, Unavailable) and error.retry_after_seconds is None
+    if is_final or isinstance(error, _NOT_TO_BE_ASKED_AGAIN):
         headers.append((b"x-should-retry", b"false"))
     return headers
 
@@ -75,9 +74,18 @@ def vendors_own(error: SpendHubError, wire: str) -> tuple[int, bytes, Headers] |
     return error_status(error), error.body, _kept(error, _KEPT_WITH_BODY)
 
 
+def vendors_own_event(error: SpendHubError) -> tuple[Mapping[str, Any], Mapping[str, Any]] | None:
+    """The event with which a vendor has ended its stream, and the error in it; None where it is no word of the
+    vendor's, or the error has no fields."""
+    if not isinstance(error, BrokenOff):
+        return None
+    said = error.event.get("error")
+    return (error.event, said) if isinstance(said, Mapping) else None
+
+
 def _kept(error: UpstreamRefused, names: tuple[str, ...]) -> Headers:
     kept = [(n.encode(), error.headers[n].encode("latin-1", "replace")) for n in names if n in error.headers]
-    return kept + vendors_id_headers(error.headers, OPENAIS_ID, ANTHROPICS_ID)
+    return kept + vendors_id_headers(error.headers, OPENAIS_ID, ANTHROPICS_ID) + limit_headers(error.headers)
 
 
 def _vendors_words(body: bytes) -> str:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, MutableMapping
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine, MutableMapping
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -32,15 +33,41 @@ class ClientLeft(Exception):
     """The client closed the connection before it had its answer."""
 
 
+async def pause_while_wanted(seconds: float, client_left: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """Pauses for so many seconds. Raises ClientLeft once `client_left` returns: nobody wants what comes after."""
+    leaving = asyncio.ensure_future(client_left())
+    try:
+        await pause_until_left(seconds, leaving)
+    finally:
+        leaving.cancel()
+
+
+async def pause_until_left(seconds: float, leaving: asyncio.Future[None]) -> None:
+    """Pauses for so many seconds, as one of several pauses: `leaving` goes on after it. Raises ClientLeft once it is
+    done."""
+    await asyncio.wait((leaving,), timeout=seconds)
+    if leaving.done():
+        raise ClientLeft
+
+
+# What a client may say in several headers of one name as well as in one (RFC 9110, section 5.3).
+_LISTS = frozenset((b"anthropic-beta", b"openai-beta"))
+
+
 class Exchange:
-    """One request on its way to one answer. `headers` has lower-case names; the last of a name wins."""
+    """One request on its way to one answer. `headers` has lower-case names; the last of a name wins, but lists are
+    joined."""
 
     __slots__ = ("_query", "_receive", "_send", "client", "has_begun", "headers", "method", "path")
 
     def __init__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
         self.method: str = scope["method"]
         self.path: str = scope["path"]
-        self.headers: dict[bytes, bytes] = dict(scope["headers"])
+        given = scope["headers"]
+        self.headers: dict[bytes, bytes] = dict(given)
+        if len(self.headers) < len(given):
+            for name in _LISTS & self.headers.keys():
+                self.headers[name] = b",".join(value for each, value in given if each == name)
         self.client: str | None = (scope.get("client") or (None,))[0]
         self.has_begun = False
         self._query: bytes = scope.get("query_string", b"")

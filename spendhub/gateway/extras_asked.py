@@ -26,17 +26,24 @@ _OTHER_TIER_FIELDS = ("serviceTier", "speed", "inference_geo")
 # (OpenAI's stored prompts, Google's cached contents), and the summing up of a long context, a call within the call.
 _WORK_AT_THE_VENDOR = (
     "mcp_servers", "plugins", "search_parameters", "enable_search", "data_sources", "prompt", "cachedContent",
-    "compaction",
+    "compaction", "deferred",
 )  # fmt: skip
+# Of these, options without a word in them are on all the same.
+_ON_WHEN_EMPTY = ("search_parameters", "compaction")
 # By which the vendor may let others answer than the model whose price is known: models (OpenRouter's, Anthropic's) or
 # hosts that each have a price of their own, by name or as an account keeps them.
 _OTHERS_MAY_ANSWER = ("models", "fallbacks", "route", "preset", "provider", "providerOptions")
 # What is foretold of an answer and not used is billed as output, and OpenAI's guide has no output limit beside it.
 _NO_LIMIT_HOLDS = ("prediction",)
 _UNBOUNDED = (*_WORK_AT_THE_VENDOR, *_OTHERS_MAY_ANSWER, *_NO_LIMIT_HOLDS)
+# What Google takes in its own words beside OpenAI's, and of it what cannot cost more: all else may.
+_GOOGLES_OWN = "extra_body"
+_GOOGLES_HARMLESS = frozenset(("thinking_config", "thinkingConfig", "safety_settings", "safetySettings"))
+# Answers of which only the best is shown, and all are billed (vLLM).
+_UNSEEN_CHOICES = "best_of"
 _FIELDS = frozenset(
     (
-        "service_tier", *_OTHER_TIER_FIELDS, "tools", "web_search_options", *_UNBOUNDED,
+        "service_tier", *_OTHER_TIER_FIELDS, "tools", "web_search_options", *_UNBOUNDED, _GOOGLES_OWN, _UNSEEN_CHOICES,
         "context_management", "prompt_cache_options", "cache_control",
     )
 )  # fmt: skip
@@ -131,9 +138,21 @@ def _unbounded(body: Mapping[str, Any]) -> str:
     """The field by which the vendor may do more than answer within the limit, at the known price; tools are looked at
     apart."""
     for name in _UNBOUNDED:
-        if body.get(name):
+        if body.get(name) or (name in _ON_WHEN_EMPTY and body.get(name) == {}):
             return name
+    if _is_more_than_harmless(body.get(_GOOGLES_OWN)):
+        return _GOOGLES_OWN
+    if body.get(_UNSEEN_CHOICES) not in (None, 1):
+        return _UNSEEN_CHOICES
     return "context_management" if _compacts(body.get("context_management")) else ""
+
+
+def _is_more_than_harmless(googles_own: Any) -> bool:
+    """Whether Google's own words within OpenAI's format say what may cost more: `cached_content`, tools."""
+    if not googles_own:
+        return False
+    said = googles_own.get("google") if isinstance(googles_own, Mapping) and len(googles_own) == 1 else None
+    return not isinstance(said, Mapping) or not said.keys() <= _GOOGLES_HARMLESS
 
 
 def _compacts(management: Any) -> bool:

@@ -11,6 +11,7 @@ import time
 import uuid
 from collections.abc import Callable, Coroutine, Mapping
 from datetime import datetime
+from types import MappingProxyType
 from typing import Any
 
 import msgspec
@@ -23,16 +24,16 @@ from budgets.errors import BudgetExceeded
 from budgets.reservations import HeldCall, reserve
 from budgets.strictness import is_strict, least_room
 from routing.candidates import Candidate
-from routing.extras import NO_EXTRAS, Extras, estimate_asked, price_asked
+from routing.extras import NO_EXTRAS, Extras, affordable_asked, estimate_asked, price_asked
 from routing.pricing import CompiledPrice
 from routing.snapshot import ModelFacts
 from routing.told_costs import price_ceiling
+from routing.upstreams.registry import passes_untouched
 from spendhub.errors import Refused
 from spendhub.gateway.dialect import CallRequest
 from spendhub.gateway.extras_asked import worst_case
-from spendhub.gateway.unseen_input import Unseen, unseen_in
+from spendhub.gateway.unseen_input import Unseen, context_asked_for, unseen_in
 from spendhub.gateway.waiting import Hold, hold_as_newcomer, hold_in_turn, patience_for
-from spendhub.money import TOKENS_PER_MTOK
 from telemetry.expected_outputs import expected_output_tokens
 
 # No tokenizer that vendors use makes more tokens than a text has bytes; roles, separators and the words in which
@@ -47,6 +48,7 @@ BILLED_ABOVE_ITS_CONTEXT = "gpt-4o-mini"
 BILLED_PER_CONTEXT_TOKEN = 34
 # An answer cut shorter than this helps nobody.
 LEAST_CLAMPED_TOKENS = 16
+NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 # What is assumed of a model whose own limit nobody knows, where the worst case must be held.
 UNKNOWN_OUTPUT_TOKENS = 128_000
 
@@ -79,16 +81,16 @@ class Worst(msgspec.Struct, frozen=True):
     price: CompiledPrice
     input_tokens: int
     output_tokens: int
-    has_own_limit: bool
     extras: Extras
     pins: Mapping[str, Any]
 
 
 class MoneyHeld(msgspec.Struct, frozen=True):
-    """A held call; `clamp_to` is the output limit that must now be written into the request, None for none, and `pins`
-    are other fields that must."""
+    """A held call; `output_limit` (over all choices) is what must now be written into the request, None for nothing,
+    and `pins` are other fields that must. `clamp_to` is that limit where it is not the client's own."""
 
     held: HeldCall
+    output_limit: int | None = None
     clamp_to: int | None = None
     pins: Mapping[str, Any] = msgspec.field(default_factory=dict)
 
@@ -144,18 +146,27 @@ async def hold_money(
     need: Need,
     patience: Patience,
     request: CallRequest,
+    passed_headers: Mapping[str, str],
 ) -> MoneyHeld:
-    """Holds the call's money, waiting and clamping as the budgets' policies say.
+    """Holds the call's money, waiting and clamping as the budgets' policies say. `passed_headers` go to a vendor that
+    gets the request as it is.
 
     Raises BudgetExceeded; under a strict budget UnboundedCall."""
     if is_strict(call):
-        worst = worst_of(need, request, candidate, call.now)
-        money = await _hold_worst_case(call, hold_id, payload, worst, patience)
-        return replace(money, pins=worst.pins) if worst.pins else money
+        worst = worst_of(need, request, candidate, call.now, passed_headers)
+        held = await _hold_worst_case(call, hold_id, payload, worst, patience, request.choices)
+        limit, own = held.call.max_output_tokens, request.max_output_tokens
+        return MoneyHeld(held, limit, None if limit == own else limit, worst.pins)
     return MoneyHeld(await _hold_patiently(call, hold_id, payload, patience))
 
 
-def worst_of(need: Need, request: CallRequest, candidate: Candidate, now: datetime) -> Worst:
+def worst_of(
+    need: Need,
+    request: CallRequest,
+    candidate: Candidate,
+    now: datetime,
+    passed_headers: Mapping[str, str] = NO_HEADERS,
+) -> Worst:
     """The most that the call can come to, whatever the vendor does. Raises UnboundedCall where nobody can say."""
     if need.extras.vendor_tools:
         raise UnboundedCall(
@@ -163,7 +174,8 @@ def worst_of(need: Need, request: CallRequest, candidate: Candidate, now: dateti
             "what has no bound: tools of the vendor's and what they read, models and hosts of its choice, a prediction",
         )
     model, standard = candidate.model, candidate.quote.price
-    input_tokens = most_input_tokens(need.input_tokens, unseen_in(request), model)
+    longer = context_asked_for(request, passed_headers) if passes_untouched(model, request.wire) else 0
+    input_tokens = most_input_tokens(need.input_tokens, unseen_in(request), model, longer)
     extras, pins = worst_case(need.extras, request, model)
     # A vendor that has no room in a cheaper tier may answer in the standard one.
     price = max(
@@ -171,19 +183,22 @@ def worst_of(need: Need, request: CallRequest, candidate: Candidate, now: dateti
         key=lambda price: estimate_asked(extras, price, input_tokens, need.worst_output_tokens),
     )
     pins = {**pins, **price_ceiling(model, price.rates_for(input_tokens))}
-    return Worst(price, input_tokens, need.worst_output_tokens, need.has_own_limit, extras, pins)
+    return Worst(price, input_tokens, need.worst_output_tokens, extras, pins)
 
 
-def most_input_tokens(estimated_tokens: int, unseen: Unseen, model: ModelFacts) -> int:
+def most_input_tokens(estimated_tokens: int, unseen: Unseen, model: ModelFacts, context_asked: int = 0) -> int:
     """More input tokens than the call can be billed for.
 
-    All that the model can take, where some of it only the vendor sees: its output is not taken off, since the catalog
-    has for some models what they take beside their output. Raises UnboundedCall where it does not say."""
+    All that the model can take, or is asked to take, where some of it only the vendor sees: its output is not taken
+    off, since the catalog has for some models what they take beside their output. Raises UnboundedCall where it does
+    not say."""
     seen = estimated_tokens * STRICT_INPUT_FACTOR + STRICT_INPUT_EXTRA_TOKENS
     if not unseen.field and not unseen.pictures:
         return seen
     # An embedding's context is that of one input out of many.
     context = None if model.kind == "embedding" else model.context_tokens
+    if context is not None:
+        context = max(context, context_asked)
     if context is not None and BILLED_ABOVE_ITS_CONTEXT in model.upstream_name:
         context *= BILLED_PER_CONTEXT_TOKEN
     if unseen.field:
@@ -221,22 +236,24 @@ async def _hold_worst_case(
     payload: Mapping[str, Any],
     worst: Worst,
     patience: Patience,
-) -> MoneyHeld:
+    choices: int,
+) -> HeldCall:
     price, extras = worst.price, worst.extras
     tokens_in, tokens_out = worst.input_tokens, worst.output_tokens
     wanted = _sized(call, price, tokens_in, tokens_out, extras)
     try:
-        held = await hold_as_newcomer(wanted, _reserving(hold_id, payload), patience.deadline)
-        return MoneyHeld(held, None if worst.has_own_limit else tokens_out)
+        return await hold_as_newcomer(wanted, _reserving(hold_id, payload), patience.deadline)
     except BudgetExceeded as refusal:
-        affordable = _affordable_output(least_room(refusal.decision), price, tokens_in, extras)
-        if affordable < min(LEAST_CLAMPED_TOKENS, tokens_out):
+        affordable = affordable_asked(extras, price, tokens_in, least_room(refusal.decision))
+        # Each choice gets the same.
+        wanted_each = tokens_out // choices
+        each = wanted_each if affordable is None else affordable // choices
+        if each < min(LEAST_CLAMPED_TOKENS, wanted_each):
             if not patience.seconds_for(refusal.decision):
                 raise
-            affordable = tokens_out
-    clamped = _sized(call, price, tokens_in, min(affordable, tokens_out), extras)
-    held = await _hold_patiently(clamped, hold_id, payload, patience)
-    return MoneyHeld(held, clamped.max_output_tokens)
+            each = wanted_each
+    clamped = _sized(call, price, tokens_in, min(each, wanted_each) * choices, extras)
+    return await _hold_patiently(clamped, hold_id, payload, patience)
 
 
 def _sized(call: Call, price: CompiledPrice, tokens_in: int, tokens_out: int, extras: Extras) -> Call:
@@ -246,11 +263,3 @@ def _sized(call: Call, price: CompiledPrice, tokens_in: int, tokens_out: int, ex
         input_tokens=tokens_in,
         max_output_tokens=tokens_out,
     )
-
-
-def _affordable_output(room_nano_usd: int, price: CompiledPrice, tokens_in: int, extras: Extras) -> int:
-    """How many tokens of output the room pays for once the input is paid."""
-    left = room_nano_usd - estimate_asked(extras, price, tokens_in, 0)
-    rates = price.rates_for(tokens_in)
-    rate = max(rates.output, rates.reasoning or 0)
-    return max(0, left * TOKENS_PER_MTOK // rate) if rate else UNKNOWN_OUTPUT_TOKENS

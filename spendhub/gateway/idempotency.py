@@ -22,8 +22,7 @@ from django.conf import settings
 from budgets.counters.drive import drive_async
 from spendhub.errors import SpendHubError
 from spendhub.gateway.canonical import digest_of, whole_body
-from spendhub.gateway.declared import InvalidDemand
-from spendhub.gateway.exchange import ClientLeft, Exchange
+from spendhub.gateway.exchange import Exchange, pause_until_left
 from spendhub.gateway.idempotency_errors import (
     TOO_LARGE,
     UNREADABLE,
@@ -32,6 +31,7 @@ from spendhub.gateway.idempotency_errors import (
     IdempotencyNotReplayable,
 )
 from spendhub.gateway.kept_exchange import KeptAnswer, KeptExchange, pack, unpack
+from spendhub.gateway.our_headers import IDEMPOTENCY_KEY, InvalidDemand
 from spendhub.ids import new_id
 from spendhub.money import format_usd
 from spendhub.tenants.snapshot import Principal
@@ -39,7 +39,7 @@ from telemetry.keyed_calls import Answered, Claim, Mine, claim, extend, free, ke
 
 logger = logging.getLogger(__name__)
 
-HEADER, OUR_HEADER = b"idempotency-key", b"x-spendhub-idempotency-key"
+HEADER = b"idempotency-key"
 MAX_KEY = 255
 # How long a repeat waits for the first answer, and when it is told to come again after that.
 WAIT_SECONDS = 60.0
@@ -51,9 +51,9 @@ FIRST_LOOK_SECONDS, LONGEST_LOOK_SECONDS = 0.05, 1.0
 def idempotency_key(exchange: Exchange) -> str | None:
     """The key that the caller gave the call; None for most. Raises InvalidDemand for one that cannot be."""
     headers = exchange.headers
-    if HEADER not in headers and OUR_HEADER not in headers:
+    if HEADER not in headers and IDEMPOTENCY_KEY not in headers:
         return None
-    name = OUR_HEADER if OUR_HEADER in headers else HEADER
+    name = IDEMPOTENCY_KEY if IDEMPOTENCY_KEY in headers else HEADER
     key = (exchange.header(name) or "").strip()
     if not 0 < len(key) <= MAX_KEY:
         raise InvalidDemand(f"an idempotency key has 1 to {MAX_KEY} characters, not {len(key)}", field=name.decode())
@@ -120,10 +120,8 @@ async def _take(exchange: Exchange, wanted: Claim) -> Answered | None:
             if time.monotonic() + pause > deadline:
                 raise IdempotencyInProgress(RETRY_AFTER_SECONDS)
             leaving = leaving or asyncio.ensure_future(exchange.client_left())
-            await asyncio.wait((leaving,), timeout=pause)
-            if leaving.done():
-                # Should the first call fail, nobody would want this one to be made in its place.
-                raise ClientLeft
+            # Should the first call fail, nobody would want this one to be made in its place.
+            await pause_until_left(pause, leaving)
             pause = min(pause * 2, LONGEST_LOOK_SECONDS)
     finally:
         if leaving is not None:

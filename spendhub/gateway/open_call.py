@@ -1,8 +1,10 @@
 """One attempt at one model: its money is held when it is opened, and settled exactly once whatever happens.
 
-- the vendor refused, or gave no answer at all: a span with status `error` and cost 0, the hold ends;
+- the vendor refused, or gave no answer at all: a span with status `error` and cost 0, the hold ends; under a strict
+  budget a vendor that was given up before it had answered counts at what was held;
 - the vendor said 200: what it reported is billed; where it broke off or never reported, what
-  went in and what came out as far as we saw it, counted by us and marked as estimated;
+  went in and what came out as far as we saw it, counted by us and marked as estimated; under a strict budget at least
+  what was held, where more may be billed than could be seen;
 - the client left a stream: the vendor's connection is closed, and what it had produced is billed;
 - this process was told to stop before the vendor had said anything: booked at the estimate, `interrupted`.
 
@@ -28,7 +30,7 @@ from budgets.reservations import HeldCall, release, reserve
 from budgets.strictness import has_strict, tightest_strict
 from routing import hooks
 from routing.candidates import Candidate
-from routing.errors import UpstreamRefused
+from routing.errors import UpstreamRefused, UpstreamTimeout
 from routing.extras import NO_EXTRAS, estimate_asked, price_asked
 from routing.pricing import CompiledPrice, estimate_nano_usd, is_whole, price_usage
 from routing.token_usage import TokenUsage
@@ -40,7 +42,7 @@ from spendhub.gateway.dialect import CallRequest
 from spendhub.gateway.exchange import Headers
 from spendhub.gateway.extras_asked import with_untold
 from spendhub.gateway.holding import MoneyHeld, Need, Patience, hold_money, never
-from spendhub.ids import new_id
+from spendhub.ids import new_call_id, new_id
 from spendhub.money import format_usd
 from spendhub.tenants.attribution import Attribution
 from spendhub.tenants.snapshot import Principal
@@ -95,11 +97,12 @@ class OpenCall:
         self.request_id = str(held.hold.hold_id)
         self.cost_nano_usd = self.earlier_nano_usd = self.beside_nano_usd = 0
         self.usage = TokenUsage()
+        self._counted: TokenUsage | None = None
         self.is_estimated = candidate.quote.is_estimated
         self.first_token_ms: int | None = None
-        self.clamp_to = money.clamp_to
+        self.clamp_to, self.output_limit = money.clamp_to, money.output_limit
         # Whether the request as it is sent limits the output: all of it is held for then.
-        self.has_limit = need.has_own_limit or money.clamp_to is not None
+        self.has_limit = need.has_own_limit or money.output_limit is not None
         self.pins = money.pins
         self.notices = origin.notices
         self._origin = origin
@@ -167,11 +170,13 @@ class OpenCall:
         await drive_async(release(self._held, datetime.now(UTC)))
 
     def usage_of(self, reader: UsageReader) -> TokenUsage:
-        """What the vendor reported, or what we have seen of it."""
+        """What the vendor reported, or what we have seen of it: asked for at the answer's end, and counted once."""
         if reader.usage is not None:
             return reader.usage
-        # Counted as the sandbox counts: nearer to what vendors bill than the upper bound that was held.
-        return _usage_so_far(self.request, reader)
+        if self._counted is None:
+            # As the sandbox counts: nearer to what vendors bill than the upper bound that was held.
+            self._counted = _usage_so_far(self.request, reader)
+        return self._counted
 
     async def settle(self, reader: UsageReader, *, status: str = "ok", error_code: str = "") -> None:
         """Books what the vendor reported, or what we have seen of it; on disk when this returns."""
@@ -191,7 +196,22 @@ class OpenCall:
             if told != self.cost_nano_usd:
                 self._facts["list_price_cost"] = format_usd(self.cost_nano_usd)
                 self.cost_nano_usd, breakdown = told, {"billed": told}
+        held = self._held.call.estimated_nano_usd
+        if (
+            reader.usage is None
+            and held > self.cost_nano_usd
+            and self.is_strict
+            and self._is_unseen(status, error_code)
+        ):
+            self.cost_nano_usd, breakdown = held, {}
         await self._book(status, error_code, breakdown, reader)
+
+    def _is_unseen(self, status: str, error_code: str) -> bool:
+        """Whether an answer without usage may be billed for more than anybody has seen: thoughts, in a stream too, and
+        of a whole answer all of it before its end."""
+        if self.request.is_stream:
+            return "reasoning" in self.model.capabilities
+        return status == "aborted" or error_code == UpstreamTimeout.code
 
     def _price_of(self, reader: UsageReader, usage: TokenUsage) -> CompiledPrice:
         """The price at which the answer counts: that of the tier it was given in. Where something that was used has
@@ -216,12 +236,15 @@ class OpenCall:
     async def settle_unanswered(self, error: BaseException) -> None:
         """Books a call to which the vendor gave no answer: cost 0, so that error rates can be seen.
 
-        When we were cancelled while the vendor was being asked, nobody knows: it is booked at the estimate.
+        When we were cancelled while the vendor was being asked, nobody knows: it is booked at the estimate. So it is
+        under a strict budget where the vendor was given up: callers choose when.
         """
         if isinstance(error, Exception):
             code = getattr(error, "code", "defect")
             if isinstance(error, UpstreamRefused):
                 code = f"upstream_{error.status}"
+            if isinstance(error, UpstreamTimeout) and error.was_asked and self.is_strict:
+                self.cost_nano_usd, self.is_estimated = self._held.call.estimated_nano_usd, True
             await self._book("error", code, {}, None)
         else:
             self.cost_nano_usd, self.is_estimated = self._held.call.estimated_nano_usd, True
@@ -297,7 +320,7 @@ async def open_call(
     Raises BudgetExceeded or UnboundedCall; then nothing is held.
     """
     model = candidate.model
-    hold_id = new_id()
+    hold_id = new_call_id()
     principal = origin.principal
     now = datetime.now(UTC)
     price = price_asked(need.extras, model, candidate.quote.price, now)
@@ -317,7 +340,7 @@ async def open_call(
     payload = payload_for(call, str(hold_id), request.model[:120], origin.trace_id, facts)
     is_patient = may_wait and origin.wait_seconds != NEVER_WAITS
     patience = Patience(origin.wait_seconds, is_patient, deadline, origin.client_left)
-    money = await hold_money(call, hold_id, payload, candidate, need, patience, request)
+    money = await hold_money(call, hold_id, payload, candidate, need, patience, request, origin.passed_headers)
     return OpenCall(origin, request, candidate, money, facts, need=need, price=price)
 
 

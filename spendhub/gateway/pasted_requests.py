@@ -70,7 +70,10 @@ def read_pasted(pasted: PastedRequest) -> ReadRequest:
     if pasted.max_output_tokens is not None:
         request = dialect.with_max_output(request, pasted.max_output_tokens * request.choices)
     tokens = estimate_input_tokens(request.body) if pasted.input_tokens is None else pasted.input_tokens
-    attribution = pasted.attribution.over(attribute(_UNSENT, request.user, request.metadata, NOBODY))
+    named = attribute(
+        _UNSENT, request.user, request.metadata, NOBODY, wire=request.wire, metadata_field=request.metadata_field
+    )
+    attribution = pasted.attribution.over(named)
     wanted = wanted_of(
         pasted.tenant, request, dialect, attribution, demands_of(_UNSENT, request.body), tokens
     )  # fmt: skip

@@ -30,7 +30,7 @@ from routing.upstreams.base import CHAT
 from routing.upstreams.transport import Transport
 from spendhub.api.bodies import decode
 from spendhub.api.errors import headers_of, status_of
-from spendhub.errors import Invalid, SpendHubError
+from spendhub.errors import Invalid, InvalidMoney, SpendHubError
 from spendhub.gateway.answer_headers import refusal_headers
 from spendhub.gateway.attempts import Attempts, Begun, CallFailed
 from spendhub.gateway.attribution import attribute
@@ -100,7 +100,7 @@ async def _answer(exchange: Exchange, principal: Principal, transport: Transport
     began = time.monotonic()
     request = routed.request
     attribution = attribute(exchange, None, request.metadata, principal.attribution)
-    notices = await apply_brakes(principal, request, attribution)
+    notices = await apply_brakes(principal, request, attribution, exchange.client_left)
     input_tokens = estimate_input_tokens(request.body)
     plan = await plan_call(principal, request, CHAT_DIALECT, attribution, routed.demands, input_tokens)
     origin = new_origin(exchange, principal, attribution, routed.demands, notices)
@@ -162,19 +162,19 @@ def read_routed(raw: bytes, by_headers: Demands = NO_DEMANDS) -> Routed:
 
     Raises InvalidJson; or the first of the body's problems, by its field, with all of them (the first 20) in
     `details.issues`."""
-    body = _read_body(raw)
+    body, max_cost_nano_usd = _read_body(raw)
     chat: dict[str, Any] = {"model": AUTO, "messages": [{"role": "user", "content": body.prompt}]}
     if body.max_tokens is not None:
         chat["max_completion_tokens"] = body.max_tokens
     request = CallRequest(
-        wire=CHAT, body=chat, model=AUTO, max_output_tokens=body.max_tokens, metadata=_attributed(body)
-    )
+        wire=CHAT, body=chat, model=AUTO, max_output_tokens=body.max_tokens, metadata=_attributed(body),
+        is_limit_ours=True,
+    )  # fmt: skip
     base = by_headers.of_model
-    most = (body.metadata or {}).get("budgetPerRequest")
     declared = replace(
         base,
         capabilities=base.capabilities | frozenset(body.required_capabilities),
-        max_cost_nano_usd=_first(base.max_cost_nano_usd, None if most is None else parse_usd(most)),
+        max_cost_nano_usd=_first(base.max_cost_nano_usd, max_cost_nano_usd),
         timeout_ms=_first(base.timeout_ms, body.timeout_ms),
         strategy=base.strategy or body.strategy or None,
         user_tier=base.user_tier or body.user_tier,
@@ -187,18 +187,20 @@ def _first(by_header: Said | None, by_body: Said | None) -> Said | None:
     return by_body if by_header is None else by_header
 
 
-def _read_body(raw: bytes) -> RouterBody:
+def _read_body(raw: bytes) -> tuple[RouterBody, int | None]:
+    """The body, and what the call may cost at most, which stands in its metadata."""
     problems: list[SpendHubError] = []
     try:
         body = decode(raw, _decoder)
     except Invalid:
         body, problems = _sound_part(object_in(raw))
     problems += _contradictions(body)
+    max_cost_nano_usd = _budget_per_request(body, problems)
     if problems:
         first = problems[0]
         first.details["issues"] = [issue_of(problem) for problem in problems[:MOST_ISSUES]]
         raise first
-    return body
+    return body, max_cost_nano_usd
 
 
 def _sound_part(given: Mapping[str, Any]) -> tuple[RouterBody, list[SpendHubError]]:
@@ -241,11 +243,18 @@ def _contradictions(body: RouterBody) -> list[SpendHubError]:
             problems += _refusal_of(clean_key, field, value)
     if body.strategy:
         problems += _refusal_of(strategy_called, body.strategy)
-    if metadata.get("budgetPerRequest") is not None:
-        for problem in _refusal_of(parse_usd, metadata["budgetPerRequest"]):
-            problem.details["field"] = "metadata.budgetPerRequest"
-            problems.append(problem)
     return problems
+
+
+def _budget_per_request(body: RouterBody, problems: list[SpendHubError]) -> int | None:
+    """What the call may cost at most, in nano_usd; None where nothing is said, or what is said joins the problems."""
+    given = (body.metadata or {}).get("budgetPerRequest")
+    try:
+        return None if given is None else parse_usd(given)
+    except InvalidMoney as error:
+        error.details["field"] = "metadata.budgetPerRequest"
+        problems.append(error)
+        return None
 
 
 def _refusal_of(read: Callable[..., object], *given: Any) -> list[SpendHubError]:

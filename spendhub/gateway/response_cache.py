@@ -33,12 +33,12 @@ from routing.upstreams.json_objects import readable_object
 from spendhub.errors import Unavailable
 from spendhub.gateway.answer_headers import standing_headers
 from spendhub.gateway.canonical import canonical_body, digest_of
-from spendhub.gateway.declared import InvalidDemand
 from spendhub.gateway.dialect import CallRequest
 from spendhub.gateway.exchange import Exchange, Headers
 from spendhub.gateway.open_call import OpenCall
+from spendhub.gateway.our_headers import CACHE, InvalidDemand
 from spendhub.gateway.what_is_left import look_for
-from spendhub.ids import new_id
+from spendhub.ids import new_call_id
 from spendhub.money import format_usd
 from spendhub.sealing import SealBroken, open_for, seal_for
 from spendhub.tenants.attribution import Attribution
@@ -49,7 +49,6 @@ from telemetry.recording import record
 
 logger = logging.getLogger(__name__)
 
-HEADER = b"x-spendhub-cache"
 MAX_ANSWER_BYTES = 256 * 1024
 # Redis refuses every write once its memory is full, counters too: answers keep away from that.
 MOST_MEMORY = 0.75
@@ -61,7 +60,7 @@ _COMPLETE |= {"completed"}
 _SEVERAL = (("choices", "finish_reason"), ("candidates", "finishReason"))
 # With any of these an answer depends on more than the request, or has effects of its own.
 _MORE_THAN_THE_REQUEST = (
-    "previous_response_id", "conversation", "background", "prompt", "web_search_options", "container", "mcp_servers",
+    "previous_response_id", "conversation", "thread", "prompt", "web_search_options", "container", "mcp_servers",
     "cachedContent",
 )  # fmt: skip
 # What a client says to the vendor beside the body, and the vendor heeds.
@@ -159,7 +158,7 @@ async def answer_from_cache(
     """Gives a kept answer again. It is recorded like any call, at cost 0, with what it has saved."""
     now = datetime.now(UTC)
     draft = SpanDraft(
-        request_id=str(new_id()),
+        request_id=str(new_call_id()),
         occurred_at=now,
         source="gateway",
         cost_nano_usd=0,
@@ -191,7 +190,7 @@ async def _standing(principal: Principal, attribution: Attribution, kept: Kept) 
 def _headers(kept: Kept, request_id: str) -> Headers:
     model = "".join(character if " " <= character <= "~" else "?" for character in kept.model)
     return [
-        (HEADER, b"hit"),
+        (CACHE, b"hit"),
         (b"x-spendhub-cost", format_usd(0).encode()),
         (b"x-spendhub-saved", format_usd(kept.cost_nano_usd).encode()),
         (b"x-spendhub-model", model.encode()),
@@ -201,9 +200,9 @@ def _headers(kept: Kept, request_id: str) -> Headers:
 
 
 def _seconds_asked(exchange: Exchange) -> int | None:
-    if HEADER not in exchange.headers:
+    if CACHE not in exchange.headers:
         return None
-    given = exchange.header(HEADER) or ""
+    given = exchange.header(CACHE) or ""
     if not (given.isascii() and given.isdigit() and len(given) < 9 and int(given) <= MAX_CACHE_SECONDS):
         raise InvalidDemand(
             f"x-spendhub-cache must be a number of seconds from 0 to {MAX_CACHE_SECONDS}", field="x-spendhub-cache"

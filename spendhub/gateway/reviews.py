@@ -43,7 +43,7 @@ from spendhub.errors import SpendHubError
 from spendhub.gateway.answer_headers import review_headers
 from spendhub.gateway.attempts import Attempts, Begun, CallFailed
 from spendhub.gateway.dialect import CallRequest, ClientDialect
-from spendhub.gateway.exchange import Headers
+from spendhub.gateway.exchange import ClientLeft, Headers
 from spendhub.gateway.open_call import NEVER_WAITS, Origin
 from spendhub.gateway.openai.chat import CHAT_DIALECT
 from spendhub.gateway.whole_answers import take_whole
@@ -210,6 +210,8 @@ class Reviewer:
             begun = await self._begin(found, self._origin, self._request, plan, self._dialect, self._input_tokens)
             left = None if self._deadline is None else self._seconds_left()
             answer = await take_whole(begun, say, seconds=left)
+        except ClientLeft:
+            raise  # nobody waits for either answer; the first one is booked
         except Exception as error:
             # The first answer is there and paid for: whatever happened here, it is better than none.
             found.not_escalated_because = getattr(error, "code", "defect")

@@ -7,7 +7,8 @@ from typing import Any
 
 import msgspec
 
-_encoder = msgspec.json.Encoder()
+# Facts of errors are told too, in whatever type they are.
+_encoder = msgspec.json.Encoder(enc_hook=str)
 
 
 def data_event(value: Mapping[str, Any]) -> bytes:

@@ -9,6 +9,7 @@ Sources: input items and content parts in OpenAI's, Anthropic's and Google's API
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -19,6 +20,8 @@ from spendhub.gateway.dialect import CallRequest
 
 # Fields that stand for what the vendor keeps, or takes beside the messages.
 _KEPT_BY_THE_VENDOR = ("previous_response_id", "conversation", "container", "documents")
+# What begins a thread that Anthropic keeps: it brings nothing; to continue one brings all of it.
+_BEGINS = {"type": "create"}
 # Where a request says what the model reads. Tools and schemas are texts, whatever they describe.
 _SAID = ("messages", "input", "contents", "system", "systemInstruction")
 # Parts and items that are all there: texts, opaque ones too, and sounds, which have more bytes than tokens in the
@@ -35,6 +38,8 @@ _SEEN = frozenset(
 _PICTURES = ("image_url", "input_image", "image", "computer_screenshot")
 # What has parts itself has them here. Never below a tool call's arguments: those are the model's own words.
 _HOLDERS = ("content", "output", "parts")
+# A beta that lets a model take more than the catalog says, in million tokens: `context-1m-2025-08-07`.
+_LONGER_CONTEXT = re.compile(r"\bcontext-(\d{1,4})m\b", re.IGNORECASE)
 
 
 class Unseen(msgspec.Struct, frozen=True):
@@ -50,9 +55,18 @@ def unseen_in(request: CallRequest) -> Unseen:
     for name in _KEPT_BY_THE_VENDOR:
         if body.get(name):
             look.note(name)
+    if body.get("thread") and body["thread"] != _BEGINS:
+        look.note("thread")
     for name in _SAID:
         look.into(body.get(name), name)
     return Unseen(look.field, look.pictures)
+
+
+def context_asked_for(request: CallRequest, passed_headers: Mapping[str, str]) -> int:
+    """How many tokens the client asks its vendor to take of this call, beyond what the model usually does; 0 where it
+    does not. Source: Anthropic's guide to context windows, "1M token context window"."""
+    said = f"{passed_headers.get('anthropic-beta', '')} {request.body.get('anthropic_beta') or ''}"
+    return max((int(millions) * 1_000_000 for millions in _LONGER_CONTEXT.findall(said)), default=0)
 
 
 class _Look:

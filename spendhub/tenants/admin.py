@@ -17,12 +17,12 @@ from django.urls import reverse
 from django.utils import timezone
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
-from unfold.admin import ModelAdmin
 from unfold.contrib.filters.admin import ChoicesDropdownFilter, RangeDateTimeFilter
 from unfold.decorators import action, display
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 from unfold.widgets import UnfoldAdminEmailInputWidget, UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 
+from spendhub.tenants.admin_addresses import AddressedAdmin
 from spendhub.tenants.admin_fields import AttributionField, Labelled
 from spendhub.tenants.admin_scoping import ReadOnlyAdmin, ScopedAdmin, ScopedForm
 from spendhub.tenants.keys import PERMISSIONS, KeyNotInForce, is_in_force, issue_key, revoke_key, rotate_key
@@ -34,7 +34,7 @@ admin.site.unregister(User)
 
 
 @admin.register(User)
-class PersonAdmin(UserAdmin, ModelAdmin):
+class PersonAdmin(UserAdmin, AddressedAdmin):
     """Sign-ins of the whole installation: the operator's page. Owners invite people on "People"."""
 
     form = UserChangeForm

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from decimal import Decimal, InvalidOperation
 from typing import Any
@@ -18,6 +19,9 @@ from unfold.widgets import (
 from spendhub.errors import InvalidMoney
 from spendhub.money import NANO_PER_USD, format_usd, parse_usd
 from spendhub.tenants.attribution import Attribution, InvalidAttribution
+
+# Thousands grouped by commas that can be nothing else.
+_GROUPED = re.compile(r"[1-9][0-9]{0,2}((,[0-9]{3}){2,}(\.[0-9]*)?|,[0-9]{3}\.[0-9]*)")
 
 
 def show_usd(nano_usd: int | None) -> str:
@@ -87,7 +91,7 @@ class UsdField(forms.CharField):
         if text in self.empty_values:
             return None
         try:
-            return parse_usd(text.replace("$", "").replace(",", "") if isinstance(text, str) else text)
+            return parse_usd(_without_grouping(text) if isinstance(text, str) else text, is_chosen=True)
         except InvalidMoney as error:
             raise ValidationError(f"Write an amount in US dollars, such as 25 or 0.15: {error.message}.") from None
 
@@ -96,6 +100,17 @@ class UsdField(forms.CharField):
             return bool(initial != self.clean(data))
         except ValidationError:
             return True
+
+
+def _without_grouping(typed: str) -> str:
+    amount = typed.replace("$", "").strip()
+    # 12,50 is twelve and a half to many, and 1,250 a thousand to some and a little more than one to others.
+    if "," in amount and not _GROUPED.fullmatch(amount):
+        raise ValidationError(
+            "Write an amount in US dollars with a point, such as 12.50 or 1,234.50: "
+            f"{typed[:40]!r} could be read in two ways."
+        )
+    return amount.replace(",", "")
 
 
 class PercentField(forms.CharField):

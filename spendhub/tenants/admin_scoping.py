@@ -14,20 +14,26 @@ from django import forms
 from django.contrib import messages
 from django.core.exceptions import PermissionDenied, ValidationError
 from django.core.paginator import Paginator
+from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils.functional import cached_property
-from unfold.admin import ModelAdmin, TabularInline
+from unfold.admin import TabularInline
 from unfold.contrib.filters.admin import DropdownFilter
 from unfold.decorators import display
 
+from spendhub.moments import validate_moment
+from spendhub.tenants.admin_addresses import AddressedAdmin
 from spendhub.tenants.admin_fields import UsdField, show_share, show_usd
 from spendhub.tenants.changes import record_change
 from spendhub.tenants.models import Tenant
 from spendhub.tenants.seats import Rank, actor_of, seat_of
+from spendhub.tenants.stale_forms import AS_SHOWN, WatchfulForm
 
+# What a column for whole numbers holds in every database.
+LARGEST_WHOLE = 2**31 - 1
 # Beyond this many rows a list says "10,000+": counting millions for a page number helps nobody.
 MAX_COUNTED_ROWS = 10_000
 _NEVER_RECORDED = {"secret_sha256", "sealed", "edited_fields", "id", "created_at"}
@@ -62,7 +68,7 @@ def tenant_id_of(row: Any) -> int | None:
     return found
 
 
-class ScopedForm(forms.ModelForm):
+class ScopedForm(WatchfulForm):
     """A form whose new row already belongs to its maker's tenant when it is checked, so that a second
     row of the same name is told in words and not by the database."""
 
@@ -72,10 +78,12 @@ class ScopedForm(forms.ModelForm):
     def _post_clean(self) -> None:
         if self.instance._state.adding and self.seat_tenant is not None and hasattr(self.instance, "tenant_id"):
             self.instance.tenant = self.seat_tenant
-        super()._post_clean()  # type: ignore[misc]  # Django's hook, which the stubs leave out
+        super()._post_clean()
 
     def _get_validation_exclusions(self) -> set[str]:
-        return set(super()._get_validation_exclusions()) - {"tenant"}  # type: ignore[misc]  # as above
+        excluded = set(super()._get_validation_exclusions())  # type: ignore[misc]  # as above
+        # Where nobody was chosen, the field has said so.
+        return excluded if "tenant" in self.errors else excluded - {"tenant"}
 
     @property
     def tenant(self) -> Tenant | None:
@@ -86,7 +94,7 @@ class ScopedForm(forms.ModelForm):
         return chosen
 
 
-class ScopedAdmin(ModelAdmin):
+class ScopedAdmin(AddressedAdmin):
     """A page of rows that belong to a tenant.
 
     `view_rank` and `edit_rank` say which role may look and which may change. Field names in
@@ -107,6 +115,7 @@ class ScopedAdmin(ModelAdmin):
     paginator = CappedPaginator
     compressed_fields = True
     warn_unsaved_form = True
+    change_form_before_template = "tenants/as_shown.html"
 
     def __init__(self, model: type[models.Model], admin_site: Any) -> None:
         super().__init__(model, admin_site)
@@ -204,7 +213,7 @@ class ScopedAdmin(ModelAdmin):
 
     # --- forms ----------------------------------------------------------------------------------
     def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
-        return _typed(self, db_field) or super().formfield_for_dbfield(db_field, request, **kwargs)
+        return _typed(self, db_field) or _bounded(super().formfield_for_dbfield(db_field, request, **kwargs), db_field)
 
     def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
         form = super().get_form(request, obj, change=change, **kwargs)
@@ -337,11 +346,18 @@ class ScopedInline(TabularInline):
     """Rows of the same tenant, on the page of the row they belong to; its rights are theirs."""
 
     edit_rank = Rank.ADMIN
+    form = WatchfulForm
     extra = 0
     typed_as: dict[str, Callable[..., forms.Field]] = {}
 
+    def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
+        fieldsets = super().get_fieldsets(request, obj)
+        if not self.has_change_permission(request, obj):
+            return fieldsets
+        return [*fieldsets, (None, {"fields": (AS_SHOWN,)})]
+
     def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
-        return _typed(self, db_field) or super().formfield_for_dbfield(db_field, request, **kwargs)
+        return _typed(self, db_field) or _bounded(super().formfield_for_dbfield(db_field, request, **kwargs), db_field)
 
     def _may(self, request: HttpRequest, rank: Rank) -> bool:
         seat = seat_of(request)
@@ -398,6 +414,15 @@ def _typed(page: Any, db_field: Any) -> forms.Field | None:
     if db_field.has_default():
         options["initial"] = db_field.get_default()
     return make(**options) if make is not None else UsdField(**options)
+
+
+def _bounded(field: forms.Field | None, db_field: Any) -> forms.Field | None:
+    if isinstance(field, (forms.DateTimeField, forms.SplitDateTimeField)):
+        field.validators = [validate_moment]  # the field's own are asked by the row
+    elif isinstance(field, forms.IntegerField) and db_field.get_internal_type() == "PositiveIntegerField":
+        # SQLite would take more, and tell of larger numbers than any other database can keep.
+        field.validators = [MinValueValidator(0), MaxValueValidator(LARGEST_WHOLE)]
+    return field
 
 
 def _without_unit(label: str) -> str:

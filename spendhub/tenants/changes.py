@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
 from django.core.serializers.json import DjangoJSONEncoder
@@ -37,6 +38,12 @@ def record_change(
         before=_plain({name: before[name] for name in differing if name in before}),
         after=_plain({name: after[name] for name in differing if name in after}),
     )
+
+
+def made_at(subject: models.Model) -> datetime | None:
+    """When the row was made, as far as that is on record."""
+    changes = Change.objects.across_tenants().filter(subject_type=subject._meta.label_lower, subject_id=str(subject.pk))
+    return changes.filter(action="create").order_by("pk").values_list("at", flat=True).first()
 
 
 def _plain(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Self
 
 from django.conf import settings
 from django.core.exceptions import ValidationError
+from django.core.validators import RegexValidator
 from django.db import models
 from django.db.models import TextChoices  # in Tenant the type checker takes `models` for its reverse relation
 
@@ -62,7 +63,10 @@ class Tenant(AccessRow):
         help_text="Days, weeks and months of your budgets begin at midnight here, e.g. Europe/Berlin.",
     )
     currency = models.CharField(
-        max_length=3, default="USD", help_text="Shown beside amounts. Vendors bill, and we count, in US dollars."
+        max_length=3,
+        default="USD",
+        validators=[RegexValidator(r"^[A-Z]{3}\Z", "Write three capital letters, such as USD.")],
+        help_text="Shown beside amounts. Vendors bill, and we count, in US dollars.",
     )
     status = models.CharField(max_length=12, choices=Status.choices, default=Status.ACTIVE)
     unpriced_models = models.CharField(
@@ -163,7 +167,10 @@ class Change(models.Model):
         ordering = ["-at"]
         base_manager_name = "unscoped"
         default_manager_name = "unscoped"
-        indexes = [models.Index(fields=["tenant", "-at"], name="change_by_tenant")]
+        indexes = [
+            models.Index(fields=["tenant", "-at"], name="change_by_tenant"),
+            models.Index(fields=["subject_type", "subject_id"], name="change_by_subject"),
+        ]
 
     def __str__(self) -> str:
         return f"{self.actor} {self.action} {self.subject}"

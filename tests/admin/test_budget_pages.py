@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
 import pytest
+from django.core.exceptions import ValidationError
 from django.test import Client
 from django.utils import timezone
 
 from budgets.counters.drive import drive
 from budgets.models import Budget, BudgetEvent
+from spendhub.snapshots import refresh_all
 from spendhub.tenants.attribution import Attribution
 from spendhub.tenants.models import Change, Tenant
 from telemetry.drafts import SpanDraft
 from telemetry.models import CostSpan
 from telemetry.recording import record
-from tests.factories import ModelFactory
+from tests.factories import ApiKeyFactory, ModelFactory
 
 BrowserOf = Callable[[str], Client]
 # Spans are written by a thread of their own, which sees only what is committed.
@@ -26,6 +28,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 USD = 1_000_000_000
 ADD = "/admin/budgets/budget/add/"
+IMPOSSIBLE = [datetime(1, 1, 1, tzinfo=UTC), datetime(9999, 12, 31, tzinfo=UTC)]
 
 
 def typed(**changed: str) -> dict[str, str]:
@@ -91,6 +94,10 @@ def test_a_budget_is_typed_in_dollars_and_percent_and_stored_exactly(acme: Tenan
         ({"downgrade_rules": "gpt-big -> no-such-model"}, "We know no model called"),
         ({"thresholds": "50\nhalf"}, "Line 2:"),
         ({"scope_key": " "}, "This field is required"),
+        ({"starts_at_0": "9999-12-31", "starts_at_1": "00:00"}, "Write a day between the years 1970 and 2999."),
+        ({"ends_at_0": "0001-01-01", "ends_at_1": "00:00"}, "Write a day between the years 1970 and 2999."),
+        ({"starts_at_0": "1950-01-01", "starts_at_1": "00:00"}, "Write a day between the years 1970 and 2999."),
+        ({"ends_at_0": "3500-01-01", "ends_at_1": "00:00"}, "Write a day between the years 1970 and 2999."),
     ],
 )
 def test_what_makes_no_sense_is_told_in_words_and_nothing_is_stored(
@@ -100,6 +107,76 @@ def test_what_makes_no_sense_is_told_in_words_and_nothing_is_stored(
     assert answer.status_code == 200
     assert told in answer.content.decode()
     assert not Budget.objects.for_tenant(acme).exists()
+
+
+@pytest.mark.parametrize("zone", ["Asia/Tokyo", "America/New_York"])
+@pytest.mark.parametrize("day", ["0001-01-01", "9999-12-31"])
+def test_an_impossible_year_is_refused_in_every_time_zone(
+    acme: Tenant, browser_of: BrowserOf, zone: str, day: str
+) -> None:
+    Tenant.objects.filter(pk=acme.pk).update(timezone=zone)
+    for clock in ("00:00:00", "23:59:59"):
+        answer = browser_of("adam").post(ADD, typed(starts_at_0=day, starts_at_1=clock))
+        told = {"starts_at": ["Write a day between the years 1970 and 2999."]}
+        assert answer.context["adminform"].form.errors == told
+
+
+@pytest.mark.parametrize("field", ["starts_at", "ends_at"])
+@pytest.mark.parametrize("moment", IMPOSSIBLE)
+def test_no_row_begins_or_ends_in_a_year_that_no_zone_can_cut(acme: Tenant, field: str, moment: datetime) -> None:
+    row = Budget(tenant=acme, name="All", scope_type="tenant", limit_nano_usd=1, **{field: moment})
+    with pytest.raises(ValidationError) as refused:
+        row.full_clean(exclude=["counts_from"])
+    assert refused.value.message_dict == {field: ["Write a day between the years 1970 and 2999."]}
+
+
+@pytest.mark.parametrize("field", ["starts_at", "ends_at"])
+@pytest.mark.parametrize("moment", IMPOSSIBLE)
+@pytest.mark.parametrize("period", ["hour", "day", "week", "month", "total"])
+def test_a_budget_of_an_impossible_year_that_is_there_already_stops_no_page(
+    acme: Tenant, browser_of: BrowserOf, field: str, moment: datetime, period: str
+) -> None:
+    budget = make_budget(acme, period=period)
+    Budget.objects.for_tenant(acme).update(**{field: moment})
+    budget.refresh_from_db()
+    budget.save()  # as whoever wrote it: the snapshot moves
+    browser = browser_of("adam")
+    key = ApiKeyFactory(tenant=acme)
+    for page in ("/admin/", "/admin/budgets/budget/", f"/admin/budgets/budget/{budget.pk}/change/"):
+        assert browser.get(page).status_code == 200, page
+    answer = browser.get("/api/v1/budgets", headers={"authorization": f"Bearer {key.secret}"})
+    assert (answer.status_code, len(answer.json()["results"])) == (200, 1)
+    mended = {f"{field}_0": "", f"{field}_1": "", "soft_cap": "80", "scope_type": "tenant", "scope_key": "*"}
+    changed = browser.post(f"/admin/budgets/budget/{budget.pk}/change/", typed(**mended))
+    assert changed.status_code == 302, changed.context["errors"]
+
+
+def test_a_model_may_be_typed_by_any_of_its_names(acme: Tenant, browser_of: BrowserOf) -> None:
+    ModelFactory(name="gpt-small", aliases=["tiny"])
+    refresh_all()
+    for called, period in (("tiny", "month"), ("GPT-Small", "day")):
+        answer = browser_of("adam").post(ADD, typed(scope_type="model", scope_key=called, period=period))
+        assert answer.status_code == 302
+    assert [budget.scope_key for budget in Budget.objects.for_tenant(acme)] == ["gpt-small"] * 2
+
+
+def test_a_name_that_no_model_has_is_taken_with_a_word_of_warning(acme: Tenant, browser_of: BrowserOf) -> None:
+    ModelFactory(name="gpt-small")
+    refresh_all()
+    answer = browser_of("adam").post(ADD, typed(scope_type="model", scope_key="gpt-smal"), follow=True)
+    assert Budget.objects.for_tenant(acme).get().scope_key == "gpt-smal"
+    told = "The catalog knows no model “gpt-smal” (near: gpt-small)"
+    assert told in answer.content.decode()
+    answer = browser_of("adam").post(ADD, typed(scope_type="model", scope_key="gpt-small"), follow=True)
+    assert "The catalog knows no" not in answer.content.decode()
+
+
+def test_names_that_look_like_it_are_told_in_whatever_case_they_are(acme: Tenant, browser_of: BrowserOf) -> None:
+    ModelFactory(name="GPT-SMALL", provider__name="VENDOR-HOUSE")
+    refresh_all()
+    for scope_type, key, near in (("model", "gpt-smal", "GPT-SMALL"), ("provider", "Vendor-Hous", "VENDOR-HOUSE")):
+        answer = browser_of("adam").post(ADD, typed(scope_type=scope_type, scope_key=key), follow=True)
+        assert f"The catalog knows no {scope_type} “{key}” (near: {near})" in answer.content.decode()
 
 
 def test_a_second_budget_for_the_same_scope_and_period_is_refused(acme: Tenant, browser_of: BrowserOf) -> None:

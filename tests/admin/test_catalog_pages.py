@@ -9,7 +9,7 @@ import pytest
 from django.test import Client
 
 from routing.models import Model, Price, Provider
-from spendhub.tenants.models import Tenant
+from spendhub.tenants.models import Change, Tenant
 from tests.factories import ModelFactory, PriceFactory, ProviderFactory
 
 BrowserOf = Callable[[str], Client]
@@ -75,7 +75,9 @@ def test_a_shared_model_becomes_ones_own_with_its_prices(acme: Tenant, browser_o
     ("changed", "told"),
     [
         ({"api_key_env": "OPENAI_API_KEY"}, "other variables belong to the installation"),
-        ({"base_url": "https://127.0.0.1/v1"}, "must be a public https address"),
+        ({"base_url": "https://127.0.0.1/v1"}, ">It must be a public https address.<"),
+        ({"timeout_seconds": "3601"}, "less than or equal to 3600"),
+        ({"timeout_seconds": "9223372036854775807"}, "less than or equal to 2147483647"),
         ({"dialect": "sandbox"}, "The sandbox is built in"),
     ],
 )
@@ -105,3 +107,86 @@ def test_a_price_for_a_service_tier_leaves_the_standard_one_as_it_is(acme: Tenan
     assert (priority.service_tier, priority.web_search_nano_usd_per_thousand) == ("priority", 10_000_000_000)
     listed = browser.get("/admin/routing/price/?service_tier=priority").content.decode()
     assert listed.count("gpt-small") >= 1
+
+
+def test_a_price_that_has_not_begun_is_taken_back_and_the_one_before_it_holds_on(
+    acme: Tenant, browser_of: BrowserOf
+) -> None:
+    model = ModelFactory(name="gpt-small", tenant=None)
+    browser = browser_of("adam")
+    for changed in ({}, {"valid_from_0": "2126-03-01"}):
+        browser.post("/admin/routing/price/add/", typed_price(model, **changed))
+    first, second = Price.objects.for_tenant(acme).order_by("valid_from")
+    asked = browser.get(f"/admin/routing/price/{second.pk}/end_now/").content.decode()
+    assert "It has not begun: it is removed, and the price before it, where there is one, holds on." in asked
+    browser.post(f"/admin/routing/price/{second.pk}/end_now/")
+    assert Price.objects.for_tenant(acme).get() == first
+    first.refresh_from_db()
+    assert first.valid_until is None
+    recorded = Change.objects.for_tenant(acme).first()
+    assert recorded is not None
+    assert (recorded.action, recorded.after) == ("delete", {})
+
+
+def test_who_ends_a_price_is_told_what_holds_then(acme: Tenant, browser_of: BrowserOf) -> None:
+    own = PriceFactory(model=ModelFactory(name="gpt-small", tenant=None), tenant=acme, valid_from=LONG_AGO)
+    asked = browser_of("adam").get(f"/admin/routing/price/{own.pk}/end_now/").content.decode()
+    assert "From now on the shared price holds, where there is one, and a later one of yours from its day on." in asked
+
+
+BOUNDS = "Write a day between the years 1970 and 2999."
+
+
+@pytest.mark.parametrize(
+    ("changed", "told"),
+    [
+        ({"model": "x"}, "Select a valid choice."),
+        ({"model": "9" * 30}, "Select a valid choice."),
+        ({"valid_from_0": "0001-01-01"}, BOUNDS),
+        ({"valid_from_0": "9999-12-31"}, BOUNDS),
+        ({"min_context_tokens": "2147483648"}, "less than or equal to 2147483647"),
+    ],
+)
+def test_a_price_that_cannot_be_is_refused_beside_the_field(
+    acme: Tenant, browser_of: BrowserOf, changed: dict[str, str], told: str
+) -> None:
+    typed = typed_price(ModelFactory(name="gpt-small", tenant=None)) | changed
+    answer = browser_of("adam").post("/admin/routing/price/add/", typed)
+    assert answer.status_code == 200
+    assert told in answer.content.decode()
+    assert not Price.objects.for_tenant(acme).exists()
+
+
+def test_a_model_is_as_large_as_it_may_be_over_the_api(acme: Tenant, browser_of: BrowserOf) -> None:
+    typed = {
+        "provider": str(ProviderFactory(name="vendor", tenant=None).pk), "name": "mine", "aliases": "", "kind": "chat",
+        "quality": "standard", "context_tokens": "2147483648", "max_output_tokens": "9" * 20, "region": "",
+        "retires_at_0": "9999-12-31", "retires_at_1": "00:00", "upstream_name": "", "base_url": "", "api_key_env": "",
+        "source": "", "checked_on": "",
+    }  # fmt: skip
+    answer = browser_of("adam").post("/admin/routing/model/add/", typed)
+    errors = answer.context["adminform"].form.errors
+    too_large = ["Ensure this value is less than or equal to 2147483647."]
+    assert errors == {"context_tokens": too_large, "max_output_tokens": too_large, "retires_at": [BOUNDS]}
+
+
+def test_the_key_variable_is_explained_with_one_that_works(
+    acme: Tenant, browser_of: BrowserOf, operator: Client
+) -> None:
+    page = browser_of("adam").get("/admin/routing/provider/add/").content.decode()
+    assert f"such as TENANT_{acme.pk}_OPENAI_API_KEY" in page
+    assert "e.g. OPENAI_API_KEY" not in page
+    page = browser_of("adam").get("/admin/routing/model/add/").content.decode()
+    assert f"such as TENANT_{acme.pk}_OPENAI_API_KEY" in page
+    assert "e.g. OPENAI_API_KEY" in operator.get("/admin/routing/provider/add/").content.decode()
+    typed = {
+        "name": "mine",
+        "dialect": "openai",
+        "base_url": "",
+        "api_key_env": "OPENAI_API_KEY",
+        "timeout_seconds": "9",
+    }
+    answer = browser_of("adam").post("/admin/routing/provider/add/", typed)
+    assert answer.context["adminform"].form.errors == {
+        "api_key_env": [f"It must begin with TENANT_{acme.pk}_: other variables belong to the installation."]
+    }

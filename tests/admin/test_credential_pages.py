@@ -170,7 +170,9 @@ def test_the_operator_enters_the_installations_key_or_one_for_an_account(
     get_user_model().objects.filter(username="olga").update(is_superuser=True)
     browser = browser_of("olga")
     browser.get("/admin/account/switch/")
-    assert "for every account that has none of its own" in browser.get(ADD).content.decode()
+    page = browser.get(ADD).content.decode()
+    assert "for every account that has none of its own" in page
+    assert "what it keeps for one of them (responses, files, caches), the others reach by its id" in page
     assert browser.post(ADD, typed(vendor, tenant="")).status_code == 302
     assert browser.post(ADD, typed(vendor, tenant=str(globex.pk))).status_code == 302
     assert browser.post(ADD, typed(vendor, tenant="")).status_code == 200  # the name is taken

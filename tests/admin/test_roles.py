@@ -9,7 +9,7 @@ from django.contrib.auth import get_user_model
 from django.test import Client, RequestFactory
 
 from spendhub.dashboard.theme import UNFOLD
-from spendhub.tenants.models import Change, Membership, Tenant
+from spendhub.tenants.models import ApiKey, Change, Membership, Tenant
 from tests.factories import ApiKeyFactory, MembershipFactory, UserFactory
 
 BrowserOf = Callable[[str], Client]
@@ -102,6 +102,26 @@ def test_a_key_is_shown_once_and_its_making_recorded(acme: Tenant, browser_of: B
     assert secret.encode() not in browser.get("/admin/tenants/apikey/").content
     change = Change.objects.for_tenant(acme).get(action="issue")
     assert (change.actor, change.after["attribution"]) == ("user:adam", {"agent": "support-bot"})
+
+
+@pytest.mark.parametrize("day", ["0001-01-01", "9999-12-31"])
+def test_a_key_does_not_expire_in_a_year_that_cannot_be(acme: Tenant, browser_of: BrowserOf, day: str) -> None:
+    typed = {"name": "Support bot", "attribution": "", "expires_at_0": day, "expires_at_1": "00:00"}
+    answer = browser_of("adam").post("/admin/tenants/apikey/add/", typed)
+    told = {"expires_at": ["Write a day between the years 1970 and 2999."]}
+    assert answer.context["adminform"].form.errors == told
+    assert not ApiKey.objects.for_tenant(acme).exists()
+
+
+def test_an_accounts_currency_is_three_letters(acme: Tenant, browser_of: BrowserOf) -> None:
+    typed = {"name": "Acme", "currency": "[[", "unpriced_models": "refuse"}
+    answer = browser_of("ada").post(f"/admin/tenants/tenant/{acme.pk}/change/", typed)
+    assert answer.context["adminform"].form.errors == {"currency": ["Write three capital letters, such as USD."]}
+
+
+def test_who_is_added_to_no_account_is_told_once(operator: Client) -> None:
+    answer = operator.post("/admin/tenants/membership/add/", {"username": "newcomer", "email": "", "role": "viewer"})
+    assert answer.context["adminform"].form.errors == {"tenant": ["This field is required."]}
 
 
 def test_revoking_asks_first_and_needs_a_post(acme: Tenant, browser_of: BrowserOf) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -10,6 +12,7 @@ from django.utils.html import escape
 
 from routing.models import Route
 from routing.performance import forget_observed
+from routing.route_options import COMMON
 from spendhub.tenants.models import Change, Tenant
 from tests.factories import ModelFactory, PriceFactory, ProviderFactory
 
@@ -230,6 +233,32 @@ def test_trying_nonsense_is_answered_in_words(
     assert told in answer.content.decode()
 
 
+def test_the_box_for_trying_a_request_says_where_one_is(acme: Tenant, browser_of: BrowserOf) -> None:
+    for page in (browser_of("ben").get(TRY), browser_of("ben").post(TRY, tried())):
+        text = page.content.decode()
+        above = re.search(r"<h1.*?</h1>", text, re.DOTALL)
+        assert above is not None
+        words = " ".join(re.sub(r"<[^>]*>", " ", above[0]).split())
+        assert re.fullmatch(r"Models and prices \W*(\w+ )?Routes \W*(\w+ )?Try a request", words), words
+
+
+def test_the_help_beside_a_routes_options_names_each_that_every_strategy_has(
+    acme: Tenant, browser_of: BrowserOf
+) -> None:
+    page = browser_of("adam").get(ADD).content.decode()
+    assert f"For every strategy: {', '.join(COMMON)}." in page
+
+
+def test_trying_a_named_model_without_a_key_says_what_its_call_would_be_told(
+    acme: Tenant, browser_of: BrowserOf
+) -> None:
+    keyless = ProviderFactory(name="far", base_url="https://far.example/v1", api_key_env="KEY_OF_NOBODY")
+    PriceFactory(model=ModelFactory(name="distant", provider=keyless))
+    page = browser_of("ben").post(TRY, tried(model="distant")).content.decode()
+    assert "Provider far has no key: the environment variable KEY_OF_NOBODY is empty." in page
+    assert "</b> would answer" not in page
+
+
 @pytest.mark.parametrize("named", ["", "large"])
 def test_the_body_names_its_model_unless_another_is_asked_for(acme: Tenant, browser_of: BrowserOf, named: str) -> None:
     body = '{"model": "%s", "messages": [{"role": "user", "content": "hello"}]}'
@@ -271,3 +300,39 @@ def test_a_reason_that_differs_in_its_numbers_alone_is_told_once(acme: Tenant, b
     # 7 tokens in at 1 and 10 USD a million, 100 out at 4 and 40.
     assert '<summary class="sh-near-name">It would cost … USD, above 0.000001 (2)</summary>' in page
     assert ">large (0.00407), small (0.000407)<" in page
+
+
+def test_a_renamed_experiment_goes_on_with_the_same_draws(acme: Tenant, browser_of: BrowserOf) -> None:
+    split = {"split": {"small": 0.5, "large": 0.5}}
+    route = Route.objects.create(
+        tenant=acme, name="trial", strategy="weighted", candidate_models=["small", "large"], options=split
+    )
+    form = typed(strategy="weighted", fallback="", match="", options=json.dumps(split))
+    answer = browser_of("adam").post(f"{LIST}{route.pk}/change/", form | {"name": "second"}, follow=True)
+    told = "The experiment goes on as “trial”: it stands in the options now, so nobody draws another model."
+    assert told in answer.content.decode()
+    route.refresh_from_db()
+    assert (route.name, route.options) == ("second", split | {"experiment": "trial"})
+    form["options"] = json.dumps(split | {"experiment": "another"})
+    answer = browser_of("adam").post(f"{LIST}{route.pk}/change/", form | {"name": "third"}, follow=True)
+    assert "The experiment goes on" not in answer.content.decode()
+    route.refresh_from_db()
+    assert (route.name, route.options["experiment"]) == ("third", "another")
+
+
+@pytest.mark.parametrize(("before", "after"), [("pinned", "weighted"), ("weighted", "cost-optimized")])
+def test_what_was_or_becomes_no_experiment_keeps_none(
+    acme: Tenant, browser_of: BrowserOf, before: str, after: str
+) -> None:
+    split = {"split": {"small": 1}}
+    route = Route.objects.create(
+        tenant=acme, name="trial", strategy=before, candidate_models=["small"],
+        options=split if before == "weighted" else {},
+    )  # fmt: skip
+    wanted = split if after == "weighted" else {}
+    form = typed(
+        name="second", strategy=after, candidate_models="small", fallback="", match="", options=json.dumps(wanted)
+    )
+    assert browser_of("adam").post(f"{LIST}{route.pk}/change/", form).status_code == 302
+    route.refresh_from_db()
+    assert route.options == wanted

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from typing import Any
 
 import pytest
 from django.utils import timezone
+from drf_spectacular.generators import SchemaGenerator
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from rest_framework.test import APIClient
@@ -19,6 +21,8 @@ from spendhub.tenants.models import Tenant
 from telemetry.models import Brake, BrakeStop
 from tests import factories
 from tests.budgets.api import client_of
+from tests.routes import Route as AnyRoute
+from tests.routes import every_route
 from tests.telemetry.test_experiments import book
 from tests.worlds import dump
 
@@ -153,6 +157,17 @@ RAW = {
 }
 
 
+@functools.cache
+def documented() -> Any:
+    """The OpenAPI description."""
+    return SchemaGenerator().get_schema(request=None, public=True)
+
+
+def is_paged(route: AnyRoute) -> bool:
+    """Whether it lists rows, all of an account's."""
+    return getattr(route.callback, "actions", {}).get("get") == "list" and not route.parameters
+
+
 @pytest.fixture
 def acme(db: None) -> Tenant:
     return factories.acme()
@@ -239,6 +254,33 @@ def test_a_bad_query_is_refused(client: APIClient, path: str) -> None:
         if answer.status_code != 400 or set(answer.json()["error"]) != {"code", "message", "details"}:
             missed.append((query[:40], answer.status_code))
     assert missed == []
+
+
+PAGED = sorted(route.template for route in every_route("/api/v1/") if is_paged(route))
+
+
+@pytest.mark.parametrize("path", PAGED)
+def test_a_list_refuses_a_parameter_that_it_does_not_know(client: APIClient, path: str) -> None:
+    answer = client.get(f"{path}?limit=5&colour=red")
+    error = must_be_refused(answer)
+    assert (answer.status_code, error["code"], error["details"]) == (400, "invalid_query", {"field": "colour"})
+    assert client.get(f"{path}?limit=5").status_code == 200  # negative control
+
+
+@pytest.mark.parametrize("path", PAGED)
+def test_a_list_knows_each_parameter_that_is_documented(client: APIClient, path: str) -> None:
+    described = documented()["paths"][path]["get"]["parameters"]
+    for name in (each["name"] for each in described if each["in"] == "query"):
+        answer = client.get(f"{path}?{name}=x")
+        assert "there is no parameter" not in str(answer.content), name
+
+
+def test_what_a_list_knows_is_told_with_the_refusal(client: APIClient) -> None:
+    told = {path: must_be_refused(client.get(f"/api/v1/{path}?colour=red"))["message"] for path in ("routes", "keys")}
+    assert told == {
+        "routes": "there is no parameter 'colour'; there are cursor, enabled, limit, name, shared, strategy",
+        "keys": "there is no parameter 'colour'; there are cursor, limit",
+    }
 
 
 @pytest.mark.parametrize("path", NOWHERE)

@@ -548,3 +548,117 @@ def test_more_budgets_on_a_page_take_no_more_queries(client: Any, acme: Tenant) 
         if number == 1:
             few = queries_for(2)
     assert queries_for(20) == few
+
+
+# --- models and providers by their other names -------------------------------------------------------
+
+
+@pytest.fixture
+def catalog() -> None:
+    factories.PriceFactory(
+        model__name="vendor-chat", model__aliases=["vendor-alias"], model__provider__name="vendor",
+        input_nano_usd_per_mtok=NANO, output_nano_usd_per_mtok=NANO,
+    )  # fmt: skip
+    refresh_all()
+
+
+@pytest.mark.parametrize("called", ["vendor-chat", "vendor-alias", "Vendor-Chat", "VENDOR-ALIAS"])
+def test_a_budget_on_any_name_of_a_model_limits_the_model(catalog: None, client: Any, called: str) -> None:
+    made = make(client, f"model:{called}")
+    assert picked(made, "scope_key", "name") == ("vendor-chat", "Model vendor-chat per month")
+    for name in ("vendor-chat", "vendor-alias", "Vendor-Chat"):
+        told = post(client, "v1/check", {"model": name, "estimated_cost": 11}, 402)["error"]["details"]
+        assert told["budget_id"] == made["id"]
+        recipe = {"scopeType": "model", "scopeKey": name, "estimatedCost": 11}
+        assert post(client, "budget/check", recipe, 402)["code"] == "budget_exceeded"
+    assert make(client, "model:vendor-alias", 409)["error"]["code"] == "budget_exists"
+
+
+def test_a_budget_on_a_provider_in_another_case_limits_the_provider(catalog: None, client: Any) -> None:
+    made = make(client, "provider:Vendor")
+    assert made["scope_key"] == "vendor"
+    for facts in ({"model": "vendor-chat"}, {"provider": "VENDOR"}, {"model": "own", "provider": "vendor"}):
+        told = post(client, "v1/check", {"estimated_cost": 11, **facts}, 402)["error"]["details"]
+        assert told["budget_id"] == made["id"]
+    post(client, "v1/spans", {"provider": "Vendor", "model": "own", "cost": 1}, 202)
+    held = post(client, "v1/reservations", {"estimated_cost": 1, "model": "own"}, 201)["id"]
+    post(client, f"v1/reservations/{held}/commit", {"actual_cost": 1, "provider": "VENDOR"})
+    post(client, "budget/record", {"scopeType": "provider", "scopeKey": "Vendor", "actualCost": 1})
+    assert get(client, f"v1/budgets/{made['id']}")["spent"] == "3.00"
+
+
+def test_what_the_catalog_does_not_know_is_limited_under_the_very_name_it_is_reported_by(
+    catalog: None, client: Any
+) -> None:
+    for scope in ("model:Own-Model", "provider:Own"):
+        made = make(client, scope)
+        assert f"{made['scope_type']}:{made['scope_key']}" == scope
+    post(client, "v1/spans", {"provider": "Own", "model": "Own-Model", "cost": 1}, 202)
+    assert [row["spent"] for row in get(client, "v1/budgets")["results"]] == ["1.00", "1.00"]
+
+
+def test_a_models_other_name_is_no_other_scope_for_an_edit_and_a_budget_that_was_made_for_one_stands(
+    catalog: None, client: Any, acme: Tenant
+) -> None:
+    made = make(client, "model:vendor-alias")
+    assert edit(client, made["id"], scope_key="vendor-alias", limit="5")["scope_key"] == "vendor-chat"
+    assert edit(client, made["id"], 409, scope_key="other")["error"]["code"] == "budget_scope_fixed"
+    old = define(acme, "model:Vendor-Alias", 10)
+    assert picked(edit(client, old.id, scope_key="Vendor-Alias", limit="7"), "scope_key", "limit") == (
+        "Vendor-Alias",
+        "7.00",
+    )
+
+
+def test_an_accounts_own_catalog_decides_what_a_name_means(catalog: None, client: Any, acme: Tenant) -> None:
+    provider = factories.ProviderFactory(name="own", tenant=acme)
+    factories.ModelFactory(name="mine", aliases=["vendor-alias"], provider=provider, tenant=acme)
+    refresh_all()
+    assert make(client, "model:vendor-alias")["scope_key"] == "mine"
+    stranger = client_of(factories.globex())
+    assert make(stranger, "model:vendor-alias")["scope_key"] == "vendor-chat"
+    assert make(stranger, "provider:OWN")["scope_key"] == "OWN"
+
+
+@pytest.mark.parametrize(
+    ("scope", "span", "called"),
+    [
+        ("model", {"model": "vendor-chat"}, ["vendor-chat", "vendor-alias", "Vendor-Chat"]),
+        ("provider", {"model": "own", "provider": "vendor"}, ["vendor", "VENDOR"]),
+    ],
+)
+def test_a_window_is_reset_by_any_name_of_its_model_or_provider(
+    catalog: None, client: Any, scope: str, span: dict[str, str], called: list[str]
+) -> None:
+    made = make(client, scope)
+    for key in called:
+        post(client, "v1/spans", {**span, "cost": 1}, 202)
+        assert get(client, f"v1/budgets/{made['id']}")["spent"] == "1.00"
+        assert post(client, f"v1/budgets/{made['id']}/reset", {"scope_key": key}) == {"windows": 1}
+        assert get(client, f"v1/budgets/{made['id']}")["spent"] == "0.00"
+
+
+def test_budgets_are_found_by_any_name_of_their_model_or_provider(catalog: None, client: Any) -> None:
+    for scope in ("model:vendor-chat", "provider:vendor", "user:vendor-alias", "user:VENDOR"):
+        make(client, scope)
+
+    def found(**query: str) -> list[str]:
+        rows = get(client, "v1/budgets", **query)["results"]
+        return sorted(f"{row['scope_type']}:{row['scope_key']}" for row in rows)
+
+    assert found(scope_key="vendor-alias") == ["model:vendor-chat", "user:vendor-alias"]
+    assert found(scope_key="VENDOR") == ["provider:vendor", "user:VENDOR"]
+    assert found(scope_type="model", scope_key="Vendor-Chat") == ["model:vendor-chat"]
+    assert found(scope_type="user", scope_key="vendor-alias") == ["user:vendor-alias"]
+    assert found(scope_key="other") == []
+
+
+def test_a_name_that_only_a_wildcard_catches_counts_as_it_is_written(client: Any) -> None:
+    factories.PriceFactory(model__name="sma*", model__provider__name="vendor")
+    refresh_all()
+    make(client, "model:small-1")
+    assert make(client, "model:SMALL-1")["scope_key"] == "SMALL-1"
+    for name, cost in (("small-1", 1), ("SMALL-1", 2)):
+        post(client, "v1/spans", {"model": name, "cost": cost}, 202)
+    told = {row["scope_key"]: row["spent"] for row in get(client, "v1/budgets")["results"]}
+    assert told == {"small-1": "1.00", "SMALL-1": "2.00"}

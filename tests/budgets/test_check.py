@@ -6,12 +6,18 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from django.utils import timezone
 
-from budgets.models import BudgetWindow, Decision, HoldLine
+from budgets.calls import Call
+from budgets.counters.base import Count
+from budgets.counters.drive import drive
+from budgets.models import BudgetWindow, Decision, HoldLine, Reservation
+from budgets.reservations import look_at
 from spendhub.snapshots import refresh_all
+from spendhub.tenants.attribution import Attribution
 from spendhub.tenants.models import Tenant
 from tests import factories
-from tests.budgets.api import client_of, define, get, post
+from tests.budgets.api import NANO, client_of, define, get, post
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -90,6 +96,21 @@ def test_a_refusal_is_402_with_the_whole_answer_and_when_to_come_back(acme: Tena
     assert response["X-Budget-Remaining"] == "1.00" and response["X-Budget-Limit"] == "1.00"
     row = Decision.objects.for_tenant(acme).get(id=told["decision_id"])
     assert (row.budget_id, row.allowed) == (budget.id, False)
+
+
+def test_a_refusal_by_a_frozen_budget_promises_no_moment(acme: Tenant) -> None:
+    define(acme, "user:ada", 1, name="Ada's month", is_frozen=True)
+    client = client_of(acme)
+    for path in ("check", "reservations"):
+        body = {"attribution": {"user": "ada"}, "estimated_cost": "0.50"}
+        response = client.post(f"/api/v1/{path}", body, format="json")
+        told = response.json()
+        assert (response.status_code, told["reason"], told["resets_at"]) == (402, "frozen", None)
+        assert "Retry-After" not in response
+        assert told["error"]["message"] == 'Budget "Ada\'s month" is frozen: nothing passes until it is unfrozen.'
+        assert told["error"]["details"]["resets_at"] is None
+    explained = get(client, f"v1/decisions/{told['decision_id']}")
+    assert (explained["reason"], explained["resets_at"], explained["would_have_passed"]) == ("frozen", None, None)
 
 
 def test_the_strictest_of_all_matching_budgets_answers(acme: Tenant) -> None:
@@ -210,3 +231,41 @@ def test_a_refusal_is_explained_by_its_decision(acme: Tenant) -> None:
     assert [row["id"] for row in get(client, "v1/decisions", allowed="false")["results"]] == [refused["decision_id"]]
     assert get(client, "v1/decisions", allowed="true")["results"] == []
     get(client, "v1/decisions", 400, allwed="true")
+
+
+# --- more than can be held ----------------------------------------------------------------------------
+
+# 1,000,000 USD per million tokens: a dollar a token, and a thousand million of them.
+TOO_MUCH = {"attribution": {"user": "ada"}, "model": "dear", "input_tokens": 0, "max_output_tokens": 1_000_000_000}
+
+
+@pytest.fixture
+def dear(acme: Tenant) -> Tenant:
+    rate = 1_000_000 * NANO
+    factories.PriceFactory(model__name="dear", input_nano_usd_per_mtok=rate, output_nano_usd_per_mtok=rate)
+    refresh_all()
+    return acme
+
+
+@pytest.mark.parametrize("mode", ["observe", None])
+def test_a_call_that_could_cost_more_than_can_be_held_is_400_before_anything_is(dear: Tenant, mode: str | None) -> None:
+    if mode is not None:
+        define(dear, "user:ada", 1, mode=mode)
+    client = client_of(dear)
+    recipe = {"scopeType": "user", "scopeKey": "ada", "modelId": "dear", "maxOutputTokens": 1_000_000_000}
+    for told in (post(client, path, TOO_MUCH, 400)["error"] for path in ("v1/check", "v1/reservations")):
+        assert told["code"] == "estimate_too_large"
+    for facts in ({}, {"requestId": "r-1"}):
+        assert post(client, "budget/check", {**recipe, **facts}, 400)["code"] == "estimate_too_large"
+    assert Reservation.objects.for_tenant(dear).count() == 0
+    assert drive(look_at(Call(dear.pk, timezone.now(), 0, Attribution(user="ada")))).counts == (
+        () if mode is None else (Count(0, 0),)
+    )
+    assert post(client, "v1/reservations", {**TOO_MUCH, "max_output_tokens": 9_000_000}, 201)["amount"] == "9000000.00"
+
+
+def test_an_enforced_budget_refuses_what_could_cost_more_than_can_be_held(dear: Tenant) -> None:
+    define(dear, "user:ada", 9_000_000)
+    for path in ("v1/check", "v1/reservations"):
+        told = post(client_of(dear), path, TOO_MUCH, 402)["error"]
+        assert (told["code"], told["details"]["remaining"]) == ("budget_exceeded", "9000000.00")

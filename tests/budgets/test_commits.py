@@ -7,14 +7,20 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.db import transaction
 from django.utils import timezone
 
 from budgets.models import Reservation
+from budgets.retention import prune_reservations
+from spendhub import group_commit
 from spendhub.snapshots import refresh_all
 from spendhub.tenants.models import Tenant
+from telemetry.drafts import SpanDraft
 from telemetry.models import CostSpan
+from telemetry.request_ids import RequestIdTaken
+from telemetry.span_store import SpanBatch, store_spans
 from tests import factories
-from tests.budgets.api import client_of, define, get, post
+from tests.budgets.api import NANO, client_of, define, get, post
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -75,6 +81,94 @@ def test_a_commit_with_another_cost_is_a_conflict_and_changes_nothing(client: An
     commit(client, reservation_id, actual_cost="0.25")
     assert commit(client, reservation_id, 409, actual_cost="0.30")["error"]["code"] == "reservation_settled"
     assert standing(client) == ("0.25", "0.00")
+
+
+def test_a_commit_under_another_reservations_request_id_is_a_conflict_and_its_money_stays_held(
+    client: Any, acme: Tenant
+) -> None:
+    first, other = hold(client, 1), hold(client, 1)
+    commit(client, first, actual_cost="0.25", request_id="r-1")
+    for cost in ("0.25", "0.75"):
+        told = commit(client, other, 409, actual_cost=cost, request_id="r-1")["error"]
+        assert (told["code"], told["details"]) == ("request_id_taken", {"request_id": "r-1"})
+    assert get(client, f"v1/reservations/{other}")["status"] == "held"
+    assert standing(client) == ("0.25", "1.00")
+    assert commit(client, other, actual_cost="0.75", request_id="r-2")["is_repeat"] is False
+    assert standing(client) == ("1.00", "0.00")
+    assert CostSpan.objects.for_tenant(acme).count() == 2
+
+
+def test_a_repeat_under_another_reservations_request_id_is_a_conflict_even_at_the_same_cost(client: Any) -> None:
+    first, other = hold(client, 1), hold(client, 1)
+    commit(client, first, actual_cost="0.25", request_id="r-1")
+    commit(client, other, actual_cost="0.25", request_id="r-2")
+    told = commit(client, other, 409, actual_cost="0.25", request_id="r-1")
+    assert told["error"]["code"] == "reservation_settled"
+    assert standing(client) == ("0.50", "0.00")
+
+
+def test_a_commit_under_the_request_id_of_a_span_that_says_another_cost_is_a_conflict(client: Any) -> None:
+    reservation_id = hold(client, 2)
+    post(client, "v1/spans", {"request_id": "r-1", "cost": "0.01", "attribution": {"user": "ada"}}, 202)
+    assert commit(client, reservation_id, 409, actual_cost=2, request_id="r-1")["error"]["code"] == "request_id_taken"
+    assert standing(client) == ("0.01", "2.00")
+
+
+def test_a_commit_under_a_taken_request_id_is_refused_before_it_comes_to_those_that_share_its_commit(
+    client: Any, acme: Tenant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reservation_id = hold(client, 2)
+    post(client, "v1/spans", {"request_id": "r-1", "cost": "0.01", "attribution": {"user": "ada"}}, 202)
+    submitted: list[Any] = []
+    submit = group_commit.submit
+
+    def watched(applier: Any, *args: Any, **named: Any) -> Any:
+        submitted.append(applier)
+        return submit(applier, *args, **named)
+
+    monkeypatch.setattr(group_commit, "submit", watched)
+    assert commit(client, reservation_id, 409, actual_cost=2, request_id="r-1")["error"]["code"] == "request_id_taken"
+    assert submitted == []
+    commit(client, reservation_id, actual_cost=2, request_id="r-2")
+    assert submitted == [store_spans]
+
+
+def test_an_idempotency_key_that_is_used_again_once_it_is_forgotten_makes_a_reservation_like_any_other(
+    client: Any, acme: Tenant, settings: Any
+) -> None:
+    settings.DECISION_DAYS = 30
+    spans = []
+    for cost in ("0.25", "0.25", "0.75"):
+        reservation_id = hold(client, 1, idempotency_key="job-1")
+        told = commit(client, reservation_id, actual_cost=cost)
+        assert (told["cost"], told["is_repeat"]) == (cost, False)
+        assert commit(client, reservation_id, actual_cost=cost) == {**told, "is_repeat": True}
+        assert get(client, f"v1/reservations/{reservation_id}")["span_id"] == told["span_id"]
+        spans.append(told["span_id"])
+        past = timezone.now() - timedelta(days=31)
+        Reservation.objects.for_tenant(acme).update(expires_at=past)
+        assert prune_reservations(timezone.now()) == 1
+    assert standing(client) == ("1.25", "0.00")
+    assert len(set(spans)) == CostSpan.objects.for_tenant(acme).count() == 3
+
+
+def test_commits_of_two_reservations_that_meet_under_one_request_id_are_one_booked_and_one_refused(
+    client: Any, acme: Tenant
+) -> None:
+    held = [uuid.UUID(hold(client, 1)) for _ in range(2)]
+    now = timezone.now()
+    batches = [
+        SpanBatch(
+            acme.pk, (SpanDraft("r-1", now, "api", NANO, reservation_id=each, id=each),), now, reservation_id=each
+        )
+        for each in held
+    ]
+    with pytest.raises(RequestIdTaken), transaction.atomic():
+        store_spans(batches)
+    # What the writer does then.
+    futures = [group_commit.submit(store_spans, batch) for batch in batches]
+    assert (futures[0].result().accepted, type(futures[1].exception())) == (1, RequestIdTaken)
+    assert [get(client, f"v1/reservations/{each}")["status"] for each in held] == ["committed", "held"]
 
 
 def test_a_late_commit_counts_all_the_same(client: Any, acme: Tenant) -> None:

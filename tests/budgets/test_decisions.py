@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from budgets.calls import Call
 from budgets.counters.base import Count
 from budgets.decisions import STRICTNESS, Decision, LookedAt, decide, state_of
+from budgets.errors import BudgetExceeded
 from budgets.snapshot import BudgetFacts
 from budgets.suggestions import downgrade_chain, model_is_known
 from spendhub.ids import new_id
@@ -96,6 +97,17 @@ def test_a_total_budget_never_begins_afresh() -> None:
 def test_a_frozen_budget_stops_even_a_free_call_and_suggests_nothing() -> None:
     told = decision(call("0"), (budget("user:ada", is_frozen=True, rules=[(["*"], "haiku")]), "0", "0"))
     assert (told.action, told.reason, told.suggested_model) == ("hard-stop", "frozen", None)
+
+
+def test_a_frozen_budget_is_not_said_to_begin_afresh() -> None:
+    frozen, hourly = budget("user:ada", "100", is_frozen=True), budget("tenant", "1", period="hour")
+    told = decision(call("1"), (frozen, "0", "0"))
+    assert (told.reason, told.resets_at, BudgetExceeded(told).retry_after_seconds) == ("frozen", None, None)
+    # Nor is another one named, although it has less room: after its next window the call would be stopped all the same.
+    for stands in (((frozen, "0", "0"), (hourly, "1", "0")), ((hourly, "1", "0"), (frozen, "0", "0"))):
+        told = decision(call("1"), *stands)
+        assert told.bound is not None and told.bound.matched.budget is frozen
+        assert (told.reason, told.resets_at) == ("frozen", None)
 
 
 def test_a_frozen_budget_that_only_observes_stops_nothing() -> None:

@@ -102,6 +102,15 @@ def test_a_hard_stop_is_402_with_the_same_answer_the_error_and_when_to_come_back
     assert Decision.objects.for_tenant(acme).get().allowed is False
 
 
+def test_a_frozen_budget_says_no_moment_to_come_back(client: Any, acme: Tenant) -> None:
+    define(acme, "user:ada", 10, name="Ada", is_frozen=True)
+    response = client.post("/api/budget/check", {**ADA, "estimatedCost": 1}, format="json")
+    told = response.json()
+    assert (response.status_code, told["reason"], told["resetsAt"]) == (402, "frozen", None)
+    assert told["error"] == "Budget 'Ada' is frozen: nothing passes until it is unfrozen."
+    assert "Retry-After" not in response
+
+
 def test_the_budget_that_binds_is_the_one_whose_numbers_are_told(client: Any, acme: Tenant) -> None:
     define(acme, "tenant", 100)
     define(acme, "user:ada", 10)

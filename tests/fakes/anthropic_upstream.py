@@ -39,7 +39,7 @@ ERRORS = {
 class FakeAnthropic(FakeVendor):
     """As Anthropic."""
 
-    named: Mapping[str, str] = {"request-id": "req_fake"}
+    named: Mapping[str, str] = {"request-id": "req_fake", "anthropic-ratelimit-requests-remaining": "49"}
 
     def serves(self, method: str, path: str) -> bool:
         return method == "POST" and path.partition("?")[0] == MESSAGES
@@ -59,7 +59,10 @@ class FakeAnthropic(FakeVendor):
         tool = tools[0]["name"] if tools and is_asked else None
         words = sum(4 + words_in(message.get("content")) for message in body["messages"]) + 3
         result = " ".join(text_in(each.get("content")) for each in results)
-        return plan(str(content), model=str(body.get("model")), tool=tool, words=words, result=result)
+        answer = plan(str(content), model=str(body.get("model")), tool=tool, words=words, result=result)
+        if results and _lacks_thoughts(body):
+            answer.fault = "400"
+        return answer
 
     def whole(self, path: str, body: Mapping[str, Any], answer: Answer) -> dict[str, Any]:
         message = {
@@ -105,6 +108,16 @@ class FakeAnthropic(FakeVendor):
 
     def error_event(self, path: str, status: int, message: str) -> bytes:
         return sse(self.error(status, message), event="error")
+
+
+def _lacks_thoughts(body: Mapping[str, Any]) -> bool:
+    """Whether the loop of tools began without thoughts, where they are demanded, or has something that is unheard of."""
+    loop = [message["content"] for message in body["messages"] if message["role"] == "assistant"]
+    called = [block for content in loop if isinstance(content, list) for block in content]
+    if any("signature" in block for block in called if block["type"] == "tool_use"):
+        return True
+    is_manual = (body.get("thinking") or {}).get("type") == "enabled"
+    return is_manual and loop[-1][0]["type"] not in ("thinking", "redacted_thinking")
 
 
 def _event(kind: str, **fields: Any) -> bytes:

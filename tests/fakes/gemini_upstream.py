@@ -1,4 +1,5 @@
-"""A vendor for tests that speaks Google's generateContent; see vendor.py for its faults.
+"""A vendor for tests that speaks Google's generateContent; see vendor.py for its faults. Two are its own: `failed` (it ends
+in a malformed call, without a word; `failed-late`: after its words).
 
 In the test's process: `with FakeGemini() as upstream: upstream.base_url`. On its own:
 `python -m tests.fakes.gemini_upstream --port 9002`, its base URL then is http://127.0.0.1:9002/v1beta.
@@ -112,7 +113,7 @@ def _likelihoods(words: list[str], top: int) -> dict[str, Any]:
 
 
 def _parts(answer: Answer) -> Iterator[dict[str, Any]]:
-    if answer.fault == "blocked":
+    if answer.fault in ("blocked", "failed"):
         return
     if answer.thoughts:
         yield {"text": answer.thoughts, "thought": True}
@@ -131,7 +132,8 @@ def _chunk(
     found = _CALL.match(path)
     candidate: dict[str, Any] = {"content": {"role": "model", "parts": parts}, "index": 0}
     if is_last:
-        candidate["finishReason"] = "STOP"
+        has_failed = answer.fault in ("failed", "failed-late")
+        candidate["finishReason"] = "MALFORMED_FUNCTION_CALL" if has_failed else "STOP"
     usage = _usage(answer)
     if not is_last:
         # On the way it counts what was said so far, and no thoughts.

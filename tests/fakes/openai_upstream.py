@@ -35,6 +35,7 @@ class FakeOpenAI(FakeVendor):
     """As OpenAI."""
 
     base_path = "/v1"
+    named: Mapping[str, str] = {"x-request-id": "req_fake", "x-ratelimit-remaining-tokens": "59"}
 
     def serves(self, method: str, path: str) -> bool:
         return method == "POST" and path in (CHAT, RESPONSES, EMBEDDINGS)

@@ -1,7 +1,8 @@
 """What the fake vendors share: a real HTTP server in a thread, what it served, and faults on demand.
 
 A fault is asked for by text in the last message, `[fault:NAME]`, or by a model called `fault-NAME`: a status
-(`500`, `401`, `529`, `429` with Retry-After), `slow` (2 s before the answer; `slow=0.3`), `slow-stream`,
+(`500`, `401`, `529`, `429` with Retry-After; `503=4` with one of 4 s), `slow` (2 s before the answer; `slow=0.3`), `held` (not
+answered before a test's `holding_back` ends), `slow-stream`,
 `slow-body` (a whole answer's head at once, its end after 10 s), `broken-body` (never), `hang`, `reset` (mid-stream), `stall` (mid-stream), `reset-at-once`, `split-utf8` (every byte its own chunk), `crlf`,
 `malformed-sse`, `not-json`, `html`, `no-usage`, `impossible-usage`, `usage-every-chunk`, `cut` (ends without its end),
 `error` (the vendor's error event in mid-stream; `error-at-once`: as the first one), `blocked` (the content is refused). `[say:words]` sets the answer's
@@ -27,6 +28,7 @@ import re
 import threading
 from collections import deque
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any, Self
@@ -46,6 +48,7 @@ class Served:
 
     calls: int = 0
     completed: int = 0
+    streams_left: int = 0  # by their reader, before their end
     prompt_tokens: int = 0
     completion_tokens: int = 0
     cache_read_tokens: int = 0
@@ -126,13 +129,14 @@ class FakeVendor:
 
     base_path = ""
     stream_type = "text/event-stream; charset=utf-8"
-    # What it says of an answer beside it: its own id.
+    # What it says of an answer beside it: its own id, and how often it may still be asked.
     named: Mapping[str, str] = {"x-request-id": "req_fake"}
 
     def __init__(self, port: int = 0) -> None:
         self.port = port
         self.served = Served()
         self.delay_seconds = 0.0
+        self._is_holding_back = False
         self._ready = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"fake-{type(self).__name__}", daemon=True)
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -171,6 +175,15 @@ class FakeVendor:
     def why_refused(self, path: str, headers: Mapping[str, str], raw: bytes) -> str | None:
         """Why the key, or the signature, of a request does not hold (403); None where it does."""
         return None
+
+    @contextmanager
+    def holding_back(self) -> Iterator[None]:
+        """No call that says `[fault:held]` is answered before the block ends."""
+        self._is_holding_back = True
+        try:
+            yield
+        finally:
+            self._is_holding_back = False
 
     # The server.
 
@@ -266,6 +279,11 @@ class FakeVendor:
             await asyncio.sleep(float(argument or 2))
             if reader.at_eof():
                 return False
+        elif name == "held":
+            while self._is_holding_back:
+                await asyncio.sleep(0.01)
+            if reader.at_eof():
+                return False
         elif name == "hang":
             await asyncio.sleep(3600)
         elif name == "reset-at-once":
@@ -278,10 +296,15 @@ class FakeVendor:
         elif name == "not-json":
             _send(writer, 200, "application/json", b'{"id": "chatcmpl-')
         elif name.isdigit():
-            extra = {"retry-after": "7"} if name == "429" else {}
+            pause = argument or ("7" if name == "429" else "")
+            extra = {"retry-after": pause} if pause else {}
             _send_json(writer, int(name), self.error(int(name), f"fault {name} on demand"), {**self.named, **extra})
         elif self.is_stream(path, body):
-            return await self._stream(writer, path, body, answer, name)
+            try:
+                return await self._stream(writer, path, body, answer, name)
+            except ConnectionError:
+                self.served.streams_left += 1
+                raise
         elif name in ("slow-body", "broken-body"):
             answered = _answer_of(200, "application/json", to_json(self.whole(path, body, answer)), self.named)
             head, _, whole = answered.partition(_GAP)

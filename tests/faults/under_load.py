@@ -27,7 +27,7 @@ HELD_NANO_USD = 50_000
 
 
 class Books:
-    """One SpendHub on stores that the test may break, with three budgets that have room for everything."""
+    """One SpendHub on stores that the test may break, with two budgets that have room for everything."""
 
     def __init__(self, served: Served, postgres: Postgres, valkey: Valkey) -> None:
         self.served = served
@@ -37,7 +37,7 @@ class Books:
         self.answered: set[str] = set()
         self.longest_seconds = 0.0
         served.define_budget("ada", "100")
-        served.define_budget("ada", "100", period="day", scope_type="tenant", scope_key="*")
+        served.define_budget("ada", "100", name="all together", scope_type="tenant", scope_key="*")
         self.budgets = [each["id"] for each in served.native("GET", "budgets")["results"]]
 
     @contextlib.contextmanager

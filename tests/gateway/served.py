@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import socket
 import sqlite3
 import time
+import uuid
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -96,12 +99,38 @@ class Served:
             timeout=30,
         )
 
+    @contextmanager
+    def client_that_leaves(self, path: str, body: Any, **headers: str) -> Iterator[None]:
+        """One request whose client closes its connection when the block ends, answered or not."""
+        content = json.dumps(body).encode()
+        told = {
+            "host": "localhost",
+            "authorization": f"Bearer {self.key}",
+            "content-type": "application/json",
+            "content-length": str(len(content)),
+        } | headers
+        head = "".join(f"{name}: {value}\r\n" for name, value in told.items())
+        with socket.create_connection(("127.0.0.1", self.server.port), timeout=30) as client:
+            client.sendall(f"POST {path} HTTP/1.1\r\n{head}\r\n".encode() + content)
+            yield
+
     def native(self, method: str, path: str, **options: Any) -> Any:
         """One call of the native API, which must succeed."""
         headers = {"authorization": f"Bearer {self.key}"}
         answered = httpx.request(method, f"{self.server.url}/api/v1/{path}", headers=headers, timeout=30, **options)
         assert answered.is_success, answered.text
         return answered.json() if answered.content else None
+
+    def native_of_a_process(self, method: str, path: str) -> tuple[int, Any]:
+        """One call of the native API over a connection of its own, and by which of the server's processes it was
+        answered."""
+        with httpx.Client(timeout=30) as client:
+            headers = {"authorization": f"Bearer {self.key}"}
+            answered = client.request(method, f"{self.server.url}/api/v1/{path}", headers=headers)
+            assert answered.is_success, answered.text
+            # The connection is kept open, and one of the processes has its other end.
+            port = answered.extensions["network_stream"].get_extra_info("client_addr")[1]
+            return self.server.process_at(port), answered.json()
 
     def define_provider(self, name: str, api_key_env: str = "VENDOR_KEY", *, dialect: str = "openai") -> None:
         """The vendor once more, under another name and without models."""
@@ -117,8 +146,9 @@ class Served:
         self.native("POST", "models", json={"provider": name, "name": name, **facts})
         self.native("POST", "prices", json={"model": name, "input": price, "output": price})
 
-    def define_budget(self, user: str, limit: str, *, period: str = "month", **facts: Any) -> str:
-        """A budget for one user (or the scope that `facts` name), in force when this returns; its id."""
+    def define_budget(self, user: str, limit: str, *, period: str = "total", **facts: Any) -> str:
+        """A budget for one user (or the scope that `facts` name), in force when this returns; its id. Its window ends
+        in no test, unless a `period` is asked for."""
         wanted = {"name": f"{user} per {period}", "scope_type": "user", "scope_key": user, "limit": limit}
         made: str = self.native("POST", "budgets", json={**wanted, "period": period, **facts})["id"]
         # The check is answered by the process that will serve the calls, from the same snapshot.
@@ -130,7 +160,7 @@ class Served:
             told = answered.get("error", {}).get("details", answered)
             return any(each["id"] == made for each in told.get("budgets", []))
 
-        wait_until(is_in_force, 5, "the budget to be in force")
+        wait_until(is_in_force, 20, "the budget to be in force")
         return made
 
     def spans(self, user: str) -> list[dict[str, Any]]:
@@ -222,6 +252,18 @@ def serve(directory: Path, *arguments: str, is_prepared: bool = False, **env: st
             yield Served(server, vendor, key)
         finally:
             server.stop()
+
+
+def on_a_long_day(served: Served) -> tuple[Served, datetime]:
+    """The same server for an account of its own whose day goes on for twelve hours at least, and when that ends."""
+    now = datetime.now(UTC)
+    is_morning = now.hour < 12
+    made = served.server.manage(
+        "tenant", "create", f"Day of {uuid.uuid4().hex}", "--timezone", "UTC" if is_morning else "Etc/GMT+12"
+    )
+    midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
+    pause_for_snapshots()  # its key is known
+    return replace(served, key=made.strip().splitlines()[-1]), midnight + timedelta(hours=24 if is_morning else 36)
 
 
 def events_of(text: str) -> list[Any]:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import httpx
 import pytest
 
 from tests.gateway.served import Served, pause_for_snapshots
@@ -71,6 +74,57 @@ def test_an_attribution_that_no_budget_could_have_is_refused_and_not_dropped(ser
     assert answered.status_code == 400
     assert set(answered.json()["error"]) >= {"message", "type", "param", "code"}
     assert served.vendor.served.calls == calls
+
+
+LONG = "x" * 256
+MESSAGES = [{"role": "user", "content": "hi"}]
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "field"),
+    [
+        ("/v1/chat/completions", {"user": LONG, "messages": MESSAGES}, "user"),
+        ("/v1/chat/completions", {"metadata": {"task": LONG}, "messages": MESSAGES}, "metadata.task"),
+        ("/v1/responses", {"metadata": {"org": "*"}, "input": "hi"}, "metadata.org"),
+        ("/v1/messages", {"metadata": {"user_id": LONG}, "messages": MESSAGES, "max_tokens": 9}, "metadata.user_id"),
+        ("/v1beta/models/vendor-chat:generateContent",
+         {"contents": [{"parts": [{"text": "hi"}]}], "labels": {"feature": LONG}}, "labels.feature"),
+        ("/v1/embeddings", {"metadata": {"task": 4}, "input": "hi"}, "metadata.task"),
+    ],
+)  # fmt: skip
+def test_a_refused_attribution_is_named_as_its_client_writes_it(
+    served: Served, path: str, body: dict[str, Any], field: str
+) -> None:
+    answered = httpx.post(
+        f"{served.server.url}{path}",
+        headers={"x-api-key": served.key},
+        json={"model": "vendor-chat", **body},
+        timeout=30,
+    )
+    assert answered.status_code == 400
+    error = answered.json()["error"]
+    facts = error if "param" in error or "field" in error else error["details"][1]
+    assert facts.get("param", facts.get("field")) == field
+    assert error["message"].startswith(f"{field} ")
+
+
+@pytest.mark.parametrize(
+    ("headers", "field"),
+    [
+        ({"x-spendhub-user": "*"}, "x-spendhub-user"),
+        ({"x-budget-scope-type": "user", "x-budget-scope-key": LONG}, "x-budget-scope-key"),
+    ],
+)
+def test_a_refused_attribution_in_a_header_is_named_so(served: Served, headers: dict[str, str], field: str) -> None:
+    assert served.ask(headers=headers).json()["error"]["param"] == field
+
+
+def test_a_misspelt_header_is_refused_and_the_call_counts_for_nobody_else(served: Served, user: str) -> None:
+    calls = served.vendor.served.calls
+    told = served.ask(user=user, headers={"x-spendhub-featur": "search"}).json()["error"]
+    assert (told["code"], told["param"]) == ("invalid_demand", "x-spendhub-featur")
+    assert "did you mean x-spendhub-feature?" in told["message"]
+    assert (served.spans(user), served.vendor.served.calls) == ([], calls)
 
 
 def test_the_x_api_key_header_opens_the_door_as_well(served: Served, user: str) -> None:

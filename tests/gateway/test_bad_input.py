@@ -177,6 +177,7 @@ BAD_HEADERS: dict[str, str | bytes] = {
     "x-spendhub-task": b"a\tb",
     "x-spendhub-cache": "for ever",
     "x-spendhub-allow": ",",
+    "x-spendhub-featur": "search",
 }
 BAD_DEMANDS: dict[str, Any] = {
     "no object": [],
@@ -337,6 +338,13 @@ def test_an_unknown_path_below_messages_is_a_404_in_anthropics_shape(served: Ser
 def test_a_look_at_the_budget_takes_any_query(served: Served, query: str) -> None:
     answered = httpx.get(f"{served.url}/budget?{query}", headers={"authorization": f"Bearer {served.key}"}, timeout=30)
     assert answered.status_code in (200, 400, 404), answered.text
+
+
+def test_a_look_at_the_budget_is_not_told_for_whom_by_a_header_nobody_knows(served: Served) -> None:
+    headers = {"authorization": f"Bearer {served.key}", "x-spendhub-usr": "ada"}
+    answered = httpx.get(f"{served.url}/budget", headers=headers, timeout=30)
+    told = answered.json()["error"]
+    assert (answered.status_code, told["code"], told["param"]) == (400, "invalid_demand", "x-spendhub-usr")
 
 
 @pytest.mark.parametrize("path", PATHS)

@@ -19,6 +19,7 @@ from spendhub.gateway import brake as brakes_of_calls
 from spendhub.gateway.brake import COUNTS, Counts, apply_brakes
 from spendhub.gateway.canonical import canonical_last_turn
 from spendhub.gateway.dialect import CallRequest
+from spendhub.gateway.holding import never
 from spendhub.snapshots import refresh_all
 from spendhub.tenants.attribution import Attribution
 from spendhub.tenants.models import Change
@@ -47,10 +48,10 @@ def naps(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """How long calls were made to wait; nobody waits in a test."""
     taken: list[float] = []
 
-    async def nap(seconds: float) -> None:
+    async def nap(seconds: float, client_left: Any) -> None:
         taken.append(seconds)
 
-    monkeypatch.setattr(brakes_of_calls.asyncio, "sleep", nap)
+    monkeypatch.setattr(brakes_of_calls, "pause_while_wanted", nap)
     return taken
 
 
@@ -75,7 +76,7 @@ def define(principal: Principal, **facts: Any) -> Brake:
 def call(principal: Principal, who: Attribution = S1, body: dict[str, Any] | None = None) -> list[str]:
     """Makes one call; the warnings of its answer."""
     request = CallRequest(wire="chat", body=BODY if body is None else body, model="small")
-    headers = asyncio.run(apply_brakes(principal, request, who))
+    headers = asyncio.run(apply_brakes(principal, request, who, never))
     assert {name for name, _ in headers} <= {b"x-spendhub-warning"}
     return [value.decode() for _, value in headers]
 

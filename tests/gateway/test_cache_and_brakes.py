@@ -7,6 +7,7 @@ import openai
 import pytest
 
 from tests.gateway.served import INPUT_NANO_USD, OUTPUT_NANO_USD, Served, metadata_of, pause_for_snapshots
+from tests.servers import wait_until
 
 pytestmark = pytest.mark.slow
 
@@ -93,6 +94,44 @@ def test_an_agent_in_a_loop_is_paused_and_can_be_resumed_with_one_call(served: S
         served.native("POST", f"brake-stops/{stop['id']}/resume")
         pause_for_snapshots()
         assert served.ask("something else", user=user, headers=headers).status_code == 200
+    finally:
+        served.native("DELETE", f"brakes/{brake['id']}")
+        pause_for_snapshots()
+
+
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/api/router"])
+def test_a_client_that_leaves_while_it_is_slowed_is_not_served_and_not_billed(
+    served: Served, user: str, path: str
+) -> None:
+    budget = served.define_budget(user, "1")
+    brake = served.native(
+        "POST",
+        "brakes",
+        json={"name": f"loops of {user}", "scope_type": "session", "repeats": 1, "within_seconds": 300,
+              "action": "slow", "slow_seconds": 4},
+    )  # fmt: skip
+    pause_for_snapshots()
+    headers = {"x-spendhub-session": user, "x-spendhub-user": user, "x-spendhub-allow": "vendor-chat"}
+    chat = {"model": "vendor-chat", "messages": [{"role": "user", "content": CALL}]}
+    body = {"prompt": CALL} if path == "/api/router" else chat
+
+    def ask() -> httpx.Response:
+        told = {"authorization": f"Bearer {served.key}", **headers}
+        return httpx.post(f"{served.server.url}{path}", headers=told, json=body, timeout=30)
+
+    def is_slowed() -> bool:
+        return any(each["scope_key"] == user for each in served.native("GET", "brake-stops")["results"])
+
+    try:
+        assert ask().status_code == 200
+        calls = served.vendor.served.calls
+        with served.client_that_leaves(path, body, **headers):
+            wait_until(is_slowed, 5, "the second call to be slowed")
+        # Who comes after it and waits for as long: the other one's time is over by then, too.
+        assert "slow" in ask().headers["x-spendhub-warning"]
+        assert served.vendor.served.calls == calls + 1
+        assert [span["cost_nano_usd"] for span in served.spans(user)] == [CALL_NANO_USD] * 2
+        assert (served.ledger(budget), served.held(user)) == (2 * CALL_NANO_USD, "0.00")
     finally:
         served.native("DELETE", f"brakes/{brake['id']}")
         pause_for_snapshots()

@@ -6,11 +6,20 @@ import asyncio
 import json
 from decimal import Decimal
 
+import httpx
 import openai
 import pytest
 
 from tests.fakes.openai_upstream import WORDS_OF_ANSWER
-from tests.gateway.served import INPUT_NANO_USD, OUTPUT_NANO_USD, Served, events_of, json_of, metadata_of
+from tests.gateway.served import (
+    INPUT_NANO_USD,
+    OUTPUT_NANO_USD,
+    Served,
+    events_of,
+    json_of,
+    metadata_of,
+    pause_for_snapshots,
+)
 
 pytestmark = pytest.mark.slow
 
@@ -36,6 +45,16 @@ def test_a_call_of_the_sync_sdk_is_answered_accounted_and_told_its_cost(served: 
     assert (span["status"], bool(span["is_estimated"]), span["source"]) == ("ok", False, "gateway")
     assert (span["provider"], span["model"], span["requested_model"]) == ("vendor", "vendor-chat", "vendor-chat")
     assert span["request_id"] == raw.headers["x-spendhub-request-id"]
+
+
+def test_the_span_of_an_accounts_own_model_says_which_it_was_for_its_name_may_change(served: Served, user: str) -> None:
+    served.define_model(user)
+    (own,) = served.native("GET", f"models?name={user}")["results"]
+    pause_for_snapshots()
+    assert [served.ask(model=model, user=user).status_code for model in (user, "vendor-chat")] == [200, 200]
+    of_own, of_shared = map(metadata_of, served.spans(user))
+    assert of_own["own_model_id"] == own["id"]
+    assert "own_model_id" not in of_shared
 
 
 def test_a_call_of_the_async_sdk_is_answered_and_accounted(served: Served, user: str) -> None:
@@ -160,6 +179,24 @@ def test_a_client_may_name_its_request_but_every_call_counts(served: Served, use
     spans = served.spans(user)
     assert [metadata_of(span)["client_request_id"] for span in spans] == ["my-1", "my-1"]
     assert len({span["request_id"] for span in spans}) == 2
+
+
+@pytest.mark.parametrize("is_strict", [False, True])
+def test_nobody_makes_a_stream_free_by_reporting_it_before_it_ends(served: Served, user: str, is_strict: bool) -> None:
+    budget = served.define_budget(user, "1", strict=is_strict)
+    key = served.native("POST", "keys", json={"name": user, "permissions": ["spend"]})["key"]
+    pause_for_snapshots()
+    headers = {"authorization": f"Bearer {key}"}
+    text = f"[fault:slow-stream] [in:100] [out:20] [say:{'word ' * 50}]"
+    messages = [{"role": "user", "content": text}]
+    body = {"model": "vendor-chat", "stream": True, "user": user, "max_tokens": 2000, "messages": messages}
+    with httpx.stream("POST", f"{served.url}/chat/completions", headers=headers, json=body, timeout=30) as stream:
+        span = {"request_id": stream.headers["x-spendhub-request-id"], "cost": "0", "attribution": {"user": user}}
+        told = httpx.post(f"{served.server.url}/api/v1/spans", headers=headers, json=span, timeout=30)
+        assert served.spans(user) == []  # it has not ended
+        stream.read()
+    assert (told.status_code, told.json()["error"]["code"]) == (409, "call_not_booked")
+    assert served.the_span(user)["cost_nano_usd"] == served.ledger(budget) == HELLO_NANO_USD
 
 
 def test_the_last_usage_event_carries_the_money_even_when_the_vendor_reports_with_every_chunk(

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import socket
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from typing import Any
 
 import httpx
 import pytest
 
-from tests.gateway.served import Served, events_of
+from tests.gateway.served import OUTPUT_NANO_USD, Served, events_of, pause_for_snapshots
 from tests.servers import wait_until
 
 pytestmark = pytest.mark.slow
@@ -41,6 +45,132 @@ def test_a_stream_ends_when_its_time_is_over_and_what_it_had_said_is_billed(serv
     assert 0 < span["output_tokens"] < 100
     assert served.ledger(budget) == span["cost_nano_usd"]
     assert served.held(user) == "0.00"
+
+
+@pytest.mark.parametrize("fault", ["slow=6", "slow-body"])
+def test_a_strict_budget_pays_for_what_a_vendor_that_was_given_up_may_have_said(
+    served: Served, user: str, fault: str
+) -> None:
+    # Room for one call, at a model whose input is free.
+    budget = served.define_budget(user, "0.0005", strict=True)
+    asked = {"model": "vendor-out", "user": user, "max_tokens": 50, "headers": {"x-spendhub-timeout-ms": "2000"}}
+    given_up = served.ask(f"[fault:{fault}] [out:50]", **asked)
+    assert (given_up.status_code, given_up.headers["x-spendhub-cost"]) == (504, "0.0005")
+    span = served.the_span(user)
+    assert (span["status"], span["error_code"], bool(span["is_estimated"])) == ("error", "upstream_timeout", True)
+    assert span["cost_nano_usd"] == span["reserved_nano_usd"] == served.ledger(budget) == 50 * OUTPUT_NANO_USD
+    assert served.held(user) == "0.00"
+    assert served.ask("[out:50]", **asked).status_code == 402
+
+
+def test_without_strict_a_vendor_that_was_given_up_before_it_answered_costs_nothing(served: Served, user: str) -> None:
+    budget = served.define_budget(user, "0.0005")
+    asked = {"model": "vendor-out", "user": user, "max_tokens": 50, "headers": {"x-spendhub-timeout-ms": "2000"}}
+    assert served.ask("[fault:slow=6] [out:50]", **asked).status_code == 504
+    assert (served.the_span(user)["cost_nano_usd"], served.ledger(budget)) == (0, 0)
+
+
+@pytest.mark.parametrize("fault", ["500", "reset-at-once"])
+def test_a_strict_budget_pays_nothing_where_the_vendor_says_itself_that_it_has_failed(
+    served: Served, user: str, fault: str
+) -> None:
+    budget = served.define_budget(user, "0.0005", strict=True)
+    assert served.ask(f"[fault:{fault}]", model="vendor-out", user=user, max_tokens=50).status_code >= 500
+    assert (served.the_span(user)["cost_nano_usd"], served.ledger(budget)) == (0, 0)
+
+
+@contextmanager
+def deaf() -> Iterator[int]:
+    """A port to which no connection can be made, nor is one refused; yields its number."""
+    with ExitStack() as opened:
+        listening = opened.enter_context(socket.socket())
+        listening.bind(("127.0.0.1", 0))
+        listening.listen(0)
+        port = listening.getsockname()[1]
+        while True:
+            waiting = opened.enter_context(socket.socket())
+            waiting.settimeout(1)
+            try:
+                waiting.connect(("127.0.0.1", port))
+            except TimeoutError:
+                break
+        yield port
+
+
+def test_a_strict_budget_pays_nothing_where_the_time_was_over_before_the_vendor_could_be_asked(
+    served: Served, user: str
+) -> None:
+    with deaf() as port:
+        address = ("--base-url", f"http://127.0.0.1:{port}/v1")
+        served.server.manage("provider", "set", user, "--dialect", "openai", *address, "--api-key-env", "VENDOR_KEY")
+        served.native("POST", "models", json={"provider": user, "name": user})
+        served.native("POST", "prices", json={"model": user, "input": "0", "output": "10"})
+        pause_for_snapshots()
+        budget = served.define_budget(user, "0.0005", strict=True)
+        given_up = served.ask(model=user, user=user, max_tokens=50, headers={"x-spendhub-timeout-ms": "2000"})
+    assert (given_up.status_code, given_up.json()["error"]["code"]) == (504, "upstream_timeout")
+    assert (served.the_span(user)["cost_nano_usd"], served.ledger(budget), served.held(user, user)) == (0, 0, "0.00")
+
+
+# Of a stream of 50 words, one every tenth of a second, some are seen by then.
+LONG = f"[fault:slow-stream] [say:{'word ' * 50}] [in:0] [out:50]"
+
+
+def define_thinker(served: Served, user: str, *capabilities: str, limit: str = "0.001", **facts: Any) -> str:
+    """A model with these capabilities whose output alone costs, 10 USD per million tokens, and a budget; its id."""
+    served.define_provider(user)
+    served.native("POST", "models", json={"provider": user, "name": user, "capabilities": capabilities})
+    served.native("POST", "prices", json={"model": user, "input": "0", "output": "10"})
+    pause_for_snapshots()
+    return served.define_budget(user, limit, **facts)
+
+
+@pytest.mark.parametrize("wish", ["[fault:stall]", LONG])
+def test_a_strict_budget_pays_for_thoughts_that_nobody_has_seen_of_a_stream_that_is_cut(
+    served: Served, user: str, wish: str
+) -> None:
+    budget = define_thinker(served, user, "reasoning", "streaming", strict=True)
+    cut = {"model": user, "user": user, "max_tokens": 100, "stream": True, "headers": {"x-spendhub-timeout-ms": "2000"}}
+    assert events_of(served.ask(wish, **cut).text)[-1]["error"]["code"] == "upstream_timeout"
+    span = served.the_span(user)
+    assert (span["status"], bool(span["is_estimated"])) == ("error", True)
+    assert span["cost_nano_usd"] == span["reserved_nano_usd"] == served.ledger(budget) == 100 * OUTPUT_NANO_USD
+    assert served.ask(**cut).status_code == 402
+
+
+@pytest.mark.parametrize(("capabilities", "is_strict"), [(("streaming",), True), (("reasoning", "streaming"), False)])
+def test_without_thoughts_or_strict_a_stream_that_is_cut_counts_what_was_seen(
+    served: Served, user: str, capabilities: tuple[str, ...], is_strict: bool
+) -> None:
+    budget = define_thinker(served, user, *capabilities, strict=is_strict)
+    headers = {"x-spendhub-timeout-ms": "2000"}
+    served.ask(LONG, model=user, user=user, max_tokens=100, stream=True, headers=headers)
+    span = served.the_span(user)
+    assert 0 < span["output_tokens"] < 50
+    assert span["cost_nano_usd"] == served.ledger(budget) == span["output_tokens"] * OUTPUT_NANO_USD
+
+
+@pytest.mark.parametrize(("capabilities", "tokens"), [(("reasoning", "streaming"), 100), (("streaming",), None)])
+def test_a_strict_budget_pays_for_them_where_the_client_leaves_the_stream_as_well(
+    served: Served, user: str, capabilities: tuple[str, ...], tokens: int | None
+) -> None:
+    budget = define_thinker(served, user, *capabilities, strict=True)
+    asked = {"model": user, "user": user, "max_tokens": 100, "stream": True}
+    body = {**asked, "messages": [{"role": "user", "content": LONG}]}
+    with served.client_that_leaves("/v1/chat/completions", body):
+        wait_until(lambda: any(each["body"].get("user") == user for each in list(served.vendor.served.requests)),
+                   10, "the vendor to be asked")  # fmt: skip
+    (span,) = served.wait_for_spans(user, 1)
+    assert span["status"] == "aborted"
+    assert served.ledger(budget) == span["cost_nano_usd"]
+    assert span["cost_nano_usd"] == (span["output_tokens"] if tokens is None else tokens) * OUTPUT_NANO_USD
+    assert span["output_tokens"] < 50
+
+
+def test_a_strict_budget_pays_what_the_vendor_reports_of_a_stream_that_has_ended(served: Served, user: str) -> None:
+    budget = define_thinker(served, user, "reasoning", "streaming", strict=True)
+    served.ask("[in:0] [out:20]", model=user, user=user, max_tokens=100, stream=True)
+    assert (served.the_span(user)["status"], served.ledger(budget)) == ("ok", 20 * OUTPUT_NANO_USD)
 
 
 def test_what_ends_in_time_is_left_alone(served: Served, user: str) -> None:

@@ -8,8 +8,10 @@ from typing import Any
 import pytest
 
 from spendhub.errors import Invalid
-from spendhub.gateway.declared import InvalidDemand, demands_of
+from spendhub.gateway.declared import demands_of
 from spendhub.gateway.exchange import Exchange
+from spendhub.gateway.our_headers import DEMANDS, InvalidDemand, check_names
+from spendhub.tenants.attribution import DIMENSIONS
 
 
 def exchange_of(headers: dict[bytes, bytes] | None = None) -> Exchange:
@@ -65,3 +67,40 @@ def test_a_header_that_is_no_text_is_named() -> None:
     with pytest.raises(Invalid) as refused:
         demands_of(exchange_of({b"x-spendhub-region": b"\xff\xfe"}), {})
     assert refused.value.details["field"] == "x-spendhub-region"
+
+
+def test_every_header_that_a_call_heeds_may_be_sent_and_others_names_are_not_looked_at() -> None:
+    dashed = [
+        name.replace("_", "-") for name in (*DIMENSIONS, *DEMANDS, "wait", "cache", "request_id", "idempotency_key")
+    ]
+    check_names([f"x-spendhub-{name}".encode() for name in dashed])
+    check_names([b"host", b"x-spend", b"x-budget-scope-type", b"idempotency-key", b"x-stainless-os"])
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        (b"x-spendhub-featur", "there is no header x-spendhub-featur; did you mean x-spendhub-feature?"),
+        (b"x-spendhub-max_cost", "there is no header x-spendhub-max_cost; did you mean x-spendhub-max-cost?"),
+        (
+            b"x-spendhub-team",
+            "there is no header x-spendhub-team; there are x-spendhub- agent, allow, cache, capabilities, "
+            "confidence-threshold, deny, feature, idempotency-key, max-cost, max-latency-ms, min-quality, org, region, "
+            "request-id, session, strategy, task, timeout-ms, user, user-tier, wait, wait-seconds",
+        ),
+    ],
+)
+def test_a_header_of_ours_that_nobody_knows_is_refused_with_what_was_meant(name: bytes, told: str) -> None:
+    with pytest.raises(InvalidDemand) as refused:
+        check_names([b"host", b"x-spendhub-user", name])
+    assert (refused.value.message, refused.value.details["field"]) == (told, name.decode())
+
+
+@pytest.mark.parametrize("name", [b"x-spendhub-", b"x-spendhub-" + b"z" * 10_000, b"x-spendhub-\xff\x00\r\n"])
+def test_what_is_said_of_such_a_header_is_short_and_safe_to_print(name: bytes) -> None:
+    with pytest.raises(InvalidDemand) as refused:
+        check_names([name])
+    field = refused.value.details["field"]
+    assert len(field) <= 60
+    assert field.isascii() and field.isprintable()
+    assert len(refused.value.message) < 500

@@ -48,6 +48,8 @@ def model(**tiers: CompiledPrice) -> ModelFacts:
         {"tools": [{"type": "bash_20250124"}, {"type": "memory_20250818"}]},
         {"prompt_cache_options": {"ttl": "30m"}},
         {"models": [], "fallbacks": None, "provider": {}, "prediction": None, "enable_search": False},
+        {"search_parameters": None, "compaction": None, "deferred": False, "best_of": 1, "extra_body": {}},
+        {"extra_body": {"google": {"thinking_config": {"thinking_budget": 100}, "safety_settings": []}}},
         {"tools": "no list", "service_tier": 7},
         {"tools": [{"functionDeclarations": [{"name": "f"}]}, {"computerUse": {}}]},
         {
@@ -148,6 +150,18 @@ def test_a_model_that_always_searches_is_held_for_the_searches_that_are_asked_of
         ({"fallbacks": "default"}, "fallbacks"),
         # What is not used of it is billed as output, beside which OpenAI takes no limit.
         ({"prediction": {"type": "content", "content": "x"}}, "prediction"),
+        ({"best_of": 8}, "best_of"),
+        # xAI answers later, and bills then.
+        ({"deferred": True}, "deferred"),
+        # With nothing in them they are on all the same.
+        ({"search_parameters": {}}, "search_parameters"),
+        ({"search_parameters": {"mode": "auto"}}, "search_parameters"),
+        ({"compaction": {}}, "compaction"),
+        ({"extra_body": {"google": {"cached_content": "cachedContents/1"}}}, "extra_body"),
+        ({"extra_body": {"google": {"thinking_config": {}, "tools": [{"google_search": {}}]}}}, "extra_body"),
+        ({"extra_body": {"google": "all"}}, "extra_body"),
+        ({"extra_body": {"plugins": [{"id": "web"}]}}, "extra_body"),
+        ({"extra_body": [1]}, "extra_body"),
         ({"prompt": {"id": "pmpt_1"}}, "prompt"),
         ({"cachedContent": "cachedContents/1"}, "cachedContent"),
         ({"context_management": {"edits": [{"type": "compact_20260112"}]}}, "context_management"),

@@ -181,6 +181,20 @@ def test_the_same_model_is_asked_again_as_often_as_the_route_says(served: Served
     assert attempts(served, user)[-3:] == [("fault-500", "error", 0)] * 3
 
 
+def test_a_client_that_leaves_before_a_retry_is_not_served_and_not_billed(served: Served, user: str) -> None:
+    route = define_route(served, ["vendor-chat"], options={"retries": 1})
+    budget = served.define_budget(user, "10")
+    body = {"model": route, "user": user, "messages": [{"role": "user", "content": "[fault:503=4]"}]}
+    calls = served.vendor.served.calls
+    with served.client_that_leaves("/v1/chat/completions", body):
+        served.wait_for_spans(user, 1)
+    # Who fails in the same way after it has waited for as long: the other one's pause is over by then, too.
+    assert served.ask("[fault:503=4]", model=route, user=f"{user}-stays").status_code == 503
+    assert served.vendor.served.calls == calls + 1 + 2
+    assert attempts(served, user) == [("vendor-chat", "error", 0)]
+    assert (served.ledger(budget), served.held(user)) == (0, "0.00")
+
+
 def test_a_call_takes_no_longer_than_its_caller_allows(served: Served, user: str) -> None:
     served.define_budget(user, "10")
     began = time.monotonic()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
 from functools import partial
 from typing import Any
 
@@ -17,6 +18,7 @@ from tests.gateway.served import (
     Served,
     events_of,
     metadata_of,
+    on_a_long_day,
     pause_for_snapshots,
 )
 from tests.servers import wait_until
@@ -31,6 +33,12 @@ CALL_NANO_USD = 100 * INPUT_NANO_USD + 20 * OUTPUT_NANO_USD
 
 def usd(nano_usd: int) -> str:
     return f"{nano_usd / 10**9:.9f}"
+
+
+def limits_sent(served: Served, user: str) -> dict[str, Any]:
+    """The output limit that the vendor read, under each name that it may know one by."""
+    body = served.asked_of_vendor(user)["body"]
+    return {name: body[name] for name in ("max_tokens", "max_completion_tokens") if name in body}
 
 
 def was_refused(served: Served, user: str, session: str) -> bool:
@@ -133,8 +141,7 @@ def test_a_strict_budget_writes_a_limit_that_it_can_afford_into_the_request(serv
     answered = served.ask("hello", user=user)
     assert answered.status_code == 200
     clamped = int(answered.headers["x-spendhub-clamped"])
-    asked = served.asked_of_vendor(user)
-    assert asked["body"]["max_completion_tokens"] == clamped
+    assert limits_sent(served, user) == {"max_tokens": clamped}
     # "hello": at most 3 x 9 + 1,024 tokens in at 2,000 nano_usd; the rest of 10,000,000 at 10,000 a token.
     assert 700 <= clamped <= 800
     assert metadata_of(served.the_span(user))["clamped_to"] == clamped
@@ -146,6 +153,80 @@ def test_a_strict_budget_is_not_exceeded_by_a_bill_of_twelve_times_the_input(ser
     answered = [served.ask(f"[in:108] [out:{output}]", user=user) for output in (700, 16, 16, 16, 16)]
     assert [answer.status_code for answer in answered] == [200, 200, 200, 402, 402]
     assert served.ledger(budget) == 3 * 108 * INPUT_NANO_USD + 732 * OUTPUT_NANO_USD <= 10_000_000
+
+
+def test_of_two_limits_the_larger_is_held_and_a_strict_budget_sends_what_it_holds(served: Served, user: str) -> None:
+    # vendor-out: input is free.
+    budget = served.define_budget(user, usd(2_000 * OUTPUT_NANO_USD), strict=True)
+    both = {"max_completion_tokens": 16, "max_tokens": 1_500}
+    answered = served.ask("[out:1500]", model="vendor-out", user=user, **both)
+    assert (answered.status_code, "x-spendhub-clamped" in answered.headers) == (200, False)
+    assert limits_sent(served, user) == {"max_tokens": 1_500}
+    span = served.the_span(user)
+    assert span["reserved_nano_usd"] == span["cost_nano_usd"] == 1_500 * OUTPUT_NANO_USD
+    again = served.ask("[out:500]", model="vendor-out", user=user, **both)
+    assert (again.status_code, again.headers["x-spendhub-clamped"]) == (200, "500")
+    assert limits_sent(served, user) == {"max_tokens": 500}
+    assert served.ledger(budget) == 2_000 * OUTPUT_NANO_USD
+
+
+def test_a_strict_budget_says_the_clients_limit_in_the_word_that_the_vendor_obeys(served: Served, user: str) -> None:
+    served.ask(model="vendor-out", user=user, max_completion_tokens=50)
+    assert limits_sent(served, user) == {"max_completion_tokens": 50}  # nobody's word but the client's
+    served.define_budget(user, "1", strict=True)
+    answered = served.ask(model="vendor-out", user=user, max_completion_tokens=50)
+    assert limits_sent(served, user) == {"max_tokens": 50}
+    # That is no other limit than the client's.
+    assert "x-spendhub-clamped" not in answered.headers
+
+
+def test_the_recipes_limit_is_said_in_the_word_that_the_vendor_obeys(served: Served, user: str) -> None:
+    served.define_model(user)
+    route = {"name": f"route-{user}", "models": [user], "match": {"feature": user}}
+    served.native("POST", "routes", json=route)
+    pause_for_snapshots()
+    asked = {"prompt": f"hello {user}", "maxTokens": 50, "budgetId": user}
+    headers = {"authorization": f"Bearer {served.key}", "x-spendhub-user": user}
+    answered = httpx.post(f"{served.server.url}/api/router", headers=headers, json=asked, timeout=30)
+    assert (answered.status_code, answered.json()["model"]) == (200, user)
+    sent = next(each["body"] for each in reversed(list(served.vendor.served.requests)) if user in str(each["body"]))
+    assert (sent.get("max_tokens"), "max_completion_tokens" in sent) == (50, False)
+
+
+def test_what_a_strict_budget_holds_where_the_client_asks_for_more_than_the_model_says_is_sent(
+    served: Served, user: str
+) -> None:
+    # The catalog says 2,000; should it be wrong, the vendor keeps to what it is sent.
+    budget = served.define_budget(user, "1", strict=True)
+    answered = served.ask("[in:10] [out:2000]", user=user, max_tokens=5_000)
+    assert (answered.status_code, answered.headers["x-spendhub-clamped"]) == (200, "2000")
+    assert limits_sent(served, user) == {"max_tokens": 2_000}
+    span = served.the_span(user)
+    assert span["cost_nano_usd"] == served.ledger(budget) == 10 * INPUT_NANO_USD + 2_000 * OUTPUT_NANO_USD
+    assert span["cost_nano_usd"] <= span["reserved_nano_usd"]
+
+
+def test_a_strict_budget_that_cannot_afford_a_useful_answer_for_each_choice_refuses_and_nobody_is_asked(
+    served: Served, user: str
+) -> None:
+    budget = served.define_budget(user, usd(127 * OUTPUT_NANO_USD), strict=True)
+    before = served.vendor.served.calls
+    # 127 tokens for 8 choices: 15 for each.
+    refused = served.ask(model="vendor-out", user=user, n=8)
+    assert (refused.status_code, refused.json()["error"]["code"]) == (402, "budget_exceeded")
+    assert (served.ledger(budget), served.held(user), served.vendor.served.calls) == (0, "0.00", before)
+    # Choices that are meant to be short are no shorter for that.
+    assert served.ask("[out:1]", model="vendor-out", user=user, n=8, max_tokens=1).status_code == 200
+    assert served.ledger(budget) == 8 * OUTPUT_NANO_USD
+
+
+def test_what_is_held_for_choices_is_what_all_of_them_may_say(served: Served, user: str) -> None:
+    served.define_budget(user, usd(100 * OUTPUT_NANO_USD), strict=True)
+    answered = served.ask("[out:33]", model="vendor-out", user=user, n=3)
+    assert (answered.status_code, answered.headers["x-spendhub-clamped"]) == (200, "99")
+    assert limits_sent(served, user) == {"max_tokens": 33}
+    span = served.the_span(user)
+    assert span["reserved_nano_usd"] == span["cost_nano_usd"] == 99 * OUTPUT_NANO_USD
 
 
 def test_a_strict_budget_that_cannot_afford_a_useful_answer_refuses(served: Served, user: str) -> None:
@@ -171,7 +252,7 @@ def test_a_stream_that_outgrows_a_strict_budget_ends_and_is_billed_for_what_it_s
     *_, last, done = events_of(answered.text)
     assert done == "[DONE]"
     assert (last["choices"][0]["finish_reason"], last["spendhub"]["ended"]) == ("length", "out_of_money")
-    assert last["spendhub"]["budget"] == f"{user} per month"
+    assert last["spendhub"]["budget"] == f"{user} per total"
     span = served.the_span(user)
     assert (span["status"], span["error_code"], metadata_of(span)["ended"]) == ("ok", "", "out_of_money")
     assert clamped <= span["output_tokens"] < 200
@@ -201,13 +282,15 @@ def test_a_stream_without_a_limit_holds_more_as_it_goes_on(served: Served, user:
 
 
 def test_what_is_left_for_the_holder_of_the_key_can_be_asked(served: Served, user: str) -> None:
-    served.define_budget(user, "1", period="day")
-    served.ask(CALL, user=user)
-    headers = {"authorization": f"Bearer {served.key}", "x-spendhub-user": user}
-    told = httpx.get(f"{served.url}/budget", headers=headers, timeout=30).json()
+    own, ends_at = on_a_long_day(served)
+    own.define_budget(user, "1", period="day")
+    own.ask(CALL, user=user)
+    headers = {"authorization": f"Bearer {own.key}", "x-spendhub-user": user}
+    told = httpx.get(f"{own.url}/budget", headers=headers, timeout=30).json()
     assert (told["allowed"], told["remaining"]) == (True, "0.9996")
     assert [each["name"] for each in told["budgets"]] == [f"{user} per day"]
     assert told["until"] == told["budgets"][0]["window"]["end"]
+    assert datetime.fromisoformat(told["until"]) == ends_at
 
 
 @pytest.mark.parametrize(
@@ -274,6 +357,10 @@ def test_a_strict_budget_is_not_exceeded_by_a_dearer_tier(served: Served, user: 
     [
         ("web_search_options", {}),
         ("models", ["vendor-out"]),
+        ("search_parameters", {}),
+        ("extra_body", {"google": {"cached_content": "cachedContents/1"}}),
+        ("best_of", 3),
+        ("deferred", True),
         ("prediction", {"type": "content", "content": "hello"}),
     ],
 )
@@ -332,6 +419,62 @@ def test_a_strict_budget_holds_for_the_usual_tier_when_a_cheaper_one_has_no_room
     assert served.ask(call, model="vendor-out", user=user, service_tier="flex", max_tokens=100).status_code == 200
     span = served.the_span(user)
     assert (span["reserved_nano_usd"], span["cost_nano_usd"]) == (100 * OUTPUT_NANO_USD, 20 * OUTPUT_NANO_USD // 2)
+
+
+def test_a_strict_budget_counts_what_stands_beside_a_parts_text(served: Served, user: str) -> None:
+    # 60,000 bytes: held as 60,000 tokens and more, at 2,000 nano_usd.
+    sound = {"type": "input_audio", "text": "x", "input_audio": {"data": "A" * 60_000, "format": "wav"}}
+    budget = served.define_budget(user, usd(60_000 * INPUT_NANO_USD), strict=True)
+    parts = [{"type": "text", "text": "[in:40000] [out:16]"}, sound]
+
+    def ask() -> httpx.Response:
+        headers, messages = {"authorization": f"Bearer {served.key}"}, [{"role": "user", "content": parts}]
+        body = {"model": "vendor-chat", "user": user, "messages": messages, "max_tokens": 16}
+        return httpx.post(f"{served.url}/chat/completions", headers=headers, json=body, timeout=30)
+
+    before = served.vendor.served.calls
+    assert (ask().status_code, served.ledger(budget), served.vendor.served.calls) == (402, 0, before)
+    served.native("PATCH", f"budgets/{budget}", json={"limit": usd(70_000 * INPUT_NANO_USD)})
+    pause_for_snapshots()
+    assert ask().status_code == 200
+    span = served.the_span(user)
+    assert span["cost_nano_usd"] == 40_000 * INPUT_NANO_USD + 16 * OUTPUT_NANO_USD == served.ledger(budget)
+    assert span["reserved_nano_usd"] >= 60_000 * INPUT_NANO_USD + 16 * OUTPUT_NANO_USD
+
+
+# --- prices that nobody expects ---------------------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    ("prices", "call", "cost_nano_usd"),
+    [
+        # What is read from the cache costs more than what is not: 1,000 tokens at 2,000 USD per million, 10 at 1,000.
+        ([{"input": "1000", "output": "1000", "cache_read": "2000"}], "[in:0] [cached:1000] [out:10]", 2_010_000_000),
+        # A long context is cheaper: 1,052 tokens at 1,000 USD per million, not at 100.
+        (
+            [
+                {"input": "1000", "output": "1000"},
+                {"input": "100", "output": "100", "min_context_tokens": 1_050},
+            ],
+            "[in:1050] [out:2]",
+            1_052_000_000,
+        ),
+    ],
+)
+def test_a_strict_budget_is_not_exceeded_at_a_price_that_is_odd(
+    served: Served, user: str, prices: list[dict[str, Any]], call: str, cost_nano_usd: int
+) -> None:
+    served.define_provider(user)
+    served.native("POST", "models", json={"provider": user, "name": user})
+    for price in prices:
+        served.native("POST", "prices", json={"model": user, **price})
+    pause_for_snapshots()
+    budget = served.define_budget(user, usd(cost_nano_usd - 1), strict=True)
+    refused = served.ask(call, model=user, user=user, max_tokens=10)
+    assert (refused.status_code, served.ledger(budget)) == (402, 0)
+    served.native("PATCH", f"budgets/{budget}", json={"limit": "5"})
+    pause_for_snapshots()
+    assert served.ask(call, model=user, user=user, max_tokens=10).status_code == 200
+    span = served.the_span(user)
+    assert span["cost_nano_usd"] == cost_nano_usd <= span["reserved_nano_usd"]
 
 
 # --- input that only the vendor sees ----------------------------------------------------------------------------------
@@ -404,3 +547,21 @@ def test_a_route_passes_over_a_model_of_unknown_size_where_a_strict_budget_holds
     answered = served.ask("[in:40000] [out:100]", model=route, user=user, documents=["doc-1"])
     assert (answered.status_code, answered.headers["x-spendhub-model"]) == (200, reader)
     assert served.the_span(user)["cost_nano_usd"] == FILE_CALL_NANO_USD
+
+
+@pytest.mark.parametrize("mode", ["observe", None])
+def test_a_call_that_could_cost_more_than_can_be_held_is_refused_before_anybody_is_asked(
+    served: Served, user: str, mode: str | None
+) -> None:
+    served.define_model(user, price="1000000")  # a dollar a token
+    if mode is not None:
+        served.define_budget(user, "1", mode=mode)
+    pause_for_snapshots()
+    calls = served.vendor.served.calls
+    answered = served.ask(CALL, model=user, user=user, n=127, max_tokens=999_999_999)
+    assert (answered.status_code, answered.json()["error"]["code"]) == (400, "estimate_too_large")
+    assert (served.vendor.served.calls, served.spans(user)) == (calls, [])
+    # Whoever counts goes on counting.
+    assert served.ask(CALL, model=user, user=user, max_tokens=20).headers["x-spendhub-cost"] == "120.00"
+    if mode is not None:
+        assert served.held(user) == "0.00"

@@ -15,7 +15,6 @@ import pytest
 from cryptography.fernet import Fernet
 
 from spendhub.errors import SpendHubError, Unavailable
-from spendhub.gateway.declared import InvalidDemand
 from spendhub.gateway.exchange import ClientLeft, Exchange
 from spendhub.gateway.idempotency import answer_once, idempotency_key
 from spendhub.gateway.idempotency_errors import (
@@ -26,6 +25,7 @@ from spendhub.gateway.idempotency_errors import (
 )
 from spendhub.gateway.kept_exchange import MAX_KEPT_BYTES, unpack
 from spendhub.gateway.openai.errors import error_answer
+from spendhub.gateway.our_headers import InvalidDemand
 from spendhub.gateway.recipe_router import tell_recipe_error
 from spendhub.sealing import open_for, seal_for
 from spendhub.tenants.models import Tenant

@@ -32,14 +32,15 @@ def served() -> Iterator[Served]:
         yield running
 
 
-def post_in_the_background(served: Served, user: str, text: str, **changes: object) -> socket.socket:
-    """Sends a call and leaves its answer to be read."""
+@contextlib.contextmanager
+def posted(served: Served, user: str, text: str, **changes: object) -> Iterator[socket.socket]:
+    """A call that has been sent, and whose answer is to be read; its connection is closed at the end of the block."""
     body = {"model": "vendor-out", "max_tokens": 10, "user": user, "messages": [{"role": "user", "content": text}]}
     content = json.dumps({**body, **changes}).encode()
-    connection = socket.create_connection(("127.0.0.1", served.server.port))
     head = f"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {served.key}\r\n"
-    connection.sendall(f"{head}connection: close\r\ncontent-length: {len(content)}\r\n\r\n".encode() + content)
-    return connection
+    with socket.create_connection(("127.0.0.1", served.server.port)) as connection:
+        connection.sendall(f"{head}connection: close\r\ncontent-length: {len(content)}\r\n\r\n".encode() + content)
+        yield connection
 
 
 def kill_the_serving_process(served: Served) -> None:
@@ -51,10 +52,9 @@ def kill_the_serving_process(served: Served) -> None:
 def test_a_call_whose_process_is_killed_is_booked_as_interrupted_once(served: Served, user: str) -> None:
     budget = served.define_budget(user, "1")
     calls = served.vendor.served.calls
-    connection = post_in_the_background(served, user, "[fault:hang]")
-    wait_until(lambda: served.vendor.served.calls == calls + 1, 10, "the vendor to be asked")
-    kill_the_serving_process(served)
-    connection.close()
+    with posted(served, user, "[fault:hang]"):
+        wait_until(lambda: served.vendor.served.calls == calls + 1, 10, "the vendor to be asked")
+        kill_the_serving_process(served)
     span = served.wait_for_spans(user, 1, seconds=40)[0]
     assert (span["status"], span["cost_nano_usd"], bool(span["is_estimated"])) == ("interrupted", CALL_NANO_USD, True)
     assert (span["user"], span["model"], span["provider"]) == (user, "vendor-out", "vendor")
@@ -71,10 +71,9 @@ def test_a_stream_that_held_more_before_its_process_was_killed_is_booked_once_at
     words = " ".join(["word"] * 2_400)
     # Held for 1,024 tokens without a limit, and for as many again after 768; it stalls half way.
     text, both_nano_usd = f"[fault:stall] [say:{words}]", 2 * 1_024 * OUTPUT_NANO_USD
-    connection = post_in_the_background(served, user, text, stream=True, max_tokens=None)
-    wait_until(lambda: float(served.held(user, "vendor-out")) * 10**9 == both_nano_usd, 10, "both holds")
-    kill_the_serving_process(served)
-    connection.close()
+    with posted(served, user, text, stream=True, max_tokens=None):
+        wait_until(lambda: float(served.held(user, "vendor-out")) * 10**9 == both_nano_usd, 10, "both holds")
+        kill_the_serving_process(served)
     # The two may end seconds apart: the span is there at the first, and right at the second.
     wait_until(lambda: served.ledger(budget) == both_nano_usd, 40, "all that was held to be booked")
     wait_until(lambda: served.held(user, "vendor-out") == "0.00", 20, "the holds to end")
@@ -93,20 +92,19 @@ def test_a_process_that_is_killed_while_an_answer_is_reviewed_loses_no_call_and_
     route = reviewed_route(served, "0.9", "fault-hang")
     budget = served.define_budget(user, "10")
     text = "[in:100] [out:20]"
-    connection = post_in_the_background(served, user, text, model=route, max_tokens=20)
-    # The answer and one review are booked; the other review is under way, and nobody has been answered.
-    served.wait_for_spans(user, 2)
-    wait_until(
-        lambda: any(each["body"]["model"] == "reviewer-fault-hang" for each in list(served.vendor.served.requests)),
-        10, "the second reviewer to be asked",
-    )  # fmt: skip
-    held_nano_usd = round(float(served.held(user)) * 10**9)
-    # At 1,000 USD per million tokens: the longest review, and its question.
-    assert held_nano_usd > MAX_REVIEW_TOKENS * 1_000_000
-    kill_the_serving_process(served)
-    with contextlib.suppress(ConnectionResetError):
-        assert connection.recv(100) == b""
-    connection.close()
+    with posted(served, user, text, model=route, max_tokens=20) as connection:
+        # The answer and one review are booked; the other review is under way, and nobody has been answered.
+        served.wait_for_spans(user, 2)
+        wait_until(
+            lambda: any(each["body"]["model"] == "reviewer-fault-hang" for each in list(served.vendor.served.requests)),
+            10, "the second reviewer to be asked",
+        )  # fmt: skip
+        held_nano_usd = round(float(served.held(user)) * 10**9)
+        # At 1,000 USD per million tokens: the longest review, and its question.
+        assert held_nano_usd > MAX_REVIEW_TOKENS * 1_000_000
+        kill_the_serving_process(served)
+        with contextlib.suppress(ConnectionResetError):
+            assert connection.recv(100) == b""
     served.wait_for_spans(user, 3, seconds=40)
     wait_until(lambda: served.held(user) == "0.00", 20, "the hold to end")
     time.sleep(3)  # the worker looks again meanwhile
@@ -121,7 +119,7 @@ def test_a_process_that_is_killed_while_an_answer_is_reviewed_loses_no_call_and_
 
 
 def test_a_server_that_is_told_to_stop_finishes_the_stream_it_has_begun(served: Served, user: str) -> None:
-    with post_in_the_background(served, user, "[fault:slow-stream] [out:10]", stream=True) as connection:
+    with posted(served, user, "[fault:slow-stream] [out:10]", stream=True) as connection:
         assert connection.recv(100).startswith(b"HTTP/1.1 200")
         stopping = threading.Thread(target=served.server.stop)
         stopping.start()

@@ -20,9 +20,9 @@ from budgets.counters.base import CounterStoreDown
 from routing.plans import Declared
 from routing.token_usage import TokenUsage
 from spendhub.gateway import response_cache
-from spendhub.gateway.declared import InvalidDemand
 from spendhub.gateway.dialect import CallRequest
 from spendhub.gateway.exchange import Exchange
+from spendhub.gateway.our_headers import InvalidDemand
 from spendhub.gateway.response_cache import (
     MAX_ANSWER_BYTES,
     Caching,
@@ -157,8 +157,9 @@ def test_tenants_features_routes_and_demands_have_answers_of_their_own() -> None
         ({"tools": ["find"]}, False),
         ({"web_search_options": {}}, False),
         ({"previous_response_id": "resp_1"}, False),
-        ({"background": False}, True),
-        ({"background": True}, False),
+        ({"thread": {"type": "create"}}, False),
+        ({"thread": {"type": "continue", "previous_message_id": "msg_1"}}, False),
+        ({"thread": None}, True),
     ],
 )
 def test_only_what_depends_on_the_request_alone_is_kept(more: dict[str, Any], may_be_repeated: bool) -> None:

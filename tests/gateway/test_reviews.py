@@ -10,7 +10,14 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.gateway.served import INPUT_NANO_USD, OUTPUT_NANO_USD, Served, events_of, metadata_of
+from tests.gateway.served import (
+    INPUT_NANO_USD,
+    OUTPUT_NANO_USD,
+    Served,
+    events_of,
+    metadata_of,
+    pause_for_snapshots,
+)
 from tests.servers import wait_until
 
 pytestmark = pytest.mark.slow
@@ -201,6 +208,25 @@ def test_a_judge_that_fails_lets_the_first_answer_go_out(served: Served, user: s
     assert told(answered) == ("0.2", "false", "1 of 1", "upstream_refused")
     assert calls(served, user) == [
         ("vendor-chat", "ok", CALL_NANO_USD), ("fault-500", "error", 0), ("reviewer-0.2", "ok", REVIEW_NANO_USD),
+    ]  # fmt: skip
+    assert (served.ledger(budget), served.held(user)) == (CALL_NANO_USD + REVIEW_NANO_USD, "0.00")
+
+
+def test_a_judge_that_fails_is_not_asked_again_for_a_client_that_has_left(served: Served, user: str) -> None:
+    judge = f"judge-of-{user}"
+    served.define_model(judge, price="1000", upstream_name="fault-503=4")
+    pause_for_snapshots()
+    route = reviewed_route(served, "0.2", judge=judge, retries=1)
+    budget = served.define_budget(user, "10")
+    body = {"model": route, "user": user, "max_tokens": 20, "messages": [{"role": "user", "content": CALL}]}
+    asked = served.vendor.served.calls
+    with served.client_that_leaves("/v1/chat/completions", body):
+        served.wait_for_spans(user, 3)
+    # Whose judge is asked again after as long: the other one's pause is over by then, too.
+    assert told(ask(served, route, f"{user}-stays")) == ("0.2", "false", "1 of 1", "upstream_refused")
+    assert served.vendor.served.calls == asked + 3 + 4
+    assert calls(served, user) == [
+        ("vendor-chat", "ok", CALL_NANO_USD), (judge, "error", 0), ("reviewer-0.2", "ok", REVIEW_NANO_USD),
     ]  # fmt: skip
     assert (served.ledger(budget), served.held(user)) == (CALL_NANO_USD + REVIEW_NANO_USD, "0.00")
 

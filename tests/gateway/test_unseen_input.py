@@ -14,7 +14,7 @@ from routing.snapshot import ModelFacts, Quote
 from routing.upstreams.base import CHAT, EMBEDDINGS, GENERATE, MESSAGES, RESPONSES, Wire
 from spendhub.gateway.dialect import CallRequest
 from spendhub.gateway.holding import Need, UnboundedCall, Worst, most_input_tokens, worst_of
-from spendhub.gateway.unseen_input import Unseen, unseen_in
+from spendhub.gateway.unseen_input import Unseen, context_asked_for, unseen_in
 from tests.routing.facts import model_facts
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
@@ -79,6 +79,8 @@ def held_nano_usd(found: Worst) -> int:
             "messages[0].content[0].content[0]",
         ),
         (asked(MESSAGES, messages=[], container="container_1"), "container"),
+        (asked(MESSAGES, messages=[], thread={"type": "continue", "previous_message_id": "msg_1"}), "thread"),
+        (asked(MESSAGES, messages=[], thread={"type": "resume_next_year"}), "thread"),
         (said(GENERATE, {"fileData": {"fileUri": "https://x", "mimeType": "image/png"}}), "contents[0].parts[0]"),
         (said(GENERATE, {"inlineData": {"mimeType": "video/mp4", "data": "AA"}}), "contents[0].parts[0]"),
         (said(GENERATE, {"inlineData": {"data": "AA"}}), "contents[0].parts[0]"),
@@ -98,6 +100,9 @@ def test_the_first_place_that_brings_input_of_any_size_is_named(request_: CallRe
         asked(CHAT, messages=[{"role": "user", "content": "hi"}, {"role": "tool", "content": "2"}]),
         said(CHAT, {"type": "text", "text": "hi"}, {"type": "input_audio", "input_audio": {"data": "AA"}}),
         asked(RESPONSES, input="hi", previous_response_id=None),
+        # A thread that begins brings nothing of its own.
+        asked(MESSAGES, messages=[{"role": "user", "content": "hi"}], thread={"type": "create"}),
+        asked(MESSAGES, messages=[{"role": "user", "content": "hi"}], thread=None),
         asked(RESPONSES, input=[{"type": "reasoning", "id": "rs_1", "summary": [], "encrypted_content": "AA"}]),
         asked(RESPONSES, input=[{"type": "function_call", "arguments": "{}"}, {"type": "function_call_output"}]),
         said(MESSAGES, {"type": "document", "source": {"type": "text", "data": "all of it"}}),
@@ -142,6 +147,33 @@ def test_text_is_held_at_three_times_its_estimate_and_1024_tokens() -> None:
 
 def test_unseen_input_is_held_at_all_that_the_model_can_take() -> None:
     assert most_input_tokens(100, FILE, model_facts("m", context_tokens=128_000)) == 128_000
+
+
+def test_a_context_that_the_client_asks_to_be_longer_is_held_at_that() -> None:
+    model = model_facts("m", context_tokens=200_000)
+    assert most_input_tokens(100, FILE, model, 1_000_000) == 1_000_000
+    assert most_input_tokens(100, Unseen(pictures=30), model, 1_000_000) == 1_000_000
+    assert most_input_tokens(100, FILE, model_facts("m", context_tokens=2_000_000), 1_000_000) == 2_000_000
+    # How much it takes without is as unknown as before.
+    with pytest.raises(UnboundedCall):
+        most_input_tokens(100, FILE, model_facts("m", context_tokens=None), 1_000_000)
+
+
+@pytest.mark.parametrize(
+    ("passed", "body", "tokens"),
+    [
+        ({"anthropic-beta": "context-1m-2025-08-07"}, {}, 1_000_000),
+        ({"anthropic-beta": "files-api-2025-04-14, Context-2M-2027-01-01,context-1m-2025-08-07"}, {}, 2_000_000),
+        ({}, {"anthropic_beta": ["context-1m-2025-08-07"]}, 1_000_000),
+        ({"anthropic-beta": "context-management-2025-06-27", "openai-beta": "responses=v1"}, {}, 0),
+        ({"anthropic-beta": f"context-{'9' * 5_000}m"}, {}, 0),  # more digits than Python reads
+        ({}, {}, 0),
+    ],
+)
+def test_a_longer_context_is_asked_for_in_the_vendors_own_header(
+    passed: dict[str, str], body: dict[str, Any], tokens: int
+) -> None:
+    assert context_asked_for(asked(MESSAGES, messages=[], **body), passed) == tokens
 
 
 def test_it_is_never_held_at_less_than_the_rest_of_the_request() -> None:

@@ -59,3 +59,20 @@ def test_where_none_understands_it_the_answer_names_the_field(served: Served, us
 def test_a_model_that_the_client_names_is_not_replaced(served: Served, user: str, foreign: list[str]) -> None:
     refused = ask(served, user, foreign[0], seed=3)
     assert (refused.status_code, refused.json()["error"]["param"]) == (400, "seed")
+
+
+@pytest.mark.parametrize(
+    ("field", "body"),
+    [
+        ("n", {"n": 3}),
+        ("logprobs", {"logprobs": True, "top_logprobs": 2}),
+        ("response_format", {"response_format": {"type": "json_object"}}),
+    ],
+)
+def test_a_field_is_named_as_the_client_has_written_it(
+    served: Served, user: str, foreign: list[str], field: str, body: dict[str, Any]
+) -> None:
+    told = ask(served, user, foreign[0], **body).json()["error"]
+    assert (told["code"], told["param"], told["field"]) == ("not_translatable", field, field)
+    assert told["message"].startswith(f"{field} cannot be said to a model of Anthropic")
+    assert served.spans(user) == []

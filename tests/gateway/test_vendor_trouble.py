@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import socket
-import time
 from typing import Any
 
 import httpx
 import openai
 import pytest
 
+from spendhub.money import format_usd
 from tests.fakes.openai_upstream import WORDS_OF_ANSWER
 from tests.gateway.served import INPUT_NANO_USD, OUTPUT_NANO_USD, Served, events_of
 from tests.servers import wait_until
@@ -147,6 +146,22 @@ def test_a_stream_that_breaks_off_is_billed_as_far_as_it_came_and_ends_with_an_e
     assert served.held(user) == "0.00"
 
 
+def test_a_vendors_own_error_in_mid_stream_is_told_in_its_words_and_with_what_it_has_cost(
+    served: Served, user: str
+) -> None:
+    told = events_of(served.ask("[fault:error]", user=user, stream=True).text)[-1]
+    span = served.the_span(user)
+    assert (span["status"], span["error_code"]) == ("error", "upstream_failed")
+    facts = told["error"].pop("spendhub")
+    assert (facts["cost"], facts["model"]) == (format_usd(span["cost_nano_usd"]), "vendor-chat")
+    assert told == {
+        "error": {
+            "message": "overloaded on demand", "type": "fake_error", "param": None, "code": None,
+            "retry_after_seconds": 1,
+        }
+    }  # fmt: skip
+
+
 @pytest.mark.parametrize("fault", ["split-utf8", "crlf"])
 def test_a_stream_cut_up_by_the_network_arrives_whole(served: Served, user: str, fault: str) -> None:
     answered = served.ask(f"[fault:{fault}]", user=user, stream=True)
@@ -184,29 +199,30 @@ def test_a_client_that_leaves_a_stream_is_billed_for_what_was_produced_and_the_v
     served: Served, user: str
 ) -> None:
     budget = served.define_budget(user, "1")
-    completed = served.vendor.served.completed
+    vendor = served.vendor.served
+    completed, left = vendor.completed, vendor.streams_left
+    text = f"[fault:slow-stream] [say:{'word ' * 600}]"  # a minute's answer
     with served.sdk().chat.completions.create(
-        model="vendor-chat", messages=[{"role": "user", "content": "[fault:slow-stream]"}], user=user, stream=True
+        model="vendor-chat", messages=[{"role": "user", "content": text}], user=user, stream=True
     ) as stream:
         for _, _chunk in zip(range(4), stream, strict=False):
             pass
     span = served.wait_for_spans(user, 1)[0]
     assert (span["status"], bool(span["is_estimated"])) == ("aborted", True)
-    assert 0 < span["output_tokens"] < 15
+    assert 0 < span["output_tokens"] < 600
     assert span["cost_nano_usd"] == span["input_tokens"] * INPUT_NANO_USD + span["output_tokens"] * OUTPUT_NANO_USD
     assert served.ledger(budget) == span["cost_nano_usd"]
-    wait_until(lambda: served.held(user) == "0.00", 5, "the hold to end")
-    time.sleep(1.6)  # the whole answer would have taken that long
-    assert served.vendor.served.completed == completed
+    wait_until(lambda: served.held(user) == "0.00", 10, "the hold to end")
+    wait_until(lambda: vendor.streams_left > left, 10, "the vendor to be let go")
+    assert vendor.completed == completed
 
 
 def test_a_client_that_leaves_before_a_whole_answer_is_billed_for_it(served: Served, user: str) -> None:
-    host, port = served.server.url.removeprefix("http://").split(":")
-    body = b'{"model":"vendor-chat","user":"%s","messages":[{"role":"user","content":"[fault:slow=0.5] [out:7]"}]}'
-    body %= user.encode()
-    head = f"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {served.key}\r\n"
-    with socket.create_connection((host, int(port))) as connection:
-        connection.sendall(f"{head}content-length: {len(body)}\r\n\r\n".encode() + body)
-        time.sleep(0.2)
+    calls = served.vendor.served.calls
+    body = {
+        "model": "vendor-chat", "user": user, "messages": [{"role": "user", "content": "[fault:held] [out:7]"}]
+    }  # fmt: skip
+    with served.vendor.holding_back(), served.client_that_leaves("/v1/chat/completions", body):
+        wait_until(lambda: served.vendor.served.calls == calls + 1, 10, "the vendor to be asked")
     span = served.wait_for_spans(user, 1)[0]
     assert (span["status"], span["output_tokens"]) == ("ok", 7)

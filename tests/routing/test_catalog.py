@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from datetime import UTC, datetime, timedelta
 from io import StringIO
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.db import connection, transaction
 from pytest_django import DjangoAssertNumQueries, Settings
 
 from routing.catalog import BUILT_IN_FILES, refresh_catalog, remember_edits, set_provider
@@ -21,6 +23,8 @@ from routing.price_specs import BEGINNING, PriceSpec
 from routing.snapshot import CATALOG
 from spendhub.money import parse_usd
 from spendhub.snapshots import read_version
+from tests.factories import TenantFactory
+from tests.servers import wait_until
 
 pytestmark = pytest.mark.django_db
 
@@ -236,11 +240,119 @@ def test_a_price_of_the_past_is_not_rewritten_but_a_form_may_have_been_open_for_
 def test_a_price_that_has_been_in_force_is_ended_not_deleted(tmp_path: Path) -> None:
     refresh_catalog([catalog_file(tmp_path / "c.json", model())], NOW)
     row = shared_model("m")
-    future = set_price(row, PriceSpec(input=8, output=8, valid_from=LATER), tenant=None, now=NOW)
-    end_price(future, NOW)
-    assert price_rows("m") == [(parse_usd("2"), BEGINNING, LATER)]
     end_price(Price.objects.across_tenants().get(model=row), NOW)
     assert price_rows("m") == [(parse_usd("2"), BEGINNING, NOW)]
+
+
+def test_where_a_price_is_taken_back_before_it_begins_the_one_before_it_holds_on(tmp_path: Path) -> None:
+    refresh_catalog([catalog_file(tmp_path / "c.json", model())], NOW)
+    row = shared_model("m")
+    future = set_price(row, PriceSpec(input=8, output=8, valid_from=LATER), tenant=None, now=NOW)
+    end_price(future, NOW)
+    assert price_rows("m") == [(parse_usd("2"), BEGINNING, None)]
+    assert price_now("m", LATER + timedelta(days=1)) == parse_usd("2")
+
+
+def test_a_price_taken_back_between_two_others_leaves_no_gap(tmp_path: Path) -> None:
+    refresh_catalog([catalog_file(tmp_path / "c.json", model())], NOW)
+    row, last = shared_model("m"), LATER + timedelta(days=7)
+    future = set_price(row, PriceSpec(input=8, output=8, valid_from=LATER), tenant=None, now=NOW)
+    set_price(row, PriceSpec(input=9, output=9, valid_from=last), tenant=None, now=NOW)
+    end_price(future, NOW)
+    assert price_rows("m") == [(parse_usd("2"), BEGINNING, last), (9, last, None)]
+
+
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+def test_a_price_that_has_an_end_of_its_own_holds_on_until_then(tmp_path: Path, order: tuple[int, int]) -> None:
+    refresh_catalog([catalog_file(tmp_path / "c.json", model())], NOW)
+    row, day = shared_model("m"), timedelta(days=1)
+    set_price(row, PriceSpec(input=7, output=7, valid_from=NOW, valid_until=NOW + 90 * day), tenant=None, now=NOW)
+    later = [
+        set_price(row, PriceSpec(input=rate, output=rate, valid_from=NOW + begins * day), tenant=None, now=NOW)
+        for rate, begins in ((8, 30), (9, 20))
+    ]
+    for each in order:
+        end_price(later[each], NOW)
+    assert price_rows("m") == [(parse_usd("2"), BEGINNING, NOW), (7, NOW, NOW + 90 * day)]
+
+
+def test_a_catalogs_price_holds_on_where_the_one_that_follows_it_there_is_taken_back(tmp_path: Path) -> None:
+    prices = [
+        {"input": "2", "output": "2", "valid_until": LATER.isoformat()},
+        {"input": "3", "output": "3", "valid_from": LATER.isoformat()},
+    ]
+    refresh_catalog([catalog_file(tmp_path / "c.json", model(prices=prices))], NOW)
+    end_price(Price.objects.across_tenants().get(valid_from=LATER), NOW)
+    assert price_rows("m") == [(parse_usd("2"), BEGINNING, None)]
+
+
+def test_a_price_that_was_to_end_where_the_next_one_began_ends_there(tmp_path: Path) -> None:
+    refresh_catalog([catalog_file(tmp_path / "c.json", model())], NOW)
+    row = shared_model("m")
+    set_price(row, PriceSpec(input=7, output=7, valid_from=NOW, valid_until=LATER), tenant=None, now=NOW)
+    end_price(set_price(row, PriceSpec(input=8, output=8, valid_from=LATER), tenant=None, now=NOW), NOW)
+    assert price_rows("m") == [(parse_usd("2"), BEGINNING, NOW), (7, NOW, LATER)]
+
+
+def test_a_price_is_taken_back_once(tmp_path: Path) -> None:
+    refresh_catalog([catalog_file(tmp_path / "c.json", model())], NOW)
+    future = set_price(shared_model("m"), PriceSpec(input=8, output=8, valid_from=LATER), tenant=None, now=NOW)
+    seen_by_another = Price.objects.across_tenants().get(pk=future.pk)
+    for each in (future, seen_by_another):
+        end_price(each, NOW)
+    assert price_rows("m") == [(parse_usd("2"), BEGINNING, None)]
+
+
+@pytest.mark.skipif(connection.vendor != "postgresql", reason="SQLite's writers wait for each other anyway")
+@pytest.mark.django_db(transaction=True)
+def test_two_prices_that_follow_each_other_are_taken_back_at_once(tmp_path: Path) -> None:
+    refresh_catalog([catalog_file(tmp_path / "c.json", model())], NOW)
+    row = shared_model("m")
+    first, second = (
+        set_price(row, PriceSpec(input=rate, output=rate, valid_from=begins), tenant=None, now=NOW)
+        for rate, begins in ((8, LATER), (9, LATER + timedelta(days=7)))
+    )
+    failed: list[Exception] = []
+
+    def take_back_second() -> None:
+        try:
+            end_price(second, NOW)
+        except Exception as error:
+            failed.append(error)
+        finally:
+            connection.close()
+
+    def is_waiting() -> bool:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT count(*) FROM pg_locks WHERE NOT granted")
+            return bool(cursor.fetchone()[0])
+
+    other = threading.Thread(target=take_back_second)
+    with transaction.atomic():
+        end_price(first, NOW)
+        other.start()
+        wait_until(is_waiting, 20, "the second to wait for the first")
+    other.join()
+    assert failed == []
+    assert price_rows("m") == [(parse_usd("2"), BEGINNING, None)]
+
+
+def test_a_price_taken_back_touches_no_other_tier_size_or_owner_and_no_end_of_its_own(tmp_path: Path) -> None:
+    refresh_catalog([catalog_file(tmp_path / "c.json", model())], NOW)
+    row, acme = shared_model("m"), TenantFactory(slug="acme")
+    before = LATER - timedelta(days=1)
+    other = [
+        set_price(row, PriceSpec(input=1, output=1, valid_from=NOW, valid_until=LATER, service_tier="flex"),
+                  tenant=None, now=NOW),
+        set_price(row, PriceSpec(input=1, output=1, valid_from=NOW, valid_until=LATER, min_context_tokens=9),
+                  tenant=None, now=NOW),
+        set_price(row, PriceSpec(input=1, output=1, valid_from=NOW, valid_until=before), tenant=acme, now=NOW),
+    ]  # fmt: skip
+    for tenant in (None, acme):
+        end_price(set_price(row, PriceSpec(input=8, output=8, valid_from=LATER), tenant=tenant, now=NOW), NOW)
+    for price, ends in zip(other, (LATER, LATER, before), strict=True):
+        price.refresh_from_db()
+        assert price.valid_until == ends
 
 
 # ROUTER_CONFIG_MODELS

@@ -122,6 +122,48 @@ def test_a_shared_model_can_have_a_price_of_ones_own(acme: Caller, globex: Calle
     assert globex.names("prices?shared=false") == []
 
 
+def test_a_model_takes_no_price_that_would_change_nothing(acme: Caller, shared: Model) -> None:
+    told = {"price": ["is shown here and set at prices: leave it out, and POST it there"]}
+    for price in ({"input": "1", "output": "1"}, "1", 1):
+        status, answer = acme.call("post", "models", {"name": "own", "provider": "vendor", "price": price})
+        assert (status, answer["error"]["details"]["fields"]) == (400, told)
+    assert acme.names("models?shared=false") == []
+    _, own = acme.call("post", "models", {"name": "own", "provider": "vendor", "price": None})
+    assert acme.call("post", "prices", {"model": "own", "input": "1", "output": "1"})[0] == 201
+    _, read = acme.call("get", f"models/{own['id']}")
+    status, answer = acme.call("patch", f"models/{own['id']}", {"price": read["price"] | {"input": "2.00"}})
+    assert (status, answer["error"]["details"]["fields"]) == (400, told)
+    assert acme.call("put", f"models/{own['id']}", read | {"quality": "premium"})[0] == 200  # as it was read
+    status, answer = acme.call("put", f"models/{own['id']}", read | {"price": {"input": "1", "output": "1"}})
+    assert (status, answer["error"]["details"]["fields"]) == (400, told)
+
+
+def test_a_model_that_was_read_before_a_new_price_began_may_be_sent_back(acme: Caller, shared: Model) -> None:
+    _, own = acme.call("post", "models", {"name": "own", "provider": "vendor"})
+    _, unpriced = acme.call("get", f"models/{own['id']}")
+    assert acme.call("post", "prices", {"model": "own", "input": "1", "output": "1"})[0] == 201
+    _, read = acme.call("get", f"models/{own['id']}")
+    assert acme.call("post", "prices", {"model": "own", "input": "3", "output": "3"})[0] == 201
+    for body in (unpriced, read):
+        status, answer = acme.call("put", f"models/{own['id']}", body | {"quality": "premium"})
+        assert (status, answer["quality"], answer["price"]["input"]) == (200, "premium", "3.00")
+
+
+def test_a_price_that_is_edited_while_a_later_one_is_set_forgets_no_end_of_its_own(acme: Caller, shared: Model) -> None:
+    first = {"model": "m", "input": "1", "output": "1", "valid_until": "2126-05-01T00:00:00Z"}
+    _, first = acme.call("post", "prices", first)
+    _, later = acme.call(
+        "post", "prices", {"model": "m", "input": "2", "output": "2", "valid_from": "2126-03-01T00:00Z"}
+    )
+    _, read = acme.call("get", f"prices/{first['id']}")
+    assert read["valid_until"] == "2126-03-01T00:00:00Z"
+    _, edited = acme.call("patch", f"prices/{first['id']}", {"input": "3", "valid_until": read["valid_until"]})
+    _, edited = acme.call("patch", f"prices/{edited['id']}", {"input": "4"})
+    assert acme.call("delete", f"prices/{later['id']}")[0] == 204
+    _, read = acme.call("get", f"prices/{edited['id']}")
+    assert (read["input"], read["valid_until"]) == ("4.00", "2126-05-01T00:00:00Z")
+
+
 def test_an_edited_price_is_a_new_one_and_the_old_one_ends(acme: Caller, shared: Model) -> None:
     _, first = acme.call("post", "prices", {"model": "m", "input": "1", "output": "1"})
     status, second = acme.call("patch", f"prices/{first['id']}", {"input": "3"})
@@ -132,6 +174,25 @@ def test_an_edited_price_is_a_new_one_and_the_old_one_ends(acme: Caller, shared:
     assert acme.call("delete", f"prices/{second['id']}")[0] == 204
     assert acme.names("prices?current=true&shared=false") == []
     assert len(acme.names("prices?current=false")) == 2
+
+
+def test_a_price_taken_back_before_it_begins_lets_the_one_before_it_hold_on(acme: Caller, shared: Model) -> None:
+    _, first = acme.call("post", "prices", {"model": "m", "input": "1", "output": "1"})
+    later = (timezone.now() + timedelta(days=3)).isoformat()
+    _, second = acme.call("post", "prices", {"model": "m", "input": "3", "output": "1", "valid_from": later})
+    assert acme.call("get", f"prices/{first['id']}")[1]["valid_until"] == second["valid_from"]
+    assert acme.call("delete", f"prices/{second['id']}")[0] == 204
+    assert acme.call("get", f"prices/{first['id']}")[1]["valid_until"] is None
+    assert acme.call("get", f"prices/{second['id']}")[0] == 404
+
+
+def test_a_price_too_small_to_be_kept_is_refused_and_not_taken_for_nothing(acme: Caller, shared: Model) -> None:
+    for tiny in ("0.0000000001", 1e-10):
+        status, answer = acme.call("post", "prices", {"model": "m", "input": tiny, "output": "1"})
+        assert (status, answer["error"]["code"]) == (400, "invalid")
+        assert list(answer["error"]["details"]["fields"]) == ["input"]
+    assert not Price.objects.for_tenant(acme.tenant).exists()
+    assert acme.call("post", "prices", {"model": "m", "input": "0", "output": "0.000000001"})[0] == 201
 
 
 def test_a_price_of_the_past_is_not_rewritten(acme: Caller, shared: Model) -> None:

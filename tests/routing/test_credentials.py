@@ -32,6 +32,7 @@ from routing.key_choice import choose_key, hide_key, keys_to_avoid
 from routing.models import Credential, Model, Provider
 from routing.snapshot import CATALOG, ModelFacts
 from routing.upstreams.base import UpstreamRequest, UpstreamResponse
+from routing.upstreams.vendor_errors import BrokenOff
 from spendhub.environment import Environment, WrongSetting
 from spendhub.settings import BASE_DIR
 from spendhub.snapshots import refresh_all
@@ -447,6 +448,20 @@ def test_an_answer_or_an_event_that_repeats_the_key_does_not_hand_it_to_the_clie
     assert asyncio.run(said_by(stream, SECRET, is_stream=True)) == (
         b'data: {"choices":[{"delta":{"content":"(hidden key)!"}}]}\n\ndata: [DONE]\n\n'
     )
+
+
+class ComplainingVendor(EchoingVendor):
+    """Breaks its stream off with an error that repeats the key."""
+
+    async def aread(self) -> bytes:
+        return b'{"error":{"message":"bad key %s!"}}' % self.sent["authorization"][7:].encode()
+
+
+def test_an_error_in_mid_stream_that_repeats_the_key_does_not_hand_it_to_the_client() -> None:
+    with pytest.raises(BrokenOff) as raised:
+        asyncio.run(said_by(ComplainingVendor("text/event-stream"), SECRET, is_stream=True))
+    assert raised.value.event == {"error": {"message": "bad key (hidden key)!"}}
+    assert SECRET not in str(raised.value)
 
 
 def test_a_word_that_stands_in_place_of_a_key_may_be_said() -> None:

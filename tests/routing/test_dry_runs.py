@@ -144,6 +144,37 @@ def test_a_body_that_the_call_would_be_refused_for_is_refused(acme: Caller, body
     assert (status, answer["error"]["details"]["field"]) == (400, field)
 
 
+@pytest.mark.parametrize(
+    ("vendor", "code", "told"),
+    [
+        (
+            {"api_key_env": "KEY_OF_NOBODY"},
+            "credential_missing",
+            "provider far has no key: the environment variable KEY_OF_NOBODY is empty",
+        ),
+        ({"base_url": ""}, "credential_missing", "provider far has no address"),
+        ({"dialect": "unheard-of"}, "dialect_not_spoken", None),
+    ],
+)
+@pytest.mark.parametrize("named", ["distant", "faraway"])
+def test_a_named_model_that_cannot_be_asked_is_refused_as_its_call_would_be(
+    acme: Caller, vendor: dict[str, str], code: str, told: str | None, named: str
+) -> None:
+    far = Provider.objects.create(tenant=None, name="far", **{"base_url": "https://far.example/v1"} | vendor)
+    set_price(Model.objects.create(tenant=None, provider=far, name="distant", aliases=["faraway"]), "1")
+    status, answer = acme.call("post", "routes/dry-run", {"prompt": "hello", "model": named})
+    assert (status, answer["error"]["code"]) == (503, code)
+    assert told is None or answer["error"]["message"] == told
+
+
+def test_an_allow_that_names_nothing_is_refused_beside_the_body_as_in_it(acme: Caller) -> None:
+    beside = {"allow": []}
+    status, answer = acme.call("post", "routes/dry-run", {"prompt": "hello", **beside})
+    assert (status, list(answer["error"]["details"]["fields"])) == (400, ["allow"])
+    status, answer = acme.call("post", "routes/dry-run", {"body": {"messages": HELLO, "spendhub": beside}})
+    assert (status, answer["error"]["details"]["field"]) == (400, "allow")
+
+
 def test_an_embedding_can_be_tried(acme: Caller) -> None:
     vendor = Provider.objects.across_tenants().get(name="vendor")
     model = Model.objects.create(

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 from msgspec.structs import replace
 
 from routing import execution
-from routing.conversation import Conversation, Message, Text
+from routing.conversation import Conversation, Message, NotTranslatable, Text
 from routing.errors import (
     CredentialMissing,
     DialectNotSpoken,
@@ -19,7 +19,8 @@ from routing.errors import (
     UpstreamRefused,
     UpstreamTimeout,
 )
-from routing.execution import Execution, execute
+from routing.execution import Asked, Execution, check_can_be_said, execute
+from routing.key_choice import choose_key
 from routing.token_usage import TokenUsage
 from routing.upstreams import sse, transport
 from routing.upstreams.transport import HttpTransport
@@ -169,8 +170,9 @@ def test_a_refusal_keeps_the_vendors_status_and_words(
 
 
 def test_a_vendor_that_does_not_answer_in_time_is_a_timeout(vendor: FakeOpenAI) -> None:
-    with pytest.raises(UpstreamTimeout):
+    with pytest.raises(UpstreamTimeout) as failed:
         ask(vendor, "[fault:hang]", timeout=1)
+    assert failed.value.was_asked
 
 
 def test_a_vendor_that_hangs_up_is_an_upstream_error(vendor: FakeOpenAI) -> None:
@@ -310,3 +312,29 @@ def test_what_the_vendor_served_can_be_compared_with_what_was_read(vendor: FakeO
     assert served.completion_tokens - before["completion_tokens"] == sum(
         usage.output_tokens for usage in usages if usage
     )
+
+
+def test_what_a_vendor_has_no_word_for_is_named_as_the_client_has_written_it(vendor: FakeOpenAI) -> None:
+    model = model_facts("m", dialect="anthropic", base_url=vendor.base_url, api_key_env="FAKE_KEY")
+    calls = vendor.served.calls
+
+    def asked(conversation: Callable[[], Conversation]) -> Asked:
+        return Asked("telegraph", {}, False, conversation, own_name={"choices": "n", "output": "format"}.__getitem__)  # type: ignore[arg-type]  # on purpose
+
+    def three() -> Conversation:
+        return Conversation((Message("user", (Text("hi"),)),), choices=3)
+
+    def only_its_own_vendors() -> Conversation:
+        raise NotTranslatable("output", "another dialect")
+
+    with pytest.raises(NotTranslatable) as refused:
+        asyncio.run(execute(model, asked(three), transport=HttpTransport()))
+    assert (refused.value.field, refused.value.details) == ("n", {"field": "n", "dialect": "Anthropic"})
+    with pytest.raises(NotTranslatable) as refused:
+        check_can_be_said(model, asked(three), choose_key(model))
+    assert refused.value.field == "n"
+    # What the client's own reader names is the client's word already, whatever it is.
+    with pytest.raises(NotTranslatable) as refused:
+        asyncio.run(execute(model, asked(only_its_own_vendors), transport=HttpTransport()))
+    assert refused.value.field == "output"
+    assert vendor.served.calls == calls

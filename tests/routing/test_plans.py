@@ -291,16 +291,91 @@ def test_an_error_names_what_is_demanded_and_at_most_20_models() -> None:
     models = [priced(f"m{number:02}", 1, 1) for number in range(25)]
     with pytest.raises(NoModelFits) as refused:
         plan_for(*models, needs=["vision"], declared={"region": "eu", "min_quality": "premium"})
-    assert refused.value.message == (
-        "no model fits this call of 'auto': nothing can be called that has capabilities vision; min quality premium; "
-        "region eu"
-    )
+    assert refused.value.message == "no model fits this call of 'auto': m00 comes nearest, but it lacks vision"
     assert refused.value.details["demanded"] == {
         "capabilities": ["vision"], "min_quality": "premium", "region": "eu", "input_tokens": 1000,
         "max_output_tokens": 500, "kind": "chat",
     }  # fmt: skip
     assert len(refused.value.details["fell_out"]) == 20
     assert len(refused.value.fell_out) == 25
+
+
+SMALL, LARGE = (
+    priced("small", 1, 2, max_output_tokens=2000, context_tokens=8000),
+    priced("large", 9, 9, max_output_tokens=4000, context_tokens=90_000, capabilities=frozenset({"vision"})),
+)
+KEYLESS = priced("keyless", 1, 1, api_key_env="NO_SUCH_KEY")
+VECTORS = priced("vectors", 1, 1, kind="embedding")
+
+
+@pytest.mark.parametrize(
+    ("asked", "told"),
+    [
+        ({"max_output_tokens": 4001}, "large comes nearest, but it gives at most 4000 output tokens, not 4001"),
+        # What is demanded besides, and met, is not what it fails for.
+        ({"max_output_tokens": 4001, "declared": {"deny": frozenset({"small"})}},
+         "large comes nearest, but it gives at most 4000 output tokens, not 4001"),
+        ({"input_tokens": 10**6},
+         "large comes nearest, but 1000000 input and 500 output tokens do not fit into its context of 90000"),
+        ({"extras": ONE_SEARCH}, "large comes nearest, but it has no price for web searches"),
+        ({"needs": ["vision", "audio"]}, "large comes nearest, but it lacks audio"),
+        ({"needs": ["vision"], "declared": {"region": "eu"}},
+         "large comes nearest, but it runs in a region nobody has noted, not in eu"),
+        ({"declared": {"min_quality": "premium"}}, "large comes nearest, but its quality tier is standard, below premium"),
+        ({"declared": {"max_cost_nano_usd": 1}}, "small comes nearest, but it would cost 0.002 USD, above 0.000000001"),
+        ({"declared": {"max_latency_ms": 1}}, "small comes nearest, but it is expected to take 800 ms (p95), above 1"),
+        ({"declared": {"deny": frozenset({"vendor/*"})}}, "large comes nearest, but it is on the list of models not to use"),
+        # Those that the caller allows are what it cares about.
+        ({"declared": {"allow": frozenset({"keyless"})}},
+         "none can be called (keyless: provider vendor has no key: the environment variable NO_SUCH_KEY is empty)"),
+    ],
+)  # fmt: skip
+def test_where_nothing_fits_it_is_told_what_the_nearest_falls_out_for(
+    asked: dict[str, Any], told: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("NO_SUCH_KEY", raising=False)
+    for models in ((KEYLESS, VECTORS, SMALL, LARGE), (LARGE, SMALL, VECTORS, KEYLESS)):
+        with pytest.raises(NoModelFits) as refused:
+            plan_for(*models, **asked)
+        assert refused.value.message == f"no model fits this call of 'auto': {told}"
+
+
+def test_where_a_route_has_one_model_it_is_told_why_that_cannot_do_it() -> None:
+    retired = priced("old", 1, 2, retires_at=NOW)
+    catalog = catalog_of(
+        retired, SMALL, routes=[
+            route("one", strategy="pinned", models=("old",)),
+            route("all", strategy="pinned", options={"model": "old"}),
+            route("none", models=("gone", "away")),
+            route("shared-out", strategy="weighted", options={"split": {"old": 1.0}}),
+        ],
+    )  # fmt: skip
+    told = {}
+    for name in ("one", "all", "none", "shared-out"):
+        with pytest.raises(NoModelFits) as refused:
+            make_plan(catalog, wanted(name))
+        told[name] = refused.value.message.partition(": ")[2]
+    assert told == {
+        "one": "there is only old, and it was retired on 2026-11-24",
+        "all": "old, to which the route is pinned, cannot do it (old: it was retired on 2026-11-24)",
+        "none": "none can be called (away: no model is called so)",
+        "shared-out": "none of the models that calls are shared out among can do it (old: it was retired on "
+        "2026-11-24)",
+    }
+    with pytest.raises(NoModelFits) as refused:
+        make_plan(catalog_of(routes=[AUTO]), wanted())
+    assert refused.value.message == "no model fits this call of 'auto': there is no model to choose from"
+
+
+def test_what_is_asked_for_beside_words_is_demanded_in_plain_words() -> None:
+    with pytest.raises(NoModelFits) as refused:
+        plan_for(priced("m", 1, 1), needs=["choices", "logprobs", "vision"])
+    assert refused.value.details["demanded"]["capabilities"] == [
+        "log probabilities",
+        "several answers at once",
+        "vision",
+    ]
+    assert refused.value.message == "no model fits this call of 'auto': there is only m, and it lacks vision"
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from fractions import Fraction
 from typing import Any
@@ -11,7 +12,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from routing.errors import ImpossibleUsage
-from routing.pricing import CompiledPrice, PriceTable, Rates, estimate_nano_usd, flat_price, is_whole, price_usage
+from routing.pricing import (
+    CompiledPrice,
+    PriceTable,
+    Rates,
+    affordable_output_tokens,
+    estimate_nano_usd,
+    flat_price,
+    is_whole,
+    price_usage,
+)
 from routing.token_usage import TokenUsage
 from spendhub.money import parse_usd
 
@@ -55,6 +65,13 @@ def test_the_parts_add_up_to_the_total_and_none_is_negative(usage: TokenUsage, r
     assert all(part > 0 for part in cost.by_kind().values())
 
 
+def test_an_estimate_ends_just_above_what_any_budget_can_have() -> None:
+    dear = flat_price(parse_usd("1000000"), parse_usd("1000000"))
+    assert estimate_nano_usd(dear, 0, 9_000_000) == parse_usd("9000000")
+    for tokens in (9_000_001, 999_999_999 * 127):
+        assert estimate_nano_usd(dear, 0, tokens) == parse_usd("9000000") + 1
+
+
 @given(counts, counts, rates, rates, maybe_rates, maybe_rates)
 def test_the_estimate_is_never_below_what_the_call_can_cost(
     given_input: int, output: int, input_rate: int, output_rate: int, write_rate: int | None, reasoning_rate: int | None
@@ -65,6 +82,39 @@ def test_the_estimate_is_never_below_what_the_call_can_cost(
         for reasoning in (0, output):
             usage = TokenUsage.from_totals(given_input, output, 0, written, reasoning)
             assert price_usage(usage, price).total_nano_usd <= held
+
+
+@st.composite
+def prices(draw: st.DrawFn) -> CompiledPrice:
+    """Of up to three tiers, each dearer or cheaper than the others."""
+    sizes = sorted(draw(st.sets(st.integers(1, 10_000_000), max_size=2)), reverse=True)
+    return CompiledPrice(tuple(replace(draw(all_rates), above_tokens=above) for above in (*sizes, 0)))
+
+
+@given(prices(), usages(), st.integers(0, 5_000_000), st.integers(0, 1_000))
+def test_no_call_up_to_the_estimated_size_costs_more_however_odd_the_price_is(
+    price: CompiledPrice, usage: TokenUsage, more_input: int, more_output: int
+) -> None:
+    # However much of it is read from the cache or written to it, and in whatever tier it ends.
+    held = estimate_nano_usd(
+        price, usage.total_input_tokens + more_input, usage.output_tokens + more_output,
+        web_searches=usage.web_searches, writes_long_cache=True,
+    )  # fmt: skip
+    assert price_usage(usage, price).total_nano_usd <= held
+
+
+@given(prices(), st.integers(0, 10**12), counts, st.integers(0, 20), st.booleans())
+def test_the_affordable_output_is_the_most_that_the_room_pays_for(
+    price: CompiledPrice, room_nano_usd: int, given_input: int, searches: int, is_long: bool
+) -> None:
+    asked: dict[str, Any] = {"web_searches": searches, "writes_long_cache": is_long}
+    found = affordable_output_tokens(price, room_nano_usd, given_input, **asked)
+    if found is None:
+        assert estimate_nano_usd(price, given_input, 10**9, **asked) <= room_nano_usd
+        return
+    assert estimate_nano_usd(price, given_input, found + 1, **asked) > room_nano_usd
+    if found:
+        assert estimate_nano_usd(price, given_input, found, **asked) <= room_nano_usd
 
 
 @pytest.mark.parametrize(

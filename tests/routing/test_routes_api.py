@@ -256,7 +256,9 @@ def test_a_dry_run_of_a_named_model_and_of_what_nothing_fits(acme: Caller) -> No
     )
     told = acme.try_call(region="eu")
     assert (told["chosen"], told["strategy"], told["candidates"]) == (None, None, [])
-    assert told["reason"] == "no model fits this call of 'auto': nothing can be called that has region eu"
+    assert told["reason"] == (
+        "no model fits this call of 'auto': large comes nearest, but it runs in a region nobody has noted, not in eu"
+    )
     assert {each["model"] for each in told["fell_out"]} == {"small", "large"}
 
 
@@ -299,3 +301,26 @@ def test_smart_is_the_best_and_fast_the_soonest(acme: Caller) -> None:
     refresh_catalog([BUILT_IN_FILES[-1]], NOW)
     assert acme.try_call(model="smart", prompt="hi")["chosen"] == "large"
     assert acme.try_call(model="fast", prompt="hi")["chosen"] == "small"
+
+
+SPLIT = {"split": {"small": 0.5, "large": 0.5}}
+
+
+@pytest.mark.parametrize("method", ["patch", "put"])
+def test_a_renamed_experiment_keeps_its_draws_whether_or_not_its_options_are_said_again(
+    acme: Caller, method: str
+) -> None:
+    row = acme.make(name="trial", strategy="weighted", models=["small", "large"], options=SPLIT)
+    said = {"name": "second"} if method == "patch" else row | {"name": "second"}
+    status, row = acme.call(method, f"routes/{row['id']}", said)
+    assert (status, row["options"]) == (200, SPLIT | {"experiment": "trial"})
+
+
+def test_a_renamed_experiment_begins_anew_where_its_options_say_so(acme: Caller) -> None:
+    row = acme.make(name="trial", strategy="weighted", models=["small", "large"], options=SPLIT)
+    anew = SPLIT | {"experiment": "second"}
+    status, row = acme.call("patch", f"routes/{row['id']}", {"name": "second", "options": anew})
+    assert (status, row["options"]) == (200, anew)
+    # Or where they no longer name the one that they named.
+    status, row = acme.call("patch", f"routes/{row['id']}", {"name": "third", "options": SPLIT})
+    assert (status, row["options"]) == (200, SPLIT)

@@ -292,6 +292,67 @@ def test_thoughts_that_are_sent_back_to_google_are_in_the_estimate() -> None:
     assert estimate_input_tokens({"contents": [{"role": "model", "parts": [part]}]}) == 3 + 4 + 1 + 2
 
 
+LONG = "zz " * 1_000
+IN_CHAT, IN_RESPONSES, IN_GOOGLES = "messages", "input", "contents"
+
+
+def said(where: str, part: dict[str, Any]) -> dict[str, Any]:
+    """A request that says one part."""
+    if where == IN_GOOGLES:
+        return {"contents": [{"role": "user", "parts": [part]}]}
+    return {where: [{"role": "user", "content": [part]}]}
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        said(IN_CHAT, {"type": "input_audio", "text": "x", "input_audio": {"data": LONG}}),
+        said(IN_CHAT, {"type": "document", "text": "x", "source": {"type": "text", "data": LONG}}),
+        said(IN_CHAT, {"type": "tool_result", "content": "x", "text": LONG}),
+        said(IN_CHAT, {"type": "image_url", "image_url": {"url": "https://x"}, "text": LONG}),
+        said(IN_CHAT, {"type": LONG, "text": "x"}),
+        said(IN_RESPONSES, {"type": "input_text", "text": "x", "file_data": LONG}),
+        {"input": [{"type": "function_call", "text": "x", "arguments": LONG}]},
+        {"input": [{"type": "message", "role": LONG, "content": "x"}]},
+        {"input": [{"content": "x", "arguments": LONG}]},
+        {"messages": [{"role": LONG, "content": "x"}]},
+        {"messages": [{"role": ["user", LONG], "content": "x"}]},
+        said(IN_GOOGLES, {"text": "x", "functionCall": {"args": {"a": LONG}}}),
+        said(IN_GOOGLES, {"text": "x", "fileData": {"mimeType": "image/png"}, "inline": LONG}),
+        said(IN_GOOGLES, {"inlineData": {"mimeType": "image/png", "data": "AA"}, "functionResponse": LONG}),
+        {"contents": [{"role": LONG, "parts": [{"text": "x"}]}]},
+    ],
+)
+def test_no_text_is_free_for_what_stands_beside_it(body: dict[str, Any]) -> None:
+    assert estimate_input_tokens(body) >= len(LONG) // 3
+
+
+@pytest.mark.parametrize("where", [IN_CHAT, IN_RESPONSES, IN_GOOGLES])
+@given(
+    kind=st.sampled_from(["text", "input_text", "input_audio", "tool_result", "message", "image_url", "new", None]),
+    fields=st.dictionaries(
+        st.sampled_from(["text", "content", "output", "arguments", "source", "input_audio", "id", "tomorrows"]),
+        st.sampled_from([LONG, "x", None, True, {"text": LONG}, [{"type": "text", "text": LONG}], ["x"]]),
+    ),
+)
+def test_each_text_of_a_part_is_in_the_estimate_wherever_it_stands(
+    where: str, kind: str | None, fields: dict[str, Any]
+) -> None:
+    picture = fields.pop("source", None) if kind == "image_url" else None  # bytes of a picture are no text
+    part = {**fields, **({} if kind is None else {"type": kind})}
+    told = json.dumps(part).count(LONG)
+    with_picture = {**part, "source": picture} if picture else part
+    assert estimate_input_tokens(said(where, with_picture)) >= told * len(LONG) // 3
+
+
+@pytest.mark.parametrize("role", ["user", "assistant", "system", "developer", "tool", "function", "model"])
+def test_the_usual_fields_of_a_message_cost_what_a_message_costs(role: str) -> None:
+    usual = {"role": role, "content": [{"type": "text", "text": "abc"}]}
+    assert estimate_input_tokens({"messages": [usual]}) == estimate_input_tokens({"input": [usual]}) == 3 + 4 + 1
+    googles = {"role": role, "parts": [{"text": "abc", "thought": True}]}
+    assert estimate_input_tokens({"contents": [googles]}) == 3 + 4 + 1
+
+
 @given(st.text(st.characters(max_codepoint=127), max_size=200))
 def test_plain_text_is_counted_as_every_other_text(text: str) -> None:
     assert count_tokens(text) == len(PIECE.findall(text))

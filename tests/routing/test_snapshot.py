@@ -87,6 +87,18 @@ def test_a_name_wins_over_an_alias_and_the_exact_case_over_another(acme: Tenant,
     assert [found.name for name in ("a", "b", "B") if (found := resolve(acme, name))] == ["a", "b", "B"]
 
 
+def test_a_provider_is_known_by_its_name_in_any_case_the_exact_one_and_ones_own_first(
+    acme: Tenant, globex: Tenant, vendor: Provider
+) -> None:
+    for name, owner in (("House", acme), ("house", None), ("HOUSE", globex)):
+        Provider.objects.create(name=name, dialect="openai", base_url="https://house.example/v1", tenant=owner)
+    called = CATALOG.refresh().provider_called
+    asked = ("House", "house", "HOUSE", "hOuse", "VENDOR", "other")
+    assert [called(acme.pk, name) for name in asked] == ["House", "house", "House", "House", "vendor", None]
+    assert [called(globex.pk, name) for name in asked] == ["HOUSE", "house", "HOUSE", "HOUSE", "vendor", None]
+    assert [called(None, name) for name in asked] == ["house", "house", "house", "house", "vendor", None]
+
+
 def test_the_longest_wildcard_catches_what_has_no_model_of_its_own(acme: Tenant, vendor: Provider) -> None:
     add_price(add_model(vendor, "llama-3"), "1")
     add_price(add_model(vendor, "llama-*"), "2")

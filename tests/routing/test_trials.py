@@ -62,6 +62,7 @@ class Scripted:
     def __init__(self, *chunks: bytes, is_silent_then: bool = False) -> None:
         self.chunks, self.is_silent_then = chunks, is_silent_then
         self.times_closed = 0
+        self.fell_silent = asyncio.Event()  # all it has said was taken
 
     async def send(self, request: UpstreamRequest) -> UpstreamResponse:
         return self
@@ -70,6 +71,7 @@ class Scripted:
         for chunk in self.chunks:
             yield chunk
         if self.is_silent_then:
+            self.fell_silent.set()
             await asyncio.Event().wait()
 
     async def aread(self) -> bytes:
@@ -80,9 +82,10 @@ class Scripted:
 
 
 async def begin(
-    breakers: Breakers, vendor: Transport, text: str = "hello", *, is_stream: bool = True, url: str = "http://v/v1"
-) -> Execution:
-    model = model_facts("m", base_url=url, timeout_seconds=1)
+    breakers: Breakers, vendor: Transport, text: str = "hello", *, is_stream: bool = True, url: str = "http://v/v1",
+    timeout_seconds: int = 60,
+) -> Execution:  # fmt: skip
+    model = model_facts("m", base_url=url, timeout_seconds=timeout_seconds)
     body = {"model": "m", "messages": [{"role": "user", "content": text}]}
     begun = await execute(model, chat(body, is_stream=is_stream), transport=vendor)
     begun.trial = Trial(breakers, KEY)
@@ -127,7 +130,10 @@ def test_an_answer_counts_when_it_ends_and_not_when_it_begins(
 ) -> None:
     async def ask() -> None:
         client = HttpTransport()
-        begun = await begin(breakers, client, f"[fault:{fault}]", is_stream=is_stream, url=vendor.base_url)
+        seconds = 1 if fault == "stall" else 60  # who falls silent is waited for so long, and nobody else is
+        begun = await begin(
+            breakers, client, f"[fault:{fault}]", is_stream=is_stream, url=vendor.base_url, timeout_seconds=seconds
+        )
         assert breakers.standing()[KEY].failures == 1
         await read_to_the_end(begun, is_stream=is_stream, looks_ahead=looks_ahead)
         await client.aclose()
@@ -178,11 +184,12 @@ def test_an_answer_that_is_too_large_for_us_tells_nothing(
 
 def test_a_stream_that_has_said_its_last_word_is_whole_although_its_connection_stays_open(breakers: Breakers) -> None:
     async def ask() -> None:
-        bursts = (await begin(breakers, Scripted(WORD, DONE, is_silent_then=True))).bursts()
-        with pytest.raises(TimeoutError):
-            async with asyncio.timeout(0.01):
-                async for _ in bursts:
-                    pass
+        answer = Scripted(WORD, DONE, is_silent_then=True)
+        reading = asyncio.ensure_future(read_to_the_end(await begin(breakers, answer)))
+        async with asyncio.timeout(10):
+            await answer.fell_silent.wait()
+        reading.cancel()
+        await asyncio.wait((reading,))
 
     asyncio.run(ask())
     assert breakers.standing()[KEY].failures == 0

@@ -196,7 +196,7 @@ def test_overall_scores_are_given_by_model_and_thumbs_alone_count_as_best_and_wo
     )
     found = qualities_of(acme.tenant.pk, timezone.now() - timedelta(days=1), QualityWeights())
     assert {model: sorted(ratings) for model, ratings in found.items()} == {
-        "small": [(3.5, 1.0), (5.0, 1.0)], "large": [(0.0, 1.0)],
+        ("small", None): [(3.5, 1.0), (5.0, 1.0)], ("large", None): [(0.0, 1.0)],
     }  # fmt: skip
 
 

@@ -126,6 +126,56 @@ def test_calls_of_a_shared_model_at_an_accounts_own_provider_are_nobody_elses() 
     assert observed_of("small", acme.pk).calls == 2
 
 
+def book_with_own_model(tenant: Tenant) -> Model:
+    """Twenty calls of the tenant's own model `small`, rated with a 2; one has failed."""
+    own = Model.objects.create(tenant=tenant, provider=factories.ProviderFactory(), name="small")
+    CATALOG.refresh()
+    book(tenant, LEAST_CALLS, output=40, duration_ms=300, metadata={"own_model_id": own.pk})
+    book(tenant, 1, status="error", metadata={"own_model_id": own.pk})
+    rate(tenant, 2)
+    return own
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("aliases", [[], ["small"]])
+def test_what_was_seen_of_an_accounts_own_model_goes_with_it_to_its_new_name(aliases: list[str]) -> None:
+    acme, globex = factories.acme(), factories.globex()
+    factories.ModelFactory(name="small")
+    own = book_with_own_model(globex)
+    own.name, own.aliases = "ours", aliases
+    own.save()
+    CATALOG.refresh()
+    observe(NOW)
+    seen = observed_of("ours", globex.pk)
+    assert (seen.calls, seen.p50_ms, seen.quality, seen.scores) == (21, 300.0, 2.0, 21)
+    assert expected_output_tokens(globex.pk, None, "ours") == 40
+    # The name is the shared model's again, of which nothing was seen.
+    assert observed_of("small") == observed_of("small", acme.pk) == observed_of("small", globex.pk) == UNMEASURED
+    assert expected_output_tokens(globex.pk, None, "small") == 1_024
+
+
+@pytest.mark.django_db(transaction=True)
+def test_an_own_model_that_is_gone_teaches_nothing_of_the_shared_one_of_its_name() -> None:
+    acme, globex = factories.acme(), factories.globex()
+    factories.ModelFactory(name="small")
+    book_with_own_model(globex).delete()
+    CATALOG.refresh()
+    book(acme, 2)
+    observe(NOW)
+    assert observed_of("small").calls == observed_of("small", globex.pk).calls == 2
+    assert observed_of("small", globex.pk).scores == 0
+
+
+@pytest.mark.django_db(transaction=True)
+def test_calls_that_an_accounts_wildcard_caught_stay_under_the_names_they_had() -> None:
+    globex = factories.globex()
+    caught = Model.objects.create(tenant=globex, provider=factories.ProviderFactory(), name="sma*")
+    CATALOG.refresh()
+    book(globex, 2, metadata={"own_model_id": caught.pk})
+    observe(NOW)
+    assert (observed_of("small", globex.pk).calls, observed_of("small")) == (2, UNMEASURED)
+
+
 @pytest.mark.django_db(transaction=True)
 def test_everybodys_figures_stand_in_for_what_an_account_has_none_of() -> None:
     acme, globex = factories.acme(), factories.globex()

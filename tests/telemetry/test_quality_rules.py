@@ -6,6 +6,7 @@ import pytest
 
 from routing.upstreams.anthropic import messages
 from routing.upstreams.bedrock import converse
+from routing.upstreams.gemini import contents
 from routing.upstreams.openai import chat
 from telemetry.models import QualityWeights
 from telemetry.quality_rules import FAULTS, fault_of, points_for
@@ -25,6 +26,8 @@ from telemetry.quality_rules import FAULTS, fault_of, points_for
         ("ok", "PROHIBITED_CONTENT", 0, "refused"),
         ("ok", "IMAGE_SAFETY", 5, "refused"),
         ("ok", "MALFORMED_FUNCTION_CALL", 9, "malformed"),
+        ("ok", "malformed_tool_use", 9, "malformed"),
+        ("ok", "abort", 9, "broken_off"),
         ("ok", "end_turn", 0, "empty"),
         ("error", "stop", 10, "broken_off"),
         ("error", None, 0, None),  # a failure, not an answer
@@ -46,10 +49,29 @@ def test_an_answer_that_a_budget_has_shortened_is_not_its_models_fault() -> None
 
 
 def test_every_ending_that_a_dialect_knows_means_the_same_to_the_rules() -> None:
-    meant = {"length": {"cut_off", "broken_off"}, "content_filter": {"refused"}}
+    meant = {"length": {"cut_off", "broken_off", "malformed"}, "content_filter": {"refused"}}
     for reader in (messages, converse, chat):
         for ending, finish in reader._FINISHES.items():
             assert fault_of("ok", ending, 10) in meant.get(finish, {""}), ending
+    assert {fault_of("ok", ending, 10) for ending in chat.FAILED} == {"broken_off"}
+    assert {fault_of("ok", ending, 10) for ending in converse.FAILED} == {"malformed"}
+
+
+@pytest.mark.parametrize(
+    ("ending", "fault"),
+    [
+        ("UNEXPECTED_TOOL_CALL", "malformed"),
+        ("TOO_MANY_TOOL_CALLS", "malformed"),
+        ("MALFORMED_RESPONSE", "malformed"),
+        ("MISSING_THOUGHT_SIGNATURE", "broken_off"),
+        ("OTHER", "broken_off"),
+        ("IMAGE_OTHER", "broken_off"),
+        ("NO_IMAGE", "broken_off"),
+    ],
+)
+def test_every_word_by_which_google_says_that_its_model_has_failed_is_a_fault(ending: str, fault: str) -> None:
+    assert contents.FAILED.search(ending)
+    assert (fault_of("ok", ending, 10), fault_of("ok", ending, 0)) == (fault, fault)
 
 
 def test_each_fault_has_its_points_and_none_costs_nothing() -> None:

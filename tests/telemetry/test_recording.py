@@ -54,7 +54,7 @@ def draft(cost_nano_usd: int, request_id: str | None = None, who: Attribution = 
     return SpanDraft(
         request_id=request_id or uuid.uuid4().hex,
         occurred_at=facts.pop("occurred_at", timezone.now()),  # type: ignore[arg-type]  # a datetime in every test
-        source="api",
+        source=str(facts.pop("source", "api")),
         cost_nano_usd=cost_nano_usd,
         attribution=who,
         **facts,  # type: ignore[arg-type]  # each test names fields of SpanDraft
@@ -297,10 +297,10 @@ def test_a_correction_moves_the_ledger_by_the_difference_and_is_kept(acme: Tenan
 
 def test_a_call_that_answers_after_it_was_booked_as_interrupted_counts_its_real_cost_once(acme: Tenant) -> None:
     budget = define(acme, 10)
-    booked = draft(5 * NANO, "call-1", status="interrupted", is_estimated=True)
+    booked = draft(5 * NANO, "call-1", source="worker", status="interrupted", is_estimated=True)
     drive(record(acme.id, [booked], timezone.now()))
-    drive(record(acme.id, [draft(NANO, "call-1")], timezone.now()))
-    drive(record(acme.id, [draft(NANO, "call-1")], timezone.now()))
+    for _ in range(2):
+        drive(record(acme.id, [draft(NANO, "call-1", source="gateway")], timezone.now()))
     assert spent(budget) == NANO
     span = CostSpan.objects.for_tenant(acme).get()
     assert (span.status, span.cost_nano_usd, span.is_estimated) == ("ok", NANO, False)

@@ -69,6 +69,18 @@ def test_a_span_with_usage_is_priced_by_its_model(client: Any) -> None:
     assert (told["provider"], told["model"], told["is_estimated"]) == ("vendor", "small", False)
 
 
+def test_a_span_priced_by_an_accounts_own_model_says_which_it_was_for_its_name_may_change(
+    client: Any, acme: Tenant
+) -> None:
+    own = factories.ModelFactory(name="mine", tenant=acme)
+    factories.PriceFactory(model=own, tenant=acme)
+    refresh_all()
+    told = [{"request_id": name, "model": name, "usage": {"input_tokens": 1000}} for name in ("mine", "small")]
+    send(client, told)
+    kept = dict(CostSpan.objects.for_tenant(acme).values_list("model", "metadata"))
+    assert kept == {"mine": {"own_model_id": own.pk}, "small": {}}
+
+
 def test_a_given_cost_stands_before_the_usage(client: Any) -> None:
     body = {"model": "small", "usage": {"input_tokens": 1000}, "cost": 7}
     told = get(client, f"v1/spans/{send(client, body)['ids'][0]}")

@@ -106,7 +106,7 @@ class MessagesReader(Billed):
         if kind == "message_stop":
             self.is_complete = True
         elif kind == "error":
-            raise_for_error({"error": event.get("error") or "error"})
+            raise_for_error({**event, "error": event.get("error") or "error"})
         return None
 
     def passes_over(self, complete: bytes) -> bool:

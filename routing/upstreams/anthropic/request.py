@@ -26,11 +26,12 @@ from routing.conversation import (
 from routing.snapshot import ModelFacts
 from routing.upstreams.anthropic.generations import Generation, generation_of
 from routing.upstreams.anthropic.schemas import closed_schema
+from routing.upstreams.anthropic.tool_loops import may_think_in_tokens, turns_of
 from routing.upstreams.efforts import TOKENS_OF_EFFORT, effort_of, tokens_of
 from routing.upstreams.limits import output_limit
 from routing.upstreams.signatures import signature_for
 from routing.upstreams.text_files import text_in
-from routing.upstreams.turns import plain_id, turns
+from routing.upstreams.turns import EMPTY, addressed, plain_id, said_turns
 
 TOWARDS = "Anthropic"
 # Where neither the client nor the catalog says how long an answer may be; the API wants a number.
@@ -43,17 +44,17 @@ def messages_body(model: ModelFacts, conversation: Conversation) -> dict[str, An
     """The body without `stream`. Raises NotTranslatable."""
     _refuse_the_unsayable(conversation)
     generation = generation_of(model.upstream_name)
+    system, messages = addressed(conversation)
     body: dict[str, Any] = {
         "model": model.upstream_name,
         "max_tokens": output_limit(model, conversation) or model.max_output_tokens or DEFAULT_MAX_TOKENS,
         "messages": [
             {"role": role, "content": content}
-            for role, blocks in turns(conversation.messages)
-            if (content := _content(blocks))
+            for role, content in said_turns(messages, _content, {"type": "text", "text": EMPTY})
         ],
     }
-    if conversation.system:
-        body["system"] = _content(conversation.system)
+    if said := _content(system):
+        body["system"] = said
     if conversation.tools:
         body["tools"] = [_tool(tool) for tool in conversation.tools]
     if conversation.stop:
@@ -98,7 +99,8 @@ def _marked(block: Block) -> dict[str, Any] | None:
 def _block(block: Block) -> dict[str, Any] | None:
     match block:
         case Text() | Refusal():
-            return {"type": "text", "text": block.text} if block.text else None
+            # Blank texts are refused.
+            return {"type": "text", "text": block.text} if block.text.strip() else None
         case Image():
             return {"type": "image", "source": _image_source(block)}
         case File():
@@ -186,7 +188,7 @@ def _say_reasoning(body: dict[str, Any], conversation: Conversation, generation:
         tokens = max(tokens_of(wanted) or 0, LEAST_THINKING_TOKENS) if effort else TOKENS_OF_EFFORT["medium"]
         # Thinking is part of what max_tokens allows; where that is too little for any, there is none.
         tokens = min(tokens, body["max_tokens"] - 1)
-        if tokens < LEAST_THINKING_TOKENS:
+        if tokens < LEAST_THINKING_TOKENS or not may_think_in_tokens(body["model"], turns_of(body["messages"])):
             return
         thinking = {"type": "enabled", "budget_tokens": tokens}
     if wanted.is_shown:

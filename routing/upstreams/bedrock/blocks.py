@@ -31,7 +31,7 @@ from routing.conversation import (
 )
 from routing.upstreams.bedrock.families import TOWARDS, Family
 from routing.upstreams.signatures import signature_for
-from routing.upstreams.turns import plain_id, turns
+from routing.upstreams.turns import EMPTY, plain_id, said_turns
 
 CACHE_POINT: Mapping[str, Any] = {"cachePoint": {"type": "default"}}
 IMAGES = {"image/png": "png", "image/jpeg": "jpeg", "image/jpg": "jpeg", "image/gif": "gif", "image/webp": "webp"}
@@ -63,7 +63,7 @@ class ContentWriter:
     def messages(self, messages: Iterable[Message]) -> list[dict[str, Any]]:
         """The turns as `messages`. Raises NotTranslatable."""
         return [
-            {"role": role, "content": content} for role, blocks in turns(messages) if (content := self._content(blocks))
+            {"role": role, "content": content} for role, content in said_turns(messages, self._content, {"text": EMPTY})
         ]
 
     def system(self, parts: Iterable[Text]) -> list[dict[str, Any]]:
@@ -118,7 +118,7 @@ class ContentWriter:
         content = [said for part in block.content for said in self._said(part)]
         result: dict[str, Any] = {
             "toolUseId": call_id(block.call_id),
-            "content": content or [{"text": "(empty)"}],  # Neither no content nor a blank text is taken.
+            "content": content or [{"text": EMPTY}],  # Neither no content nor a blank text is taken.
         }
         if block.is_error:
             result["status"] = "error"

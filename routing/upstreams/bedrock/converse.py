@@ -28,9 +28,9 @@ from routing.errors import ImpossibleUsage, UpstreamError
 from routing.token_usage import TokenUsage
 from routing.tokens import count_tokens
 from routing.upstreams.billed import Billed
-from routing.upstreams.json_objects import encode, object_in
+from routing.upstreams.json_objects import encode, is_whole_call, object_in
 from routing.upstreams.signatures import marked
-from routing.upstreams.vendor_errors import raise_for_error, raise_for_error_answer
+from routing.upstreams.vendor_errors import gave_up, raise_for_error, raise_for_error_answer
 from spendhub.ids import new_id
 
 _FINISHES: Mapping[str, Finish] = {
@@ -41,7 +41,11 @@ _FINISHES: Mapping[str, Finish] = {
     "tool_use": "tool_calls",
     "guardrail_intervened": "content_filter",
     "content_filtered": "content_filter",
+    # An answer that failed, of which some words were said, or a whole call; without any it is an error.
+    "malformed_model_output": "length",
+    "malformed_tool_use": "length",
 }
+FAILED = ("malformed_model_output", "malformed_tool_use")
 _EXCEPTION = "Exception"
 
 
@@ -67,6 +71,8 @@ class ConverseReader(Billed):
         # Of a stream: which call each content block is, and whether its arguments have been said.
         self._calls: dict[int, int] = {}
         self._has_arguments: set[int] = set()
+        self._arguments: dict[int, str] = {}  # of each tool's call, by its block
+        self._has_said = False
 
     def read_body(self, body: bytes) -> dict[str, Any]:
         """See UsageReader."""
@@ -77,6 +83,11 @@ class ConverseReader(Billed):
         raise_for_error_answer(answer)
         if not isinstance(_part(answer, "output", "message").get("content"), list):
             raise UpstreamError("the vendor's answer has no message")
+        blocks = [block for part in _content(answer) for block in _blocks(part)]
+        self._has_said = any(isinstance(block, Text) for block in blocks)
+        calls = [block.arguments for block in blocks if isinstance(block, ToolCall)]
+        self._arguments = dict(enumerate(calls))
+        self._raise_if_failed()
         self.is_complete = True
         return answer
 
@@ -87,6 +98,10 @@ class ConverseReader(Billed):
         _raise_for_exception(event)
         if said := _part(event, "contentBlockDelta", "delta"):
             self._produced += _words(said)
+            self._has_said = self._has_said or bool(said.get("text"))
+            if arguments := _part(said, "toolUse").get("input"):
+                place = _index(_part(event, "contentBlockDelta"))
+                self._arguments[place] = f"{self._arguments.get(place, '')}{arguments}"
         elif call := _part(event, "contentBlockStart", "start", "toolUse"):
             self._produced.append(str(call.get("name") or ""))
         elif stop := _part(event, "messageStop"):
@@ -95,6 +110,7 @@ class ConverseReader(Billed):
             usage = _part(event, "metadata").get("usage")
             self.note_tier(_part(event, "metadata", "serviceTier").get("type"))
             self._take_usage(usage)
+            self._raise_if_failed()
             self.is_complete = True
             return event if isinstance(usage, dict) else None
         return None
@@ -158,6 +174,10 @@ class ConverseReader(Billed):
 
     def _finish(self) -> Finish:
         return _FINISHES.get(self.finish_reason or "", "stop")
+
+    def _raise_if_failed(self) -> None:
+        if self.finish_reason in FAILED and not (self._has_said or any(map(is_whole_call, self._arguments.values()))):
+            raise gave_up(self.finish_reason, {})
 
     def _take_stop(self, said: Mapping[str, Any]) -> None:
         self.finish_reason = said.get("stopReason") or self.finish_reason

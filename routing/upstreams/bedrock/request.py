@@ -14,6 +14,7 @@ from routing.upstreams.anthropic.schemas import closed_schema
 from routing.upstreams.bedrock.blocks import CACHE_POINT, ContentWriter
 from routing.upstreams.bedrock.families import TOWARDS, Family, family_of
 from routing.upstreams.bedrock.wishes import Wishes, wishes_of
+from routing.upstreams.turns import addressed
 
 # Converse does not say by which stop sequence an answer ended; Claude does, where it is asked for its own field.
 STOP_SEQUENCE = "/stop_sequence"
@@ -25,11 +26,11 @@ def converse_body(model: ModelFacts, conversation: Conversation) -> dict[str, An
     # A cache point is refused by models that have no prompt cache.
     may_cache = "caching" in model.capabilities
     writer = ContentWriter(family, may_cache=may_cache)
-    wishes = wishes_of(model, family, conversation)
-    body: dict[str, Any] = {"messages": writer.messages(conversation.messages)}
-    system = writer.system(conversation.system)
-    if system:
-        body["system"] = system
+    system, messages = addressed(conversation)
+    body: dict[str, Any] = {"messages": writer.messages(messages)}
+    wishes = wishes_of(model, family, conversation, body["messages"])
+    if said := writer.system(system):
+        body["system"] = said
     tools = _tool_config(family, conversation, wishes, may_cache=may_cache and family.caches_tools)
     if tools:
         body["toolConfig"] = tools

@@ -7,14 +7,16 @@ Source: docs.aws.amazon.com, "Inference request parameters and response fields";
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from routing.conversation import Conversation, NotTranslatable, OutputFormat
 from routing.snapshot import ModelFacts
+from routing.upstreams.anthropic.generations import generation_of
 from routing.upstreams.anthropic.request import messages_body
 from routing.upstreams.anthropic.schemas import closed_schema
+from routing.upstreams.anthropic.tool_loops import may_think_in_tokens, turns_of
 from routing.upstreams.bedrock.families import TOWARDS, Family
 from routing.upstreams.efforts import effort_of
 from routing.upstreams.json_objects import encode
@@ -22,6 +24,8 @@ from routing.upstreams.limits import output_limit
 
 _CHOICES: Mapping[str, str] = {"required": "any", "any": "any", "named": "tool", "tool": "tool"}
 _WORDS_FOR_EFFORT = {"minimal": "low", "xhigh": "high", "max": "high"}
+# Anthropic's words for Converse's blocks, as far as thinking depends on them.
+_KINDS: Mapping[str, str] = {"toolUse": "tool_use", "toolResult": "tool_result", "reasoningContent": "thinking"}
 
 
 @dataclass
@@ -34,15 +38,26 @@ class Wishes:
     tool_choice: dict[str, Any] = field(default_factory=dict)
 
 
-def wishes_of(model: ModelFacts, family: Family, conversation: Conversation) -> Wishes:
-    """What the conversation wishes for, as a model of `family` takes it. Raises NotTranslatable."""
-    wishes = _of_claude(model, family, conversation) if family.is_claude else _of_others(model, family, conversation)
+def wishes_of(
+    model: ModelFacts, family: Family, conversation: Conversation, messages: Sequence[Mapping[str, Any]]
+) -> Wishes:
+    """What the conversation wishes for, as a model of `family` takes it that is sent these `messages`. Raises
+    NotTranslatable."""
+    if family.is_claude:
+        wishes = _of_claude(model, family, conversation, messages)
+    else:
+        wishes = _of_others(model, family, conversation)
     if conversation.stop:
         wishes.inference["stopSequences"] = list(conversation.stop)
     return wishes
 
 
-def _of_claude(model: ModelFacts, family: Family, conversation: Conversation) -> Wishes:
+def _of_claude(
+    model: ModelFacts, family: Family, conversation: Conversation, messages: Sequence[Mapping[str, Any]]
+) -> Wishes:
+    thinks_in_tokens = generation_of(family.name).thinks_in == "tokens"
+    if thinks_in_tokens and not may_think_in_tokens(family.name, turns_of(messages, _kind)):
+        conversation = replace(conversation, reasoning=None)
     said = messages_body(replace(model, upstream_name=family.name), replace(conversation, messages=(), system=()))
     wishes = Wishes({"maxTokens": said["max_tokens"]})
     for ours, theirs in (("temperature", "temperature"), ("top_p", "topP")):
@@ -63,6 +78,10 @@ def _of_claude(model: ModelFacts, family: Family, conversation: Conversation) ->
         kind = {} if forced else {"type": choice["type"]}
         wishes.additional["tool_choice"] = {**kind, "disable_parallel_tool_use": True}
     return wishes
+
+
+def _kind(block: Mapping[str, Any]) -> str:
+    return next((kind for name, kind in _KINDS.items() if name in block), "")
 
 
 def _of_others(model: ModelFacts, family: Family, conversation: Conversation) -> Wishes:

@@ -34,11 +34,12 @@ from routing.upstreams.gemini.logprobs import logprobs_in
 from routing.upstreams.json_objects import encode, object_in
 from routing.upstreams.signatures import marked
 from routing.upstreams.turns import plain_id
-from routing.upstreams.vendor_errors import raise_for_error, raise_for_error_answer, raise_unless_list
+from routing.upstreams.vendor_errors import gave_up, raise_for_error, raise_for_error_answer, raise_unless_list
 from spendhub.ids import new_id
 
 _CUT = ("MAX_TOKENS", "CONTINUATION")
-_FILTERED = re.compile(r"SAFETY|RECITATION|LANGUAGE|BLOCKLIST|PROHIBITED|SPII|MODEL_ARMOR|ESCALATION|JAILBREAK|PUP_")
+FILTERED = re.compile(r"SAFETY|RECITATION|LANGUAGE|BLOCKLIST|PROHIBITED|SPII|MODEL_ARMOR|ESCALATION|JAILBREAK|PUP_")
+FAILED = re.compile(r"MALFORMED|UNEXPECTED_TOOL|TOO_MANY_TOOL|MISSING_THOUGHT|OTHER|NO_IMAGE")
 
 
 class ContentsReader(Billed):
@@ -46,9 +47,12 @@ class ContentsReader(Billed):
 
     Every event of a stream counts what was used so far; `usage` is what the last one says, None before it. What was
     said until then is in `usage_so_far`, for a stream that breaks off. Each event carries usage, so each is parsed.
+
+    An answer that failed before a word of it was said, or a call of a tool with its arguments, is an error, but to
+    Google's own clients (`is_native`): they know its finish reasons.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, is_native: bool = False) -> None:
         self.usage: TokenUsage | None = None
         self.usage_so_far: TokenUsage | None = None
         self.finish_reason: str | None = None
@@ -67,6 +71,9 @@ class ContentsReader(Billed):
         self._own_id = ""
         self._is_blocked = False
         self._grounding = Grounding()
+        self._is_native = is_native
+        self._has_said = False
+        self._failed: UpstreamError | None = None
 
     def read_body(self, body: bytes) -> dict[str, Any]:
         """See UsageReader."""
@@ -76,6 +83,7 @@ class ContentsReader(Billed):
         raise_for_error_answer(answer)
         if not self._is_blocked:  # a question that is blocked has no candidates
             raise_unless_list(answer, "candidates")
+        self._raise_if_failed()
         self.is_complete = True
         return answer
 
@@ -87,6 +95,8 @@ class ContentsReader(Billed):
         self._take(event)
         self.is_complete = self.finish_reason is not None and (self._is_blocked or not self._going_on)
         self._take_usage(event, is_last=self.is_complete)
+        if self.is_complete:
+            self._raise_if_failed()
         return event if isinstance(event.get("usageMetadata"), dict) else None
 
     def passes_over(self, complete: bytes) -> bool:
@@ -190,8 +200,10 @@ class ContentsReader(Billed):
         reason = reason or "STOP"
         if reason in _CUT:
             return "length"
-        if self._is_blocked or _FILTERED.search(reason):
+        if self._is_blocked or FILTERED.search(reason):
             return "content_filter"
+        if FAILED.search(reason):
+            return "length"
         return "tool_calls" if self._calls.get(number) else "stop"
 
     def _take(self, event: Mapping[str, Any]) -> None:
@@ -200,17 +212,25 @@ class ContentsReader(Billed):
         # Whatever the reason is called ("OTHER" among them), a question that is blocked is a refusal of its content.
         self._is_blocked = self._is_blocked or bool(_block_reason(event))
         for candidate in _candidates(event):
-            number = _number(candidate)
-            if _reason_of(candidate) is not None:
+            number, reason = _number(candidate), _reason_of(candidate)
+            if reason is not None:
                 self._going_on.discard(number)
                 self._over.add(number)
+                if FAILED.search(reason):
+                    self._failed = gave_up(reason, candidate)
             elif number not in self._over:
                 self._going_on.add(number)
             for part in _parts_of(candidate):
                 if isinstance(part.get("text"), str):
                     self._produced.append(part["text"])
+                    self._has_said = self._has_said or (bool(part["text"]) and not part.get("thought"))
                 elif isinstance(part.get("functionCall"), dict):
                     self._produced.append(encode(part["functionCall"]).decode())
+                    self._has_said = self._has_said or bool(part["functionCall"].get("args"))
+
+    def _raise_if_failed(self) -> None:
+        if self._failed is not None and not (self._has_said or self._is_native or self._is_blocked):
+            raise self._failed
 
     def _take_usage(self, event: Mapping[str, Any], *, is_last: bool) -> None:
         usage = event.get("usageMetadata")

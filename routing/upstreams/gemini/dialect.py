@@ -46,7 +46,7 @@ class GeminiDialect:
 
     def reader(self, wire: Wire | None) -> UsageReader:
         """See Dialect."""
-        return EmbeddingsReader() if wire == EMBEDDINGS else ContentsReader()
+        return EmbeddingsReader() if wire == EMBEDDINGS else ContentsReader(is_native=wire is not None)
 
     def lacks(self, model: ModelFacts) -> frozenset[str]:
         """See Dialect."""

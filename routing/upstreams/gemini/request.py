@@ -32,13 +32,14 @@ from routing.snapshot import ModelFacts
 from routing.upstreams.efforts import effort_of, tokens_of
 from routing.upstreams.limits import output_limit
 from routing.upstreams.signatures import signature_for
-from routing.upstreams.turns import names_of_calls, plain_id, turns
+from routing.upstreams.turns import EMPTY, addressed, names_of_calls, plain_id, said_turns
 
 TOWARDS = "Google's Gemini"
 # Google's own word for a call that comes from another model, which Gemini 3 and later refuse without a signature.
 NO_SIGNATURE = "skip_thought_signature_validator"
 _MODES: Mapping[str, str] = {"auto": "AUTO", "none": "NONE", "required": "ANY", "named": "ANY"}
-_BUDGETED = re.compile(r"gemini-(1|2)\.")  # later ones take a level, and refuse a budget
+# Later ones take a level of thinking, and refuse a budget; these refuse JSON where they may call tools.
+_BEFORE_3 = re.compile(r"gemini-(1|2)\.")
 _LEAST_BUDGET_OF_PRO = 128
 # What a schema may say without naming a parameter.
 _OF_NO_PARAMETERS = frozenset(
@@ -50,17 +51,15 @@ MAX_CHOICES, MAX_LOGPROBS = 8, 20
 
 def contents_body(model: ModelFacts, conversation: Conversation) -> dict[str, Any]:
     """The body. Raises NotTranslatable."""
-    _refuse_the_unsayable(conversation)
+    _refuse_the_unsayable(model, conversation)
     names = names_of_calls(conversation.messages)
     stand_in = stand_in_for(model)
-    contents = []
-    for role, blocks in turns(conversation.messages):
-        parts = _parts(blocks, names, stand_in=stand_in)
-        if parts:
-            contents.append({"role": "model" if role == "assistant" else "user", "parts": parts})
+    system, messages = addressed(conversation)
+    turns = said_turns(messages, lambda blocks: _parts(blocks, names, stand_in=stand_in), {"text": EMPTY})
+    contents = [{"role": "model" if role == "assistant" else "user", "parts": parts} for role, parts in turns]
     body: dict[str, Any] = {"contents": contents}
-    if conversation.system:
-        body["systemInstruction"] = {"parts": [{"text": part.text} for part in conversation.system if part.text]}
+    if told := [{"text": part.text} for part in system if part.text]:
+        body["systemInstruction"] = {"parts": told}
     if conversation.tools:
         body["tools"] = [{"functionDeclarations": [_tool(tool) for tool in conversation.tools]}]
         if conversation.tool_choice is not None:
@@ -73,18 +72,18 @@ def contents_body(model: ModelFacts, conversation: Conversation) -> dict[str, An
 
 def stand_in_for(model: ModelFacts) -> str:
     """What stands in place of a signature that a call of another model has not; "" where none is asked for."""
-    return "" if _BUDGETED.search(model.upstream_name) else NO_SIGNATURE
+    return "" if _BEFORE_3.search(model.upstream_name) else NO_SIGNATURE
 
 
-def _refuse_the_unsayable(conversation: Conversation) -> None:
-    unsayable = {
-        "choices": conversation.choices > MAX_CHOICES,
-        "logprobs": (conversation.logprobs or 0) > MAX_LOGPROBS,
-        "is_parallel": conversation.is_parallel is False and bool(conversation.tools),
-    }
-    for name, is_said in unsayable.items():
-        if is_said:
-            raise NotTranslatable(name, TOWARDS)
+def _refuse_the_unsayable(model: ModelFacts, conversation: Conversation) -> None:
+    if conversation.choices > MAX_CHOICES:
+        raise NotTranslatable("choices", f"{TOWARDS} above {MAX_CHOICES}")
+    if (conversation.logprobs or 0) > MAX_LOGPROBS:
+        raise NotTranslatable("top_logprobs", f"{TOWARDS} above {MAX_LOGPROBS}")
+    if conversation.is_parallel is False and conversation.tools:
+        raise NotTranslatable("is_parallel", TOWARDS)
+    if conversation.output is not None and conversation.tools and _BEFORE_3.search(model.upstream_name):
+        raise NotTranslatable("output", f"{TOWARDS} before 3 beside tools")
 
 
 def _parts(blocks: Iterable[Block], names: Mapping[str, str], *, stand_in: str) -> list[dict[str, Any]]:
@@ -210,7 +209,7 @@ def _thinking_config(name: str, conversation: Conversation) -> dict[str, Any] | 
     if wanted is None:
         return None
     config: dict[str, Any] = {"includeThoughts": True} if wanted.is_shown else {}
-    if _BUDGETED.search(name):
+    if _BEFORE_3.search(name):
         tokens = tokens_of(wanted)
         if tokens is not None and tokens <= 0 and "pro" in name:
             tokens = _LEAST_BUDGET_OF_PRO  # It always thinks; this is the least of it.

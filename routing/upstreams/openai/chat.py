@@ -30,11 +30,11 @@ from routing.errors import ImpossibleUsage, UpstreamError
 from routing.token_usage import TokenUsage
 from routing.tokens import count_tokens
 from routing.upstreams.billed import Billed, objects_in
-from routing.upstreams.json_objects import object_in, readable_objects
+from routing.upstreams.json_objects import is_whole_call, object_in, readable_objects
 from routing.upstreams.odd_answers import tokens_in
 from routing.upstreams.openai.logprobs import logprobs_in
 from routing.upstreams.sse import DONE, data_in
-from routing.upstreams.vendor_errors import raise_for_error, raise_for_error_answer, raise_unless_list
+from routing.upstreams.vendor_errors import gave_up, raise_for_error, raise_for_error_answer, raise_unless_list
 
 _USAGE = b'"usage"'
 _NONE = (b":null", b": null")
@@ -44,21 +44,27 @@ _FINISHES: Mapping[str, Finish] = {
     "tool_calls": "tool_calls",
     "function_call": "tool_calls",
     "content_filter": "content_filter",
-    # Words of compatible vendors: Mistral; Z.ai (GLM); DeepSeek and Z.ai, who could not go on.
+    # Words of compatible vendors: Mistral; Z.ai (GLM), twice; those who write as Anthropic does.
     "model_length": "length",
     "model_context_window_exceeded": "length",
     "sensitive": "content_filter",
-    "insufficient_system_resource": "length",
-    "network_error": "length",
+    "max_tokens": "length",
 }
+# Of those who could not go on: OpenRouter and Mistral; vLLM and SGLang; vLLM; DeepSeek; Z.ai. What was said until then
+# is cut; where nothing was, neither words nor a whole call of a tool, it is an error.
+FAILED = ("error", "abort", "repetition", "insufficient_system_resource", "network_error")
 # Compatible vendors show thinking beside the content, under one of these names.
 _THOUGHTS = ("reasoning_content", "reasoning")
 
 
 class ChatReader(Billed):
-    """Reads chat completions and their streams. Events without usage are kept unparsed: parsing costs."""
+    """Reads chat completions and their streams. Events without usage are kept unparsed: parsing costs.
 
-    def __init__(self) -> None:
+    An answer that failed before a word of it was said, or a whole call, is an error; to clients who read it as it comes
+    (`is_native`) only where a whole one has its vendor's error in place of a choice.
+    """
+
+    def __init__(self, *, is_native: bool = False) -> None:
         self.usage: TokenUsage | None = None
         self.usage_so_far: TokenUsage | None = None
         self.finish_reason: str | None = None
@@ -73,6 +79,10 @@ class ChatReader(Billed):
         # By choice and the vendor's index, which call of ours it is, and its id; and by choice, how many there are.
         self._calls: dict[tuple[int, int], tuple[int, str]] = {}
         self._calls_begun: dict[int, int] = {}
+        self._arguments: dict[tuple[int, int], list[str]] = {}  # of each call, by its choice and ours among its calls
+        self._is_native = is_native
+        self._has_said = False
+        self._failed: UpstreamError | None = None
 
     def read_body(self, body: bytes) -> dict[str, Any]:
         """See UsageReader."""
@@ -84,6 +94,7 @@ class ChatReader(Billed):
         self._events = [body]
         raise_for_error_answer(answer)
         _raise_unless_said(answer)
+        self._raise_if_failed()
         return answer
 
     def read_event(self, data: bytes) -> dict[str, Any] | None:
@@ -162,6 +173,9 @@ class ChatReader(Billed):
     def deltas(self, data: bytes) -> Sequence[Delta]:
         """See UsageReader."""
         if data == DONE:
+            is_whole = any(is_whole_call("".join(pieces)) for pieces in self._arguments.values())
+            if self._failed is not None and not (self._has_said or is_whole):
+                raise self._failed
             *others, last = sorted(self._endings)
             return [*(self._end(number, is_last=False) for number in others), self._end(last, is_last=True)]
         event = object_in(data)
@@ -176,12 +190,14 @@ class ChatReader(Billed):
             number = _number(choice)
             delta = choice.get("delta")
             found.extend(self._said(delta if isinstance(delta, dict) else {}, choice, number))
+            if choice.get("finish_reason") in FAILED:
+                self._failed = gave_up(choice["finish_reason"], choice)
             self._endings[number] = choice.get("finish_reason") or self._endings.get(number)
             self.finish_reason = self._endings[number] or self.finish_reason
         return found
 
     def _end(self, number: int, *, is_last: bool) -> Ended:
-        return Ended(_FINISHES.get(self._endings[number] or "stop", "stop"), choice=number, is_last=is_last)
+        return Ended(_finish(self._endings[number]), choice=number, is_last=is_last)
 
     def _said(self, delta: Mapping[str, Any], choice: Mapping[str, Any], number: int) -> list[Delta]:
         found: list[Delta] = []
@@ -195,12 +211,13 @@ class ChatReader(Billed):
                 found.append(ThinkingDelta(words, choice=number))
             else:
                 found.append(TextDelta(words, number, likely))
-                likely = ()
+                likely, self._has_said = (), True
         if likely:
             found.append(TextDelta("", number, likely))  # tokens of a character that is not whole yet
         likely = logprobs_in(choice, "refusal")
         if delta.get("refusal") or likely:
             found.append(RefusalDelta(str(delta.get("refusal") or ""), number, likely))
+            self._has_said = True
         for place, call in enumerate(delta.get("tool_calls") or ()):
             found += self._called(call, place, number)
         return found
@@ -219,6 +236,7 @@ class ChatReader(Billed):
             self._calls_begun[number] = begun + 1
             yield ToolCallBegan(begun, call_id or f"call_{begun}", name, choice=number)
         if function.get("arguments"):
+            self._arguments.setdefault((number, known[0]), []).append(str(function["arguments"]))
             yield ToolCallDelta(known[0], str(function["arguments"]), number)
 
     def _take_usage(self, answer: Mapping[str, Any]) -> None:
@@ -233,6 +251,15 @@ class ChatReader(Billed):
                 self.usage = TokenUsage.from_openai(usage)
             except ImpossibleUsage as error:
                 raise UpstreamError(f"the vendor reported impossible usage: {error.message}") from None
+
+    def _raise_if_failed(self) -> None:
+        choices = list(objects_in(self._answer["choices"]))
+        failed = next((each for each in choices if each.get("finish_reason") in FAILED), None)
+        if failed is None or (self._is_native and not failed.get("error")):
+            return
+        messages = objects_in([each.get("message") for each in choices])
+        if not any(_is_said(block) for message in messages for block in _blocks(message)):
+            raise gave_up(failed["finish_reason"], failed)
 
     def _raise_for_error(self, data: bytes) -> None:
         try:
@@ -278,6 +305,14 @@ def _said_in(content: Any) -> Iterator[tuple[bool, str]]:
             yield is_thought, words
 
 
+def _is_said(block: Block) -> bool:
+    return isinstance(block, Text | Refusal) or (isinstance(block, ToolCall) and is_whole_call(block.arguments))
+
+
+def _finish(word: Any) -> Finish:
+    return "length" if word in FAILED else _FINISHES.get(str(word), "stop")
+
+
 def _number(choice: Mapping[str, Any]) -> int:
     """Which of several choices it is; some vendors do not number a single one."""
     index = choice.get("index")
@@ -287,7 +322,7 @@ def _number(choice: Mapping[str, Any]) -> int:
 def _choice(choice: Mapping[str, Any]) -> Choice:
     return Choice(
         tuple(_blocks(choice["message"])),
-        _FINISHES.get(str(choice.get("finish_reason")), "stop"),
+        _finish(choice.get("finish_reason")),
         (*logprobs_in(choice, "content"), *logprobs_in(choice, "refusal")),
     )
 

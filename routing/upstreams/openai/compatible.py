@@ -9,6 +9,12 @@ Sources, read on 2026-11-24:
 - docs.z.ai and docs.bigmodel.cn (Zhipu), "Chat completion", "Thinking mode".
 - StreamLake (Kuaishou): its document "Chat completion" and docs.litellm.ai, "StreamLake"; neither names the new limit.
 - learn.microsoft.com, "Azure OpenAI reference": models of OpenAI under names that say nothing.
+Who knows no thoughts in a conversation, read on 2026-11-29:
+- Mistral, "Extra inputs are not permitted" (422): github.com/BerriAI/litellm, issue 30835.
+- Groq and Cerebras, "property 'reasoning_content' is unsupported" (400): github.com/janhq/jan, issue 8136, and
+  github.com/Kilo-Org/kilocode, issue 10375.
+- OpenAI's API reference, "Create chat completion", has no such field.
+- ai.google.dev, "Thought signatures": Google has one for the signatures of calls.
 """
 
 from __future__ import annotations
@@ -22,11 +28,13 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from routing.snapshot import ModelFacts
+from routing.upstreams.foreign_thoughts import CHATS_SIGNATURE, CHATS_WORDS, chat_without
 
 OLD_LIMIT, NEW_LIMIT = "max_tokens", "max_completion_tokens"
 # What stands for thoughts that are lost, or another vendor's: the field must be there, and not empty.
 NO_THOUGHTS = " "
 _OPENAIS = re.compile(r"(openai/)?(o\d|gpt-(?!oss)|chatgpt-)")
+_OPENAIS_REGIONS = ".api.openai.com"  # eu., us. and more: platform.openai.com, "Your data", read on 2026-11-29
 _AZURE = re.compile(r"\.(openai|cognitiveservices|services\.ai)\.azure\.(com|us|cn)$")
 _SAMPLING = ("temperature", "top_p", "presence_penalty", "frequency_penalty")
 
@@ -39,7 +47,8 @@ class Manners:
     `stream_options` asks for it; else it always does, and refuses the field. `fixed`: settings that it refuses, but for
     one value. `wants_thoughts`: tool calls come back with the thoughts before them. `efforts`: its words for ours, None
     where they are OpenAI's; what is not in it is not said. `can_stop_thinking`: by `thinking`, not by an effort.
-    `lacks`: fields of a conversation that it has no word for, `choices` and `logprobs` among them.
+    `lacks`: fields of a conversation that it has no word for, `choices` and `logprobs` among them. `takes`: see
+    foreign_thoughts.chat_without.
     """
 
     limit: str = ""
@@ -50,12 +59,16 @@ class Manners:
     efforts: Mapping[str, str] | None = None
     can_stop_thinking: bool = False
     lacks: frozenset[str] = frozenset()
+    takes: frozenset[str] | None = None
 
 
+_NONE, _WORDS = frozenset[str](), frozenset((CHATS_WORDS,))
 _NO_LOGPROBS, _NEITHER = frozenset(("logprobs",)), frozenset(("choices", "logprobs"))
 _USUAL = Manners()
 _AZURES = Manners(limit=NEW_LIMIT)
-_MISTRAL = Manners(limit=OLD_LIMIT, wants_asking=False, seed="random_seed", lacks=_NO_LOGPROBS)
+_STRICT = Manners(takes=_NONE)
+_GOOGLE = Manners(takes=frozenset((CHATS_SIGNATURE,)))
+_MISTRAL = Manners(limit=OLD_LIMIT, wants_asking=False, seed="random_seed", lacks=_NO_LOGPROBS, takes=_NONE)
 _DEEPSEEK = Manners(
     limit=OLD_LIMIT,
     wants_thoughts=True,
@@ -64,10 +77,11 @@ _DEEPSEEK = Manners(
     ),
     can_stop_thinking=True,
     lacks=frozenset(("choices",)),
+    takes=_WORDS,
 )
 _NO_EFFORTS: Mapping[str, str] = MappingProxyType({})
-_MOONSHOT = Manners(limit=NEW_LIMIT, lacks=_NO_LOGPROBS)
-_KIMI_K2 = Manners(limit=NEW_LIMIT, fixed=_SAMPLING, wants_thoughts=True, efforts=_NO_EFFORTS, lacks=_NO_LOGPROBS)
+_MOONSHOT = Manners(limit=NEW_LIMIT, lacks=_NO_LOGPROBS, takes=_WORDS)
+_KIMI_K2 = replace(_MOONSHOT, fixed=_SAMPLING, wants_thoughts=True, efforts=_NO_EFFORTS)
 _KIMI_K2_5 = replace(_KIMI_K2, can_stop_thinking=True, lacks=_NEITHER)
 _KIMI_K3 = replace(
     _KIMI_K2,
@@ -76,10 +90,12 @@ _KIMI_K3 = replace(
         {"none": "low", "minimal": "low", "low": "low", "medium": "high", "high": "high", "xhigh": "max", "max": "max"}
     ),
 )
-_GLM = Manners(limit=OLD_LIMIT, efforts=_NO_EFFORTS, can_stop_thinking=True, lacks=_NEITHER)
+_GLM = Manners(limit=OLD_LIMIT, efforts=_NO_EFFORTS, can_stop_thinking=True, lacks=_NEITHER, takes=_WORDS)
 _STREAMLAKE = Manners(limit=OLD_LIMIT)
 # For each address the models' names that begin so, the longer ones first.
 _BY_HOST: Mapping[str, Sequence[tuple[str, Manners]]] = {
+    **dict.fromkeys(("api.openai.com", "api.groq.com", "api.cerebras.ai"), (("", _STRICT),)),
+    "generativelanguage.googleapis.com": (("", _GOOGLE),),
     "api.mistral.ai": (("", _MISTRAL),),
     "api.deepseek.com": (("", _DEEPSEEK),),
     **dict.fromkeys(
@@ -105,6 +121,11 @@ def manners_of(model: ModelFacts) -> Manners:
     return _manners_at(model.base_url, model.upstream_name)
 
 
+def is_known(model: ModelFacts) -> bool:
+    """Whether anything is known of the vendor by its address."""
+    return manners_of(model) is not _USUAL
+
+
 def limit_name(model: ModelFacts) -> str:
     """OpenAI's own models want the new name; many compatible vendors know only the old one, and would not limit."""
     known = manners_of(model).limit
@@ -117,10 +138,13 @@ def limit_name(model: ModelFacts) -> str:
 def in_its_manners(model: ModelFacts, body: dict[str, Any]) -> dict[str, Any]:
     """A client's own chat body for a vendor that would refuse or not obey what OpenAI takes; `body` is changed."""
     manners = manners_of(model)
+    if isinstance(body.get("messages"), list):
+        body["messages"] = chat_without(body["messages"], manners.takes)
     if manners is _USUAL:
         return body
     if NEW_LIMIT in body and manners.limit == OLD_LIMIT:
-        body.setdefault(OLD_LIMIT, body.pop(NEW_LIMIT))
+        # Where a client says both, the larger is held for.
+        body[OLD_LIMIT] = max(body.pop(NEW_LIMIT) or 0, body.get(OLD_LIMIT) or 0) or None
     for name in manners.fixed:
         body.pop(name, None)
     if manners.wants_thoughts and isinstance(body.get("messages"), list):
@@ -137,6 +161,8 @@ def _with_thoughts(message: Any) -> Any:
 @lru_cache(maxsize=1_024)
 def _manners_at(base_url: str, upstream_name: str) -> Manners:
     host = urlsplit(base_url).hostname or ""
+    if host.endswith(_OPENAIS_REGIONS):
+        host = "api.openai.com"
     for beginning, manners in _BY_HOST.get(host, ()):
         if upstream_name.startswith(beginning):
             return manners

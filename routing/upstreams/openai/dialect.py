@@ -22,7 +22,6 @@ OWN_FIELDS = ("spendhub",)
 _PATHS: Mapping[Wire, str] = {CHAT: "/chat/completions", RESPONSES: "/responses", EMBEDDINGS: "/embeddings"}
 _READERS: Mapping[Wire | None, type[ChatReader | ResponsesReader | EmbeddingsReader]] = {
     None: ChatReader,
-    CHAT: ChatReader,
     RESPONSES: ResponsesReader,
     EMBEDDINGS: EmbeddingsReader,
 }
@@ -59,7 +58,7 @@ class OpenAIDialect:
 
     def reader(self, wire: Wire | None) -> UsageReader:
         """See Dialect."""
-        return _READERS[wire]()
+        return ChatReader(is_native=True) if wire == CHAT else _READERS[wire]()
 
     def lacks(self, model: ModelFacts) -> frozenset[str]:
         """See Dialect."""

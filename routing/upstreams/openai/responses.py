@@ -25,6 +25,8 @@ _LAST = ("response.completed", "response.incomplete", "response.failed")
 _WORDS = b'{"type":"response.output_text.delta"'
 # The events that say more than words; all others are kept unparsed: parsing costs.
 _TELLING = (b'"response.created"', *(f'"{name}"'.encode() for name in _LAST), b'"error"')
+# Nobody has asked for an answer that has to be fetched later: it is refused where it is asked for.
+_UNFINISHED = ("queued", "in_progress")
 # Sound is no text, and its tokens cannot be counted from its bytes.
 _SOUND = "response.audio.delta"
 
@@ -49,6 +51,8 @@ class ResponsesReader(Billed):
         if not isinstance(answer.get("output"), list):
             raise_for_error_answer(answer)
         raise_unless_list(answer, "output")
+        if self.finish_reason in _UNFINISHED:
+            raise UpstreamError(f"the vendor's response is still {self.finish_reason}")
         return answer
 
     def read_event(self, data: bytes) -> dict[str, Any] | None:
@@ -59,7 +63,7 @@ class ResponsesReader(Billed):
         event = object_in(data)
         kind, response = event.get("type"), event.get("response")
         if kind == "error" or (kind is None and event.get("error")):
-            raise_for_error({"error": event.get("error") or event})
+            raise_for_error({**event, "error": event.get("error") or event})
         if kind == "response.created" and isinstance(response, dict):
             self.response_id = response.get("id")
         if kind not in _LAST:

@@ -3,7 +3,8 @@
     {"type": "error", "error": {"type": "...", "message": "..."}, "request_id": null}
 
 `type` is Anthropic's own word for the status. Beside it stand `code`, which is ours (docs/errors.md), and the
-facts an error carries, e.g. `remaining` and `suggested_model` of a refusal.
+facts an error carries, e.g. `remaining` and `suggested_model` of a refusal. Anthropic's own `details` are told where
+its SDK acts upon them.
 Source: Anthropic's API reference, "Errors".
 """
 
@@ -14,12 +15,14 @@ from typing import Any
 
 import msgspec
 
+from routing.conversation import NotTranslatable
 from routing.errors import UpstreamRefused
 from routing.upstreams.base import MESSAGES
 from spendhub.errors import SpendHubError
 from spendhub.gateway.answer_headers import ANTHROPICS_ID, vendors_id
-from spendhub.gateway.error_facts import error_headers, error_status, error_words, vendors_own
+from spendhub.gateway.error_facts import error_headers, error_status, error_words, vendors_own, vendors_own_event
 from spendhub.gateway.exchange import Headers
+from spendhub.gateway.stream_events import named_event
 
 _TYPES = {
     400: "invalid_request_error",
@@ -33,6 +36,8 @@ _TYPES = {
     529: "overloaded_error",
 }
 _OWN_NAMES = ("type", "message", "code")
+# By this Anthropic's SDK knows that it has to send the whole conversation, which it then does by itself.
+_WITHOUT_THREAD = {"error_code": "thread_unsupported_request", "unsupported": ["model"]}
 _encoder = msgspec.json.Encoder(enc_hook=str)
 
 
@@ -43,6 +48,8 @@ def error_object(error: SpendHubError, money: Mapping[str, Any] | None = None) -
     facts = {name: value for name, value in error.details.items() if name not in _OWN_NAMES}
     kind = _TYPES.get(status, "api_error" if status >= 500 else "invalid_request_error")
     told = {"type": kind, "message": error_words(error), "code": error.code, **facts}
+    if isinstance(error, NotTranslatable) and error.field == "thread":
+        told["details"] = _WITHOUT_THREAD
     if money is not None:
         told["spendhub"] = money
     request_id = vendors_id(error.headers, ANTHROPICS_ID) if isinstance(error, UpstreamRefused) else None
@@ -59,4 +66,14 @@ def error_answer(error: SpendHubError) -> tuple[int, bytes, Headers]:
 
 def error_event(error: SpendHubError, money: Mapping[str, Any] | None = None) -> bytes:
     """The error as the last event of a stream that has begun already."""
-    return b"event: error\ndata: " + _encoder.encode(error_object(error, money)) + b"\n\n"
+    return named_event("error", error_object(error, money))
+
+
+def passing_error_event(error: SpendHubError, money: Mapping[str, Any]) -> bytes:
+    """As `error_event`, of a stream that passes: what the vendor says itself stays as it is."""
+    own = vendors_own_event(error)
+    if own is None:
+        return error_event(error, money)
+    event, said = own
+    ours = error_object(error)
+    return named_event("error", {**ours, **event, "error": {**ours["error"], **said, "spendhub": money}})

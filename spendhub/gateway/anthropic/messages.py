@@ -12,15 +12,17 @@ from typing import Any
 from msgspec.structs import replace
 
 from routing.conversation import Conversation, Reply
+from routing.snapshot import ModelFacts
 from routing.upstreams.anthropic.request import LEAST_THINKING_TOKENS
 from routing.upstreams.base import MESSAGES, UsageReader, Wire
 from spendhub.errors import Invalid, SpendHubError
 from spendhub.gateway.anthropic.errors import error_answer, error_event
-from spendhub.gateway.anthropic.messages_conversation import messages_conversation
+from spendhub.gateway.anthropic.messages_conversation import OWN_NAMES, messages_conversation
 from spendhub.gateway.anthropic.messages_passing import MessagesPassing
 from spendhub.gateway.anthropic.messages_writing import MessagesWriting, message
 from spendhub.gateway.dialect import CallRequest, StreamOut
 from spendhub.gateway.exchange import Headers
+from spendhub.gateway.foreign_fields import OwnNames
 from spendhub.gateway.request_bodies import (
     flag_in,
     model_in,
@@ -38,6 +40,7 @@ class MessagesDialect:
     """Anthropic's messages."""
 
     wire: Wire = MESSAGES
+    own_names: OwnNames = OWN_NAMES
 
     def parse(self, raw: bytes) -> CallRequest:
         """See ClientDialect."""
@@ -81,8 +84,10 @@ class MessagesDialect:
             body.pop("tool_choice", None)
         return replace(request, body=body, tools=tuple(name for name in request.tools if name not in names))
 
-    def with_max_output(self, request: CallRequest, tokens: int) -> CallRequest:
+    def with_max_output(self, request: CallRequest, tokens: int, model: ModelFacts | None = None) -> CallRequest:
         """See ClientDialect."""
+        if tokens == request.max_output_tokens:
+            return request
         limit = max(1, tokens)
         body = {**request.body, "max_tokens": limit, **_thinking_within(limit, request.body)}
         return replace(request, body=body, max_output_tokens=limit)
@@ -103,9 +108,9 @@ class MessagesDialect:
         """See ClientDialect."""
         return error_answer(error)
 
-    def error_event(self, error: SpendHubError, money: Mapping[str, Any] | None = None) -> bytes:
+    def error_event(self, error: SpendHubError) -> bytes:
         """See ClientDialect."""
-        return error_event(error, money)
+        return error_event(error)
 
 
 MESSAGES_DIALECT = MessagesDialect()

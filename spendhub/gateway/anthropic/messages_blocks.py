@@ -23,6 +23,9 @@ from spendhub.gateway.request_bodies import (
     text_at,
 )
 
+# Of a message; what the system says among them is never cleared away, unless it is asked for.
+_MESSAGE = ("role", "content")
+_SYSTEM_MESSAGE = (*_MESSAGE, "clear_at")
 # What we read of a block, and what its SDK writes down beside it that changes no answer.
 _TEXT = ("type", "text", "cache_control", "citations", "parsed_output")
 _IMAGE = ("type", "source", "cache_control")
@@ -45,14 +48,15 @@ def read_system(given: Any, place: str) -> tuple[Text, ...]:
     return tuple(found)
 
 
-def read_messages(given: Sequence[Mapping[str, Any]]) -> tuple[Message, ...]:
-    """The turns. Raises NotTranslatable or Invalid, naming the place."""
+def read_messages(given: Sequence[Mapping[str, Any]]) -> tuple[tuple[Text, ...], tuple[Message, ...]]:
+    """What the system says among them, and the turns. Raises NotTranslatable or Invalid, naming the place."""
+    system: list[Text] = []
     turns: list[Message] = []
     names: dict[str, str] = {}
     for position, message in enumerate(given):
         place = f"messages[{position}]"
         role, content = message.get("role"), message.get("content")
-        refuse_others(message, ("role", "content"), place)
+        refuse_others(message, _SYSTEM_MESSAGE if message.get("clear_at") == "never" else _MESSAGE, place)
         if content is None:
             raise Invalid(f"{place}.content must be a text or a list of blocks", field=f"{place}.content")
         blocks = list(_blocks(content, f"{place}.content"))
@@ -61,9 +65,11 @@ def read_messages(given: Sequence[Mapping[str, Any]]) -> tuple[Message, ...]:
             turns.append(Message("user", tuple(said)))
         elif role == "assistant":
             turns.append(Message("assistant", tuple(_said(block, names, inner) for inner, block in blocks)))
+        elif role == "system":
+            system += read_system(content, f"{place}.content")
         else:
-            raise Invalid(f"{place}.role must be user or assistant", field=f"{place}.role")
-    return tuple(turns)
+            raise Invalid(f"{place}.role must be user, assistant or system", field=f"{place}.role")
+    return tuple(system), tuple(turns)
 
 
 def _asked(block: Mapping[str, Any], names: Mapping[str, str], place: str) -> Iterator[Block]:

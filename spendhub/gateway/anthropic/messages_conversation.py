@@ -19,7 +19,7 @@ from routing.conversation import (
 )
 from spendhub.errors import Invalid
 from spendhub.gateway.anthropic.messages_blocks import read_messages, read_system
-from spendhub.gateway.foreign_fields import TOWARDS, refuse_others
+from spendhub.gateway.foreign_fields import TOWARDS, OwnNames, refuse_others
 from spendhub.gateway.request_bodies import (
     flag_in,
     list_at,
@@ -55,6 +55,18 @@ _THINKING = ("type", "budget_tokens", "display", "block_binding")
 # Anthropic's efforts that others have no word for.
 _EFFORTS = {"xhigh": "high", "max": "high"}
 
+# What its clients write for what a vendor may have no word for.
+OWN_NAMES: OwnNames = {
+    "messages": ("messages",),
+    "tool_choice": ("tool_choice",),
+    "is_parallel": ("tool_choice.disable_parallel_tool_use",),
+    "temperature": ("temperature",),
+    "top_p": ("top_p",),
+    "top_k": ("top_k",),
+    "output": ("output_config.format", "output_format"),
+    "reasoning": ("output_config.effort", "thinking"),
+}
+
 
 def messages_conversation(body: Mapping[str, Any]) -> Conversation:
     """The request. Raises NotTranslatable, or Invalid for what no vendor could understand."""
@@ -68,9 +80,10 @@ def messages_conversation(body: Mapping[str, Any]) -> Conversation:
     metadata = object_field(body, "metadata") or {}
     config = object_field(body, "output_config") or {}
     choice = object_field(body, "tool_choice")
+    said_among_them, messages = read_messages(body["messages"])
     return Conversation(
-        messages=read_messages(body["messages"]),
-        system=read_system(body.get("system"), "system"),
+        messages=messages,
+        system=(*read_system(body.get("system"), "system"), *said_among_them),
         tools=tuple(_tool(tool, f"tools[{position}]") for position, tool in enumerate(objects_in(body, "tools"))),
         tool_choice=None if choice is None else _tool_choice(choice),
         is_parallel=None if choice is None else _is_parallel(choice),

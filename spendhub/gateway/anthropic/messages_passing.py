@@ -13,6 +13,8 @@ from typing import Any
 from routing.token_usage import TokenUsage
 from routing.upstreams.json_objects import readable_object
 from routing.upstreams.sse import SseEvent, UnreadEvents
+from spendhub.errors import SpendHubError
+from spendhub.gateway.anthropic.errors import passing_error_event
 from spendhub.gateway.anthropic.messages_so_far import MessagesSoFar
 from spendhub.gateway.anthropic.messages_writing import STOP, message_delta
 from spendhub.gateway.dialect import Burst
@@ -65,6 +67,10 @@ class MessagesPassing:
             return self._so_far.stops() + self.last_events(usage, money, model, response_id)
         told = {**message_delta("max_tokens", None, usage), "spendhub": money}
         return self._so_far.stops() + named_event("message_delta", told) + STOP
+
+    def error_event(self, error: SpendHubError, money: Mapping[str, Any]) -> bytes:
+        """See StreamOut."""
+        return passing_error_event(error, money)
 
     def _let_go(self, pieces: list[bytes]) -> None:
         if self._held is not None:

@@ -32,6 +32,8 @@ from routing.conversation import (
 from routing.errors import UpstreamError
 from routing.token_usage import TokenUsage
 from routing.upstreams.base import UsageReader
+from spendhub.errors import SpendHubError
+from spendhub.gateway.anthropic.errors import error_event
 from spendhub.gateway.dialect import Burst
 from spendhub.gateway.several_answers import Answers
 from spendhub.gateway.stream_events import named_event
@@ -133,6 +135,10 @@ class MessagesWriting:
         """See StreamOut."""
         self._end = Ended("length")
         return self.last_events(usage, money, model, response_id)
+
+    def error_event(self, error: SpendHubError, money: Mapping[str, Any]) -> bytes:
+        """See StreamOut."""
+        return error_event(error, money)
 
     def _write(self, delta: Delta, pieces: list[bytes]) -> None:
         match delta:

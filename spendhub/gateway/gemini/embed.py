@@ -74,6 +74,7 @@ class EmbedDialect(EmbeddingsDialect):
             wants_usage=False,
             max_output_tokens=0,
             metadata=object_field(body, "labels"),
+            metadata_field="labels",
             kind="embedding",
         )
 
@@ -81,9 +82,9 @@ class EmbedDialect(EmbeddingsDialect):
         """See ClientDialect. Never the vendor's own body: it was asked in OpenAI's words."""
         return error_answer(error, EMBEDDINGS)
 
-    def error_event(self, error: SpendHubError, money: Mapping[str, Any] | None = None) -> bytes:
+    def error_event(self, error: SpendHubError) -> bytes:
         """See ClientDialect."""
-        return error_event(error, money)
+        return error_event(error)
 
 
 class EmbedExchange(Exchange):

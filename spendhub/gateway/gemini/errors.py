@@ -17,8 +17,9 @@ import msgspec
 
 from routing.upstreams.base import GENERATE, Wire
 from spendhub.errors import SpendHubError
-from spendhub.gateway.error_facts import error_headers, error_status, error_words, vendors_own
+from spendhub.gateway.error_facts import error_headers, error_status, error_words, vendors_own, vendors_own_event
 from spendhub.gateway.exchange import Headers
+from spendhub.gateway.stream_events import data_event
 
 ERROR_INFO = "type.googleapis.com/google.rpc.ErrorInfo"
 FACTS = "type.googleapis.com/spendhub.Error"
@@ -65,4 +66,26 @@ def error_answer(error: SpendHubError, wire: Wire = GENERATE) -> tuple[int, byte
 
 def error_event(error: SpendHubError, money: Mapping[str, Any] | None = None) -> bytes:
     """The error as the last event of a stream that has begun already."""
-    return b"data: " + _encoder.encode({"error": error_object(error, money)}) + b"\n\n"
+    return data_event({"error": error_object(error, money)})
+
+
+def passing_error_event(error: SpendHubError, money: Mapping[str, Any]) -> bytes:
+    """As `error_event`, of a stream that passes: what the vendor says itself stays as it is, its details behind ours.
+
+    `error` comes first, and in it the code, which is an HTTP status: by that the SDK knows what to raise."""
+    own = vendors_own_event(error)
+    if own is None:
+        return error_event(error, money)
+    event, said = own
+    told = error_object(error, money)
+    kept = {name: value for name, value in said.items() if name != "details" and _is_readable(name, value)}
+    details = said.get("details")
+    told |= {**kept, "details": [*told["details"], *(details if isinstance(details, list) else ())]}
+    return data_event({"error": told, **{name: value for name, value in event.items() if name != "error"}})
+
+
+def _is_readable(name: str, value: Any) -> bool:
+    """Whether an SDK can read the value in the place of ours."""
+    if name == "code":
+        return isinstance(value, int) and 400 <= value < 600
+    return isinstance(value, str) or name not in ("message", "status")

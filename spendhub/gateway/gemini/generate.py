@@ -12,13 +12,15 @@ from typing import Any
 from msgspec.structs import replace
 
 from routing.conversation import Conversation, Reply, beside_words
+from routing.snapshot import ModelFacts
 from routing.upstreams.base import GENERATE, UsageReader, Wire
 from spendhub.errors import Invalid, SpendHubError
 from spendhub.gateway.dialect import CallRequest, StreamOut
 from spendhub.gateway.exchange import Headers
+from spendhub.gateway.foreign_fields import OwnNames
 from spendhub.gateway.gemini.errors import error_answer, error_event
 from spendhub.gateway.gemini.field_names import with_googles_names
-from spendhub.gateway.gemini.generate_conversation import CONFIG, MAX_CHOICES, generate_conversation
+from spendhub.gateway.gemini.generate_conversation import CONFIG, MAX_CHOICES, OWN_NAMES, generate_conversation
 from spendhub.gateway.gemini.generate_passing import GeneratePassing
 from spendhub.gateway.gemini.generate_writing import GenerateWriting, answer
 from spendhub.gateway.request_bodies import (
@@ -38,6 +40,7 @@ class GenerateDialect:
     """Google's generateContent, asked of `model`, the name in the address."""
 
     wire: Wire = GENERATE
+    own_names: OwnNames = OWN_NAMES
 
     def __init__(self, model: str, *, is_stream: bool) -> None:
         self._model = model
@@ -88,7 +91,7 @@ class GenerateDialect:
             del body["tools"]
         return replace(request, body=body, tools=tuple(name for name in request.tools if name not in names))
 
-    def with_max_output(self, request: CallRequest, tokens: int) -> CallRequest:
+    def with_max_output(self, request: CallRequest, tokens: int, model: ModelFacts | None = None) -> CallRequest:
         """See ClientDialect. Each candidate gets an equal share, at least one token."""
         each = max(1, tokens // request.choices)
         config = {**(request.body.get(CONFIG) or {}), "maxOutputTokens": each}
@@ -110,9 +113,9 @@ class GenerateDialect:
         """See ClientDialect."""
         return error_answer(error)
 
-    def error_event(self, error: SpendHubError, money: Mapping[str, Any] | None = None) -> bytes:
+    def error_event(self, error: SpendHubError) -> bytes:
         """See ClientDialect."""
-        return error_event(error, money)
+        return error_event(error)
 
 
 # For errors of requests that never came so far as to name a model.
@@ -132,6 +135,7 @@ def parse_generate(raw: bytes, model: str, *, is_stream: bool) -> CallRequest:
         choices=choices,
         tools=tuple(_tool_names(body)),
         metadata=object_field(body, "labels"),
+        metadata_field="labels",
     )
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from routing.conversation import Conversation, NotTranslatable, OutputFormat, Reasoning, Tool, ToolChoice
 from spendhub.errors import Invalid
-from spendhub.gateway.foreign_fields import refuse_others
+from spendhub.gateway.foreign_fields import OwnNames, refuse_others
 from spendhub.gateway.gemini.generate_parts import TOWARDS, read_contents, read_system
 from spendhub.gateway.gemini.schemas import closed_if_strict, json_schema
 from spendhub.gateway.request_bodies import (
@@ -56,6 +56,23 @@ _SAYS_NOTHING: Mapping[str, Sequence[Any]] = {
 _LAX = ("HARM_BLOCK_THRESHOLD_UNSPECIFIED", "BLOCK_ONLY_HIGH", "BLOCK_NONE", "OFF")
 _EFFORTS = {"MINIMAL": "minimal", "LOW": "low", "MEDIUM": "medium", "HIGH": "high"}
 _MODES: Mapping[str, Any] = {"AUTO": "auto", "VALIDATED": "auto", "NONE": "none", "ANY": "required"}
+
+# What its clients write for what a vendor may have no word for.
+OWN_NAMES: OwnNames = {
+    "messages": ("contents",),
+    "tool_choice": ("toolConfig.functionCallingConfig",),
+    "temperature": (f"{CONFIG}.temperature",),
+    "top_p": (f"{CONFIG}.topP",),
+    "top_k": (f"{CONFIG}.topK",),
+    "frequency_penalty": (f"{CONFIG}.frequencyPenalty",),
+    "presence_penalty": (f"{CONFIG}.presencePenalty",),
+    "seed": (f"{CONFIG}.seed",),
+    "output": (f"{CONFIG}.responseJsonSchema", f"{CONFIG}.responseSchema", f"{CONFIG}.responseMimeType"),
+    "reasoning": (f"{CONFIG}.thinkingConfig",),
+    "logprobs": (f"{CONFIG}.responseLogprobs",),
+    "top_logprobs": (f"{CONFIG}.logprobs",),
+    "choices": (f"{CONFIG}.candidateCount",),
+}
 
 
 def generate_conversation(body: Mapping[str, Any]) -> Conversation:

@@ -13,7 +13,9 @@ from typing import Any
 from routing.token_usage import TokenUsage
 from routing.upstreams.json_objects import readable_object
 from routing.upstreams.sse import SseEvent, events_in
+from spendhub.errors import SpendHubError
 from spendhub.gateway.dialect import Burst
+from spendhub.gateway.gemini.errors import passing_error_event
 from spendhub.gateway.gemini.generate_writing import usage_object
 from spendhub.gateway.stream_events import data_event
 
@@ -70,6 +72,10 @@ class GeneratePassing:
         ]
         told = {"candidates": candidates, "usageMetadata": usage_object(usage), **self._head, "spendhub": money}
         return rest + data_event(told)
+
+    def error_event(self, error: SpendHubError, money: Mapping[str, Any]) -> bytes:
+        """See StreamOut."""
+        return passing_error_event(error, money)
 
     def _ending(self, event: SseEvent, parsed: dict[str, Any] | None) -> dict[str, Any] | None:
         """The event, parsed, if a candidate ends in it."""

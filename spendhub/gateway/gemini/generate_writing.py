@@ -35,7 +35,9 @@ from routing.token_usage import TokenUsage
 from routing.upstreams.base import UsageReader
 from routing.upstreams.json_objects import readable_object
 from routing.upstreams.signatures import signature_for
+from spendhub.errors import SpendHubError
 from spendhub.gateway.dialect import Burst
+from spendhub.gateway.gemini.errors import error_event
 from spendhub.gateway.gemini.logprobs_told import average_told, logprobs_told
 from spendhub.gateway.gemini.thought_signatures import UNSIGNED, signature_to_tell
 from spendhub.gateway.several_answers import Answers
@@ -114,6 +116,10 @@ class GenerateWriting:
             if (whole := [call for call in calls.values() if _is_whole(call)])
         )
         return rest + self.last_events(usage, money, model, response_id)
+
+    def error_event(self, error: SpendHubError, money: Mapping[str, Any]) -> bytes:
+        """See StreamOut."""
+        return error_event(error, money)
 
     def _written(self, delta: Delta) -> bytes:
         match delta:

@@ -6,17 +6,20 @@ Source: OpenAI's API reference, "Create chat completion".
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 from msgspec.structs import replace
 
 from routing.conversation import Conversation, Reply, beside_words
+from routing.snapshot import ModelFacts
 from routing.upstreams.base import CHAT, UsageReader, Wire
+from routing.upstreams.openai.compatible import NEW_LIMIT, OLD_LIMIT, is_known, limit_name
 from spendhub.errors import SpendHubError
 from spendhub.gateway.dialect import CallRequest, StreamOut
 from spendhub.gateway.exchange import Headers
-from spendhub.gateway.openai.chat_conversation import chat_conversation
+from spendhub.gateway.foreign_fields import OwnNames
+from spendhub.gateway.openai.chat_conversation import OWN_NAMES, chat_conversation, limit_in
 from spendhub.gateway.openai.chat_passing import ChatPassing
 from spendhub.gateway.openai.chat_writing import ChatWriting, completion
 from spendhub.gateway.openai.errors import error_answer, error_event
@@ -39,6 +42,7 @@ class ChatDialect:
     """OpenAI's chat completions."""
 
     wire: Wire = CHAT
+    own_names: OwnNames = OWN_NAMES
 
     def parse(self, raw: bytes) -> CallRequest:
         """See ClientDialect."""
@@ -49,7 +53,7 @@ class ChatDialect:
         options = object_field(body, "stream_options")
         metadata = object_field(body, "metadata")
         choices = whole_in(body, "n", MAX_CHOICES) or 1
-        limit = whole_in(body, "max_completion_tokens") or whole_in(body, "max_tokens")
+        limit = limit_in(body)
         return CallRequest(
             wire=CHAT,
             body=body,
@@ -110,11 +114,14 @@ class ChatDialect:
             body.pop("function_call", None)
         return replace(request, body=body, tools=tuple(name for name in request.tools if name not in names))
 
-    def with_max_output(self, request: CallRequest, tokens: int) -> CallRequest:
+    def with_max_output(self, request: CallRequest, tokens: int, model: ModelFacts | None = None) -> CallRequest:
         """See ClientDialect. Each choice gets an equal share, at least one token."""
         each = max(1, tokens // request.choices)
-        body = {name: value for name, value in request.body.items() if name != "max_tokens"}
-        body["max_completion_tokens"] = each
+        said = {name: request.body[name] for name in (OLD_LIMIT, NEW_LIMIT) if request.body.get(name) is not None}
+        if model is not None and said == {OLD_LIMIT: each} and not is_known(model):
+            return replace(request, max_output_tokens=each * request.choices)
+        body = {name: value for name, value in request.body.items() if name not in (OLD_LIMIT, NEW_LIMIT)}
+        body[NEW_LIMIT if model is None else limit_name(model)] = each
         return replace(request, body=body, max_output_tokens=each * request.choices)
 
     def whole(self, reply: Reply, request: CallRequest, model: str) -> bytes:
@@ -134,9 +141,9 @@ class ChatDialect:
         """See ClientDialect."""
         return error_answer(error, CHAT)
 
-    def error_event(self, error: SpendHubError, money: Mapping[str, Any] | None = None) -> bytes:
+    def error_event(self, error: SpendHubError) -> bytes:
         """See ClientDialect."""
-        return error_event(error, money)
+        return error_event(error)
 
 
 CHAT_DIALECT = ChatDialect()

@@ -17,8 +17,9 @@ from routing.conversation import (
     Tool,
     ToolChoice,
 )
+from routing.upstreams.openai.compatible import NEW_LIMIT, OLD_LIMIT
 from spendhub.errors import Invalid
-from spendhub.gateway.foreign_fields import TOWARDS, refuse_others
+from spendhub.gateway.foreign_fields import TOWARDS, OwnNames, refuse_others
 from spendhub.gateway.openai.chat_messages import read_messages
 from spendhub.gateway.request_bodies import (
     flag_in,
@@ -26,6 +27,7 @@ from spendhub.gateway.request_bodies import (
     name_at,
     number_in,
     object_at,
+    object_field,
     objects_in,
     optional_text_at,
     text_at,
@@ -42,13 +44,15 @@ _TRANSLATED = frozenset(
         "model", "messages", "stream", "tools", "functions", "tool_choice", "function_call", "parallel_tool_calls",
         "max_completion_tokens", "max_tokens", "temperature", "top_p", "top_k", "frequency_penalty",
         "presence_penalty", "stop", "seed", "response_format", "reasoning_effort", "logprobs", "top_logprobs", "n",
-        "user", "spendhub",
+        "user", "prompt_cache_options", "spendhub",
     )
 )  # fmt: skip
 # They change where a call is kept or counted, not what it says.
 DROPPED = frozenset(
     ("metadata", "store", "stream_options", "safety_identifier", "prompt_cache_key", "prompt_cache_retention")
 )
+# When OpenAI's cache begins and how long it lasts, which changes no answer.
+_CACHING = ("mode", "ttl")
 # A value that says what would hold anyway.
 _SAYS_NOTHING: Mapping[str, Sequence[Any]] = {
     "logit_bias": ({},),
@@ -62,10 +66,36 @@ _FUNCTION = ("name", "description", "parameters", "strict")
 # `type` where the schema is OpenAI's `text.format`, and stands beside it.
 _JSON_SCHEMA = ("type", "name", "description", "schema", "strict")
 
+# What its clients write for what a vendor may have no word for.
+OWN_NAMES: OwnNames = {
+    "messages": ("messages",),
+    "tool_choice": ("tool_choice", "function_call"),
+    "is_parallel": ("parallel_tool_calls",),
+    "temperature": ("temperature",),
+    "top_p": ("top_p",),
+    "top_k": ("top_k",),
+    "frequency_penalty": ("frequency_penalty",),
+    "presence_penalty": ("presence_penalty",),
+    "seed": ("seed",),
+    "output": ("response_format",),
+    "reasoning": ("reasoning_effort",),
+    "logprobs": ("logprobs",),
+    "top_logprobs": ("top_logprobs",),
+    "choices": ("n",),
+}
+
+
+def limit_in(body: Mapping[str, Any]) -> int | None:
+    """How long each choice may be. Of both names the larger limit: which of them a vendor obeys is its own affair.
+    Raises Invalid."""
+    new, old = whole_in(body, NEW_LIMIT), whole_in(body, OLD_LIMIT)
+    return max(new, old) if new is not None and old is not None else new or old
+
 
 def chat_conversation(body: Mapping[str, Any]) -> Conversation:
     """The request. Raises NotTranslatable, or Invalid for what no vendor could understand."""
     _refuse_unknown(body)
+    refuse_others(object_field(body, "prompt_cache_options") or {}, _CACHING, "prompt_cache_options")
     logprobs = _logprobs(body)
     system, messages = read_messages(body["messages"])
     return Conversation(
@@ -74,7 +104,7 @@ def chat_conversation(body: Mapping[str, Any]) -> Conversation:
         tools=_tools(body),
         tool_choice=_tool_choice(body),
         is_parallel=flag_in(body, "parallel_tool_calls"),
-        max_output_tokens=whole_in(body, "max_completion_tokens") or whole_in(body, "max_tokens"),
+        max_output_tokens=limit_in(body),
         temperature=number_in(body, "temperature"),
         top_p=number_in(body, "top_p"),
         top_k=whole_in(body, "top_k"),

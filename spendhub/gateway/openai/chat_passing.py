@@ -12,9 +12,11 @@ from typing import Any
 
 from routing.token_usage import TokenUsage
 from routing.upstreams.sse import SseEvent, UnreadEvents
+from spendhub.errors import SpendHubError
 from spendhub.gateway.dialect import Burst
 from spendhub.gateway.openai.chat_so_far import ChatSoFar
 from spendhub.gateway.openai.chat_writing import DONE, usage_chunk
+from spendhub.gateway.openai.errors import passing_error_event
 from spendhub.gateway.stream_events import data_event
 
 
@@ -75,3 +77,7 @@ class ChatPassing:
         elif ends:
             ends[-1]["spendhub"] = money
         return rest + b"".join(map(data_event, ends)) + DONE
+
+    def error_event(self, error: SpendHubError, money: Mapping[str, Any]) -> bytes:
+        """See StreamOut."""
+        return passing_error_event(error, money)

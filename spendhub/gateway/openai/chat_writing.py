@@ -32,7 +32,10 @@ from routing.conversation import (
 )
 from routing.token_usage import TokenUsage
 from routing.upstreams.base import UsageReader
+from routing.upstreams.signatures import marked_in_chat
+from spendhub.errors import SpendHubError
 from spendhub.gateway.dialect import Burst
+from spendhub.gateway.openai.errors import error_event
 from spendhub.gateway.openai.logprobs_told import logprobs_object
 from spendhub.gateway.several_answers import Answers
 from spendhub.gateway.stream_events import data_event
@@ -128,6 +131,10 @@ class ChatWriting:
             return self.last_events(usage, money, model, response_id)
         *others, last = self._finishes()
         return b"".join(map(data_event, [*others, {**last, "spendhub": money}])) + DONE
+
+    def error_event(self, error: SpendHubError, money: Mapping[str, Any]) -> bytes:
+        """See StreamOut."""
+        return error_event(error, money)
 
     def _finishes(self) -> list[dict[str, Any]]:
         return [
@@ -243,6 +250,7 @@ def _signed(signature: str) -> dict[str, Any]:
 
 
 def _thinking_block(thought: Thinking) -> dict[str, Any]:
+    signature = marked_in_chat(thought.signature)
     if thought.is_redacted:
-        return {"type": "redacted_thinking", "data": thought.signature}
-    return {"type": "thinking", "thinking": thought.text, "signature": thought.signature}
+        return {"type": "redacted_thinking", "data": signature}
+    return {"type": "thinking", "thinking": thought.text, "signature": signature}

@@ -5,14 +5,15 @@ Source: OpenAI's API reference, "Create embeddings".
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from routing.conversation import Conversation, NotTranslatable, Reply
+from routing.snapshot import ModelFacts
 from routing.upstreams.base import EMBEDDINGS, UsageReader, Wire
 from spendhub.errors import Invalid, SpendHubError
 from spendhub.gateway.dialect import CallRequest, StreamOut
 from spendhub.gateway.exchange import Headers
+from spendhub.gateway.foreign_fields import OwnNames
 from spendhub.gateway.openai.errors import error_answer, error_event
 from spendhub.gateway.request_bodies import flag_in, model_in, object_field, object_in
 
@@ -24,6 +25,7 @@ class EmbeddingsDialect:
     """OpenAI's embeddings: no tools, no output tokens, no streams, and no words to translate."""
 
     wire: Wire = EMBEDDINGS
+    own_names: OwnNames = {}
 
     def parse(self, raw: bytes) -> CallRequest:
         """See ClientDialect."""
@@ -61,7 +63,7 @@ class EmbeddingsDialect:
         """See ClientDialect."""
         return request
 
-    def with_max_output(self, request: CallRequest, tokens: int) -> CallRequest:
+    def with_max_output(self, request: CallRequest, tokens: int, model: ModelFacts | None = None) -> CallRequest:
         """See ClientDialect."""
         return request
 
@@ -81,9 +83,9 @@ class EmbeddingsDialect:
         """See ClientDialect."""
         return error_answer(error, EMBEDDINGS)
 
-    def error_event(self, error: SpendHubError, money: Mapping[str, Any] | None = None) -> bytes:
+    def error_event(self, error: SpendHubError) -> bytes:
         """See ClientDialect."""
-        return error_event(error, money)
+        return error_event(error)
 
 
 EMBEDDINGS_DIALECT = EmbeddingsDialect()

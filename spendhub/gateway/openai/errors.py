@@ -16,8 +16,9 @@ import msgspec
 from routing.errors import ModelNotAvailable, UnknownModel
 from routing.upstreams.base import CHAT, Wire
 from spendhub.errors import SpendHubError, Unidentified
-from spendhub.gateway.error_facts import error_headers, error_status, error_words, vendors_own
+from spendhub.gateway.error_facts import error_headers, error_status, error_words, vendors_own, vendors_own_event
 from spendhub.gateway.exchange import Headers
+from spendhub.gateway.stream_events import data_event, named_event
 
 _TYPES = {402: "insufficient_quota", 403: "permission_error", 429: "rate_limit_error"}
 _CODES: tuple[tuple[type[SpendHubError], str], ...] = (
@@ -54,21 +55,37 @@ def error_answer(error: SpendHubError, wire: Wire = CHAT) -> tuple[int, bytes, H
 
 def error_event(error: SpendHubError, money: Mapping[str, Any] | None = None) -> bytes:
     """The error as the last event of a stream of chunks that has begun already."""
-    return b"data: " + _encoder.encode({"error": error_object(error, money)}) + b"\n\n"
+    return data_event({"error": error_object(error, money)})
 
 
-def typed_error_event(error: SpendHubError, money: Mapping[str, Any] | None = None) -> bytes:
-    """The error as the last event of a stream of typed events (Responses).
+def passing_error_event(error: SpendHubError, money: Mapping[str, Any]) -> bytes:
+    """As `error_event`, of a stream that passes: what the vendor says itself stays as it is."""
+    own = vendors_own_event(error)
+    if own is None:
+        return error_event(error, money)
+    event, said = own
+    return data_event({**event, "error": {**error_object(error), **said, "spendhub": money}})
 
-    The facts stand twice: at the top where the reference has them, and in `error`, which makes the SDK raise.
-    """
-    told = error_object(error, money)
-    event = {
-        "type": "error",
-        "code": told["code"],
-        "message": told["message"],
-        "param": told["param"],
-        "sequence_number": 0,
-        "error": told,
-    }
-    return b"event: error\ndata: " + _encoder.encode(event) + b"\n\n"
+
+def typed_error_event(error: SpendHubError, money: Mapping[str, Any] | None = None, number: int = 0) -> bytes:
+    """The error as the last event of a stream of typed events (Responses), the one with this `number`."""
+    return _typed(error_object(error, money), number)
+
+
+def passing_typed_error_event(error: SpendHubError, money: Mapping[str, Any], number: int) -> bytes:
+    """As `typed_error_event`, of a stream that passes: what the vendor says itself stays as it is."""
+    own = vendors_own_event(error)
+    if own is None:
+        return typed_error_event(error, money, number)
+    _, said = own
+    if said.get("type") == "error":
+        # As the reference has it, the event is the error itself.
+        said = {name: value for name, value in said.items() if name not in ("type", "sequence_number")}
+    return _typed({**error_object(error), **said, "spendhub": money}, number)
+
+
+def _typed(told: Mapping[str, Any], number: int) -> bytes:
+    # The facts stand twice: at the top where the reference has them, and in `error`, which makes the SDK raise.
+    names = ("code", "message", "param")
+    event = {"type": "error", **{name: told[name] for name in names}, "sequence_number": number, "error": told}
+    return named_event("error", event)

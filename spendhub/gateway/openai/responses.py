@@ -6,18 +6,20 @@ Source: OpenAI's API reference, "Create a model response".
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 from msgspec.structs import replace
 
 from routing.conversation import Conversation, Reply, beside_words
+from routing.snapshot import ModelFacts
 from routing.upstreams.base import RESPONSES, UsageReader, Wire
 from spendhub.errors import Invalid, SpendHubError
 from spendhub.gateway.dialect import CallRequest, StreamOut
 from spendhub.gateway.exchange import Headers
+from spendhub.gateway.foreign_fields import OwnNames
 from spendhub.gateway.openai.errors import error_answer, typed_error_event
-from spendhub.gateway.openai.responses_conversation import responses_conversation, wants_logprobs
+from spendhub.gateway.openai.responses_conversation import OWN_NAMES, responses_conversation, wants_logprobs
 from spendhub.gateway.openai.responses_objects import response
 from spendhub.gateway.openai.responses_passing import ResponsesPassing
 from spendhub.gateway.openai.responses_writing import ResponsesWriting
@@ -33,12 +35,14 @@ class ResponsesDialect:
     """OpenAI's responses."""
 
     wire: Wire = RESPONSES
+    own_names: OwnNames = OWN_NAMES
 
     def parse(self, raw: bytes) -> CallRequest:
         """See ClientDialect."""
         body = object_in(raw)
         model = model_in(body)
         _check_input(body)
+        _refuse_background(body)
         if body.get("instructions") is not None and not isinstance(body["instructions"], str):
             raise Invalid("instructions must be a text", field="instructions")
         return CallRequest(
@@ -91,7 +95,7 @@ class ResponsesDialect:
                 body.pop(field, None)
         return replace(request, body=body, tools=tuple(name for name in request.tools if name not in names))
 
-    def with_max_output(self, request: CallRequest, tokens: int) -> CallRequest:
+    def with_max_output(self, request: CallRequest, tokens: int, model: ModelFacts | None = None) -> CallRequest:
         """See ClientDialect."""
         limit = max(1, tokens)
         return replace(request, body={**request.body, "max_output_tokens": limit}, max_output_tokens=limit)
@@ -112,9 +116,9 @@ class ResponsesDialect:
         """See ClientDialect."""
         return error_answer(error, RESPONSES)
 
-    def error_event(self, error: SpendHubError, money: Mapping[str, Any] | None = None) -> bytes:
+    def error_event(self, error: SpendHubError) -> bytes:
         """See ClientDialect."""
-        return typed_error_event(error, money)
+        return typed_error_event(error)
 
 
 RESPONSES_DIALECT = ResponsesDialect()
@@ -128,6 +132,15 @@ def _check_input(body: dict[str, Any]) -> None:
         return
     if not isinstance(given, list) or not given or not all(isinstance(item, dict) for item in given):
         raise Invalid("input must be a text, or a list of at least one object", field="input")
+
+
+def _refuse_background(body: dict[str, Any]) -> None:
+    if flag_in(body, "background"):
+        raise Invalid(
+            "background must be false: the answer would have to be fetched from the vendor later, past the budgets, "
+            "and here it cannot be; stream a long answer instead",
+            field="background",
+        )
 
 
 def _tool_name(tool: dict[str, Any]) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 
 from routing.conversation import Conversation, NotTranslatable, OutputFormat, Reasoning, Text, Tool, ToolChoice
 from spendhub.errors import Invalid
-from spendhub.gateway.foreign_fields import TOWARDS, refuse_others
+from spendhub.gateway.foreign_fields import TOWARDS, OwnNames, refuse_others
 from spendhub.gateway.openai.chat_conversation import output_format
 from spendhub.gateway.openai.responses_items import read_input
 from spendhub.gateway.request_bodies import (
@@ -32,11 +32,14 @@ from spendhub.gateway.request_bodies import (
 _TRANSLATED = frozenset(
     (
         "model", "input", "instructions", "stream", "tools", "tool_choice", "parallel_tool_calls", "max_output_tokens",
-        "temperature", "top_p", "text", "reasoning", "include", "top_logprobs", "user", "spendhub",
+        "temperature", "top_p", "text", "reasoning", "include", "top_logprobs", "user", "prompt_cache_options",
+        "spendhub",
     )
 )  # fmt: skip
 # They change where a call is kept or counted, not what it says.
 DROPPED = frozenset(("metadata", "stream_options", "safety_identifier", "prompt_cache_key", "prompt_cache_retention"))
+# When OpenAI's cache begins, how long it lasts, and which answer it is compared with: that changes no answer.
+_CACHING = ("mode", "ttl", "comparison_response_id")
 # A value that says what would hold anyway.
 _SAYS_NOTHING: Mapping[str, Sequence[Any]] = {
     "background": (False,),
@@ -51,6 +54,19 @@ _TOOL = ("type", "name", "description", "parameters", "strict", "output_schema")
 # OpenAI's word for what holds everywhere else: that the model calls the tool, and no program of the vendor's.
 _DIRECT = ["direct"]
 
+# What its clients write for what a vendor may have no word for.
+OWN_NAMES: OwnNames = {
+    "messages": ("input",),
+    "tool_choice": ("tool_choice",),
+    "is_parallel": ("parallel_tool_calls",),
+    "temperature": ("temperature",),
+    "top_p": ("top_p",),
+    "output": ("text.format",),
+    "reasoning": ("reasoning.effort",),
+    "logprobs": ("top_logprobs", "include"),
+    "top_logprobs": ("top_logprobs",),
+}
+
 
 def responses_conversation(body: Mapping[str, Any]) -> Conversation:
     """The request. Raises NotTranslatable, or Invalid for what no vendor could understand."""
@@ -58,6 +74,7 @@ def responses_conversation(body: Mapping[str, Any]) -> Conversation:
         if value is None or name in _TRANSLATED or name in DROPPED or value in _SAYS_NOTHING.get(name, ()):
             continue
         raise NotTranslatable(name[:80], TOWARDS)
+    refuse_others(object_field(body, "prompt_cache_options") or {}, _CACHING, "prompt_cache_options")
     for wanted in list_at(body["include"], "include") if body.get("include") is not None else ():
         if wanted not in (_ENCRYPTED_REASONING, _LOGPROBS):
             raise NotTranslatable(f"include {text_at(wanted, 'include')[:60]!r}", TOWARDS)

@@ -15,7 +15,7 @@ from routing.conversation import Finish, Refusal, Reply, Text, Thinking, ToolCal
 from routing.logprobs import Logprobs, shared_out
 from routing.token_usage import TokenUsage
 from spendhub.gateway.openai.logprobs_told import told_logprobs
-from spendhub.gateway.openai.sealed_thoughts import sealed
+from spendhub.gateway.openai.sealed_thoughts import UNSIGNED, sealed
 
 NO_ID = "resp_spendhub"
 _encoder = msgspec.json.Encoder()
@@ -142,9 +142,12 @@ def summary_part(text: str) -> dict[str, Any]:
 def reasoning_item(id: str, thought: Thinking) -> dict[str, Any]:
     """What the model thought."""
     summary = [summary_part(thought.text)] if thought.text else []
-    item: dict[str, Any] = {"type": "reasoning", "id": id, "summary": summary}
-    kept = sealed(thought)
-    return item if kept is None else {**item, "encrypted_content": kept}
+    return {**reasoning_begun(id), "summary": summary, "encrypted_content": sealed(thought) or UNSIGNED}
+
+
+def reasoning_begun(id: str) -> dict[str, Any]:
+    """The same before its first word."""
+    return {"type": "reasoning", "id": id, "summary": []}
 
 
 def call_item(id: str, call: ToolCall, status: str) -> dict[str, Any]:

@@ -27,13 +27,16 @@ from routing.conversation import (
 from routing.logprobs import TokenLogprob
 from routing.token_usage import TokenUsage
 from routing.upstreams.base import UsageReader
+from spendhub.errors import SpendHubError
 from spendhub.gateway.dialect import Burst
+from spendhub.gateway.openai.errors import typed_error_event
 from spendhub.gateway.openai.logprobs_told import logprobs_of_event
 from spendhub.gateway.openai.responses_objects import (
     call_item,
     ending,
     item_id,
     message_item,
+    reasoning_begun,
     reasoning_item,
     refusal_part,
     response_object,
@@ -85,6 +88,10 @@ class ResponsesWriting:
         """See StreamOut."""
         self._finish = "length"
         return self.last_events(usage, money, model, response_id)
+
+    def error_event(self, error: SpendHubError, money: Mapping[str, Any]) -> bytes:
+        """See StreamOut."""
+        return typed_error_event(error, money, self._sequence)
 
     def tell(self, kind: str, **facts: Any) -> None:
         """Adds one event."""
@@ -216,8 +223,7 @@ class _Thought:
         self._words: list[str] = []
         self._signature = ""
         self._is_redacted = False
-        item = reasoning_item(self._id, Thinking())
-        out.tell("response.output_item.added", output_index=self._place, item=item)
+        out.tell("response.output_item.added", output_index=self._place, item=reasoning_begun(self._id))
 
     def add(self, delta: ThinkingDelta) -> None:
         self._signature += delta.signature

@@ -9,6 +9,8 @@ from __future__ import annotations
 from routing.conversation import Thinking
 
 _SIGNED, _REDACTED = "spendhub.signed.", "spendhub.redacted."
+# Of thoughts without a signature. Where nothing stands OpenAI would look for those that it has kept itself.
+UNSIGNED = "spendhub.unsigned"
 
 
 def sealed(thought: Thinking) -> str | None:
@@ -19,7 +21,8 @@ def sealed(thought: Thinking) -> str | None:
 
 
 def unsealed(value: str, text: str) -> Thinking | None:
-    """The thought that `value` and its summary `text` stand for, None where we have not sealed it."""
+    """The thought that `value` and its summary `text` stand for, None where we have not sealed it, or nobody has
+    signed it."""
     if value.startswith(_SIGNED):
         return Thinking(text, value.removeprefix(_SIGNED))
     if value.startswith(_REDACTED):

@@ -9,6 +9,7 @@ import pytest
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
 from routing.conversation import Audio, Conversation, File, Image, NotTranslatable, Text, Thinking, ToolCall, ToolResult
+from routing.snapshot import ModelFacts
 from routing.upstreams.openai.chat import ChatReader
 from routing.upstreams.openai.request import chat_body
 from routing.upstreams.sse import SseEvent
@@ -195,8 +196,9 @@ def test_what_openai_alone_understands_is_refused_by_its_name(field: str) -> Non
 
 def test_what_changes_no_answer_is_dropped() -> None:
     values = {name: {} if name in ("metadata", "stream_options") else "x" for name in DROPPED}
-    silent = {"logit_bias": {}, "modalities": ["text"], "service_tier": "auto", "prediction": None}
-    assert said_to_openai(CHAT_DIALECT.conversation(asked(**values, **silent))) == {"messages": [HI]}
+    silent = {"logit_bias": {}, "modalities": ["text"], "service_tier": "auto", "prediction": None,
+              "prompt_cache_options": {"mode": "explicit", "ttl": "30m"}}  # fmt: skip
+    assert said_to_openai(CHAT_DIALECT.conversation(asked(**values | silent))) == {"messages": [HI]}
 
 
 def test_needs_are_read_from_the_request() -> None:
@@ -229,6 +231,53 @@ def test_a_limit_is_shared_by_the_choices() -> None:
     assert limited.body["max_completion_tokens"] == 4 and "max_tokens" not in limited.body
     assert limited.max_output_tokens == 8
     assert CHAT_DIALECT.with_max_output(asked(), 0).body["max_completion_tokens"] == 1
+
+
+def test_of_two_limits_the_larger_counts() -> None:
+    assert asked(max_completion_tokens=16, max_tokens=1_500).max_output_tokens == 1_500
+    assert asked(max_completion_tokens=1_500, max_tokens=16, n=2).max_output_tokens == 3_000
+    assert asked(max_completion_tokens=None, max_tokens=16).max_output_tokens == 16
+    assert asked(max_completion_tokens=16, max_tokens=None).max_output_tokens == 16
+    both = asked(max_completion_tokens=16, max_tokens=1_500)
+    assert CHAT_DIALECT.conversation(both).max_output_tokens == 1_500
+
+
+@pytest.mark.parametrize(
+    ("model", "said"),
+    [
+        (model_facts("gpt-5"), "max_completion_tokens"),
+        (model_facts("llama-4"), "max_tokens"),
+        (model_facts("m", base_url="https://api.mistral.ai/v1"), "max_tokens"),
+        (model_facts("kimi-k3", base_url="https://api.moonshot.ai/v1"), "max_completion_tokens"),
+    ],
+)
+@pytest.mark.parametrize("limits", [{}, {"max_tokens": 5}, {"max_completion_tokens": 5, "max_tokens": 100}])
+def test_a_limit_of_ours_is_said_once_in_the_word_that_the_models_vendor_obeys(
+    model: ModelFacts, said: str, limits: dict[str, int]
+) -> None:
+    limited = CHAT_DIALECT.with_max_output(asked(**limits), 7, model)
+    assert {name: limited.body[name] for name in limited.body if name.startswith("max_")} == {said: 7}
+
+
+@pytest.mark.parametrize(
+    ("model", "limits", "said"),
+    [
+        # Everybody obeys the old name, or refuses it. The new one is passed over in silence by many.
+        (model_facts("gpt-5", base_url="https://vendor.test/v1"), {"max_tokens": 7}, "max_tokens"),
+        (model_facts("llama-4", base_url="https://vendor.test/v1"), {"max_completion_tokens": 7}, "max_tokens"),
+        (
+            model_facts("gpt-5", base_url="https://vendor.test/v1"),
+            {"max_completion_tokens": 7},
+            "max_completion_tokens",
+        ),
+        (model_facts("gpt-5", base_url="https://api.openai.com/v1"), {"max_tokens": 7}, "max_completion_tokens"),
+    ],
+)
+def test_a_limit_of_the_clients_own_keeps_the_old_name_at_a_vendor_that_nobody_knows(
+    model: ModelFacts, limits: dict[str, int], said: str
+) -> None:
+    limited = CHAT_DIALECT.with_max_output(asked(**limits), 7, model)
+    assert {name: limited.body[name] for name in limited.body if name.startswith("max_")} == {said: 7}
 
 
 @pytest.mark.parametrize("name", REPLIES)
@@ -297,9 +346,9 @@ def test_a_signed_thought_is_told_whole_once_it_is_signed() -> None:
     deltas = deltas_of(REPLIES["thoughts and words"])
     events = written(CHAT_DIALECT.writing(asked(stream=True), SaidReader(deltas), "m"), len(deltas))
     blocks = [b for data in data_of(events) for b in data["choices"][0]["delta"].get("thinking_blocks", ())]
-    assert blocks == [{"index": 0, "type": "thinking", "thinking": "hm", "signature": "sig"}]
+    assert blocks == [{"index": 0, "type": "thinking", "thinking": "hm", "signature": "anthropic.sig"}]
     message = json.loads(CHAT_DIALECT.whole(REPLIES["hidden thoughts"], asked(), "m"))["choices"][0]["message"]
-    assert message["thinking_blocks"] == [{"type": "redacted_thinking", "data": "blob"}]
+    assert message["thinking_blocks"] == [{"type": "redacted_thinking", "data": "anthropic.blob"}]
 
 
 def event(value: Any) -> SseEvent:

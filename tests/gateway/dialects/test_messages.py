@@ -196,6 +196,36 @@ def test_what_anthropic_alone_understands_is_refused_by_its_name(field: str) -> 
     assert refused.value.details["field"] == field
 
 
+def test_what_the_system_says_among_the_messages_stands_first() -> None:
+    words = [{"type": "text", "text": "Speak German.", "cache_control": {"type": "ephemeral"}}]
+    found = MESSAGES_DIALECT.conversation(
+        asked(
+            HI,
+            {"role": "system", "content": "Be brief.", "clear_at": "never"},
+            {"role": "assistant", "content": "Hello."},
+            {"role": "system", "content": words},
+            HI,
+            system="You are Ada.",
+        )
+    )
+    assert found.system == (Text("You are Ada."), Text("Be brief."), Text("Speak German.", is_cache_point=True))
+    assert [message.role for message in found.messages] == ["user", "assistant", "user"]
+
+
+@pytest.mark.parametrize(
+    ("message", "field"),
+    [
+        ({"clear_at": "next_user_message"}, "messages[1].clear_at"),
+        ({"output_config": {"effort": "low"}}, "messages[1].output_config"),
+        ({"content": [{"type": "tool_addition"}]}, "messages[1].content[0].type 'tool_addition'"),
+    ],
+)
+def test_what_a_system_message_says_to_anthropic_alone_is_refused(message: dict[str, Any], field: str) -> None:
+    with pytest.raises(NotTranslatable) as refused:
+        MESSAGES_DIALECT.conversation(asked(HI, {"role": "system", "content": "x"} | message))
+    assert refused.value.field == field
+
+
 def test_what_changes_no_answer_is_dropped() -> None:
     values = dict.fromkeys(DROPPED, "x")
     assert MESSAGES_DIALECT.conversation(asked(**values, speed="standard")) == MESSAGES_DIALECT.conversation(asked())
@@ -354,6 +384,13 @@ def test_a_lowered_limit_lowers_what_may_be_thought_below_it(limit: int, thinkin
 @pytest.mark.parametrize("fields", [{}, {"thinking": {"type": "adaptive"}}, {"thinking": None}])
 def test_a_lowered_limit_leaves_other_thinking_as_it_is(fields: dict[str, Any]) -> None:
     assert MESSAGES_DIALECT.with_max_output(asked(**fields), 7).body == {**asked(**fields).body, "max_tokens": 7}
+
+
+@pytest.mark.parametrize("limit", [0, 2_000])
+def test_a_limit_that_is_the_clients_own_changes_nothing(limit: int) -> None:
+    # Between calls of tools more may be thought than one answer may say.
+    request = asked(max_tokens=limit, thinking={"type": "enabled", "budget_tokens": 4_096})
+    assert MESSAGES_DIALECT.with_max_output(request, limit) == request
 
 
 def test_a_request_that_only_fills_the_prompt_cache_says_nothing_and_is_for_anthropic_alone() -> None:

@@ -103,6 +103,7 @@ DROPPED: dict[str, dict[str, tuple[str, ...]]] = {
             "CompletionCreateParamsBase.safety_identifier", "ChatCompletionStreamOptionsParam.include_obfuscation",
             "ChatCompletionStreamOptionsParam.include_usage", "PromptCacheBreakpoint.mode",
             "PromptCacheBreakpoint.ttl", "FilePromptCacheBreakpoint.mode", "FilePromptCacheBreakpoint.ttl",
+            "PromptCacheOptions.mode", "PromptCacheOptions.ttl", "CompletionCreateParamsBase.prompt_cache_options",
             "JSONSchema.strict",
         ),
         "anthropic": ("ImageURL.detail", "JSONSchema.name"),
@@ -123,6 +124,8 @@ DROPPED: dict[str, dict[str, tuple[str, ...]]] = {
             "ResponseCreateParamsBase.safety_identifier", "Reasoning.summary", "Reasoning.generate_summary",
             "StreamOptions.include_obfuscation", "FunctionToolParam.output_schema", "PromptCacheBreakpoint.mode",
             "PromptCacheBreakpoint.ttl", "ResponseInputFileParam.detail", "ResponseInputFileContentParam.detail",
+            "PromptCacheOptions.mode", "PromptCacheOptions.ttl", "PromptCacheOptions.comparison_response_id",
+            "ResponseCreateParamsBase.prompt_cache_options",
         ),
         "anthropic": (
             "ResponseInputImageParam.detail", "ResponseInputImageContentParam.detail",
@@ -168,6 +171,7 @@ DROPPED: dict[str, dict[str, tuple[str, ...]]] = {
 # Of objects that are dropped whole, and thoughts, which have a paragraph of their own.
 NAMED_OTHERWISE = {
     "include_obfuscation", "include_usage", "mode", "previous_message_id", "prefix_mismatch_behavior", "text", "data",
+    "comparison_response_id",
     # Google's, whose names are in camel case there, or that say something beside others.
     "display_name", "mime_type", "category", "method", "nullable", "property_ordering",
 }  # fmt: skip

@@ -27,6 +27,7 @@ from routing.conversation import (
 )
 from routing.upstreams.openai.responses import ResponsesReader
 from routing.upstreams.sse import SseEvent
+from spendhub.errors import Invalid
 from spendhub.gateway.openai.responses import RESPONSES_DIALECT
 from spendhub.gateway.openai.responses_conversation import DROPPED
 from tests.gateway.dialects.said import MONEY, REPLIES, USAGE, SaidReader, data_of, deltas_of, events_in, written
@@ -138,8 +139,8 @@ def test_everything_is_read() -> None:
 ONLY_OPENAI: dict[str, dict[str, Any]] = {
     "previous_response_id": {"previous_response_id": "resp_1"},
     "conversation": {"conversation": "conv_1"},
-    "background": {"background": True},
     "store": {"store": True},
+    "prompt_cache_options.prewarm": {"prompt_cache_options": {"mode": "explicit", "prewarm": True}},
     "truncation": {"truncation": "auto"},
     "prompt": {"prompt": {"id": "p"}},
     "max_tool_calls": {"max_tool_calls": 3},
@@ -167,9 +168,19 @@ def test_what_openai_alone_understands_or_has_kept_is_refused_by_its_name(field:
 
 def test_what_changes_no_answer_is_dropped() -> None:
     values = {name: {} if name in ("metadata", "stream_options") else "x" for name in DROPPED}
-    silent = {"store": False, "background": False, "truncation": "disabled", "service_tier": "auto", "prompt": None}
+    silent = {"store": False, "background": False, "truncation": "disabled", "service_tier": "auto", "prompt": None,
+              "prompt_cache_options": {"mode": "explicit", "ttl": "30m"}}  # fmt: skip
     plain = RESPONSES_DIALECT.conversation(asked())
-    assert RESPONSES_DIALECT.conversation(asked(**values, **silent)) == plain
+    assert RESPONSES_DIALECT.conversation(asked(**values | silent)) == plain
+
+
+def test_an_answer_in_the_background_is_refused_whoever_the_vendor_is_since_nobody_could_fetch_it() -> None:
+    with pytest.raises(Invalid) as refused:
+        RESPONSES_DIALECT.parse(b'{"model":"m","input":"hi","background":true}')
+    assert refused.value.details == {"field": "background"}
+    assert refused.value.message.startswith("background must be false: ")
+    for silent in (b"false", b"null"):
+        assert RESPONSES_DIALECT.parse(b'{"model":"m","input":"hi","background":' + silent + b"}").model == "m"
 
 
 def test_what_the_vendor_has_kept_may_stand_for_the_input() -> None:

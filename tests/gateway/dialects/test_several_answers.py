@@ -104,7 +104,7 @@ def test_a_streamed_chat_tells_whose_turn_it_is() -> None:
     begun = ({"role": "assistant", "content": ""}, None)
     assert told[0] == [begun, ({"content": "one"}, None), ({}, "length")]
     assert told[2] == [begun, ({"content": "three"}, None), ({}, "stop")]
-    block = {"index": 0, "type": "thinking", "thinking": "hm", "signature": "sig"}
+    block = {"index": 0, "type": "thinking", "thinking": "hm", "signature": "anthropic.sig"}
     call = {"index": 0, "id": "c", "type": "function", "function": {"name": "f", "arguments": ""}}
     assert told[1] == [
         begun,

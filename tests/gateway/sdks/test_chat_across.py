@@ -9,6 +9,7 @@ from typing import Any
 import openai
 import pytest
 
+from tests.fakes.anthropic_upstream import SIGNATURE
 from tests.gateway.sdks.vendors import CALL, CALL_NANO_USD, CALL_USD, Vendors, asked_of
 
 pytestmark = [pytest.mark.slow, pytest.mark.once]
@@ -59,6 +60,29 @@ def test_the_sdk_shows_the_vendors_own_id_of_whatever_it_answers(vendors: Vendor
     assert raised.value.request_id == "req_fake"
 
 
+LIMITS = {"gpt": ("x-ratelimit-remaining-tokens", "59"), "claude": ("anthropic-ratelimit-requests-remaining", "49")}
+
+
+@pytest.mark.parametrize("model", LIMITS)
+def test_how_often_the_vendor_may_still_be_asked_is_told(vendors: Vendors, user: str, model: str) -> None:
+    told = [
+        vendors.served.ask(CALL, model=model, user=user),
+        vendors.served.ask(CALL, model=model, user=user, stream=True),
+        vendors.served.ask("[fault:429]", model=model, user=user),
+    ]
+    assert [answered.status_code for answered in told] == [200, 200, 429]
+    name, value = LIMITS[model]
+    for answered in told:
+        assert {each: said for each, said in answered.headers.items() if "ratelimit" in each} == {name: value}
+
+
+def test_an_answer_from_memory_tells_no_limit_of_any_vendor(vendors: Vendors, user: str) -> None:
+    asked: Any = {"model": "gpt", "user": user, "headers": {"x-spendhub-cache": "3600"}, "temperature": 0}
+    first, again = (vendors.served.ask(f"{CALL} {user}", **asked) for _ in range(2))
+    assert (first.headers["x-ratelimit-remaining-tokens"], again.headers["x-spendhub-cache"]) == ("59", "hit")
+    assert "x-ratelimit-remaining-tokens" not in again.headers
+
+
 def test_an_async_stream_ends_with_usage_and_money(vendors: Vendors, user: str) -> None:
     async def call() -> list[Any]:
         async with vendors.async_openai_sdk() as sdk:
@@ -96,7 +120,53 @@ def test_a_loop_of_tools_goes_round_with_its_thoughts(vendors: Vendors, user: st
     assert [turn["role"] for turn in asked["messages"]] == ["user", "assistant", "user"]
     # What the vendor signed has come back to it, as it demands in a loop of tools.
     thought = asked["messages"][1]["content"][0]
-    assert (thought["type"], thought["thinking"], bool(thought["signature"])) == ("thinking", "let me see", True)
+    assert thought == {"type": "thinking", "thinking": "let me see", "signature": SIGNATURE}
+
+
+@pytest.mark.parametrize("model", ["claude", "gemini"])
+@pytest.mark.parametrize("is_stream", [False, True])
+def test_a_conversation_moves_to_a_vendor_that_is_told_no_others_thoughts(
+    vendors: Vendors, user: str, model: str, is_stream: bool
+) -> None:
+    sdk = vendors.openai_sdk()
+    fields = ask("[think:let me see] weather?", user=user, tools=[WEATHER], reasoning_effort="low")
+    fields |= {"model": model, "max_completion_tokens": 4_096}
+    if is_stream:
+        with sdk.chat.completions.stream(**fields) as stream:
+            stream.until_done()
+            first = stream.get_final_completion().choices[0].message
+    else:
+        first = sdk.chat.completions.create(**fields).choices[0].message
+    said = first.model_dump(exclude_none=True)
+    (call,) = first.tool_calls
+    assert said["reasoning_content"] == "let me see"
+    assert ("extra_content" in said["tool_calls"][0]) == (model == "gemini")
+    assert ("thinking_blocks" in said) == (model == "claude")
+    result = {"role": "tool", "tool_call_id": call.id, "content": "sunny"}
+    second = sdk.chat.completions.create(**ask("weather?", said, result, user=user, model="compatible"))
+    assert "sunny" in second.choices[0].message.content
+    asked = asked_of(vendors.openai)["messages"][1]
+    assert set(asked) & {"reasoning_content", "thinking_blocks"} == set()
+    assert "extra_content" not in asked["tool_calls"][0]
+
+
+@pytest.mark.parametrize("model", ["claude", "bedrock-claude"])
+def test_a_loop_of_tools_goes_round_for_a_client_that_keeps_no_thoughts(
+    vendors: Vendors, user: str, model: str
+) -> None:
+    sdk = vendors.openai_sdk()
+
+    def create(*messages: Any) -> Any:
+        fields = ask(*messages, user=user, tools=[WEATHER], reasoning_effort="low", max_completion_tokens=4_096)
+        return sdk.chat.completions.create(**{**fields, "model": model}).choices[0].message
+
+    first = create("[think:let me see] weather?")
+    (call,) = first.tool_calls
+    said = {"role": "assistant", "content": first.content, "tool_calls": [call.model_dump()]}
+    second = create("weather?", said, {"role": "tool", "tool_call_id": call.id, "content": "sunny"})
+    assert "sunny" in second.content
+    asked = asked_of(vendors.anthropic if model == "claude" else vendors.bedrock)
+    assert "thinking" not in asked and "additionalModelRequestFields" not in asked
 
 
 @pytest.mark.parametrize("field", ["logit_bias", "service_tier", "no_such_field"])

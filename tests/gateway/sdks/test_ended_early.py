@@ -87,9 +87,9 @@ def test_a_stream_that_outgrows_a_strict_budget_is_read_to_its_end(
     span = vendors.served.the_span(user)
     assert (span["status"], span["error_code"]) == ("ok", "")
     told = metadata_of(span)
-    assert (told["ended"], told["ended_by"]) == ("out_of_money", f"{user} per month")
+    assert (told["ended"], told["ended_by"]) == ("out_of_money", f"{user} per total")
     if money is not None:
-        assert (money["ended"], money["budget"]) == ("out_of_money", f"{user} per month")
+        assert (money["ended"], money["budget"]) == ("out_of_money", f"{user} per total")
         assert round(float(money["cost"]) * 10**9) == span["cost_nano_usd"]
     cost = span["input_tokens"] * INPUT_NANO_USD + span["output_tokens"] * OUTPUT_NANO_USD
     assert span["cost_nano_usd"] == vendors.served.ledger(budget) == cost

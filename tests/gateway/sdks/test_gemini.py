@@ -7,12 +7,13 @@ import json
 from typing import Any
 
 import httpx
+import openai
 import pytest
 from google.genai import errors, types
 from pydantic import BaseModel
 
 from tests.gateway.sdks.vendors import CALL, CALL_NANO_USD, CALL_USD, Vendors, asked_of
-from tests.gateway.served import events_of
+from tests.gateway.served import events_of, pause_for_snapshots
 
 # The SDK itself does with aiohttp what aiohttp discourages.
 pytestmark = [pytest.mark.slow, pytest.mark.once, pytest.mark.filterwarnings("ignore:Inheritance class")]
@@ -296,7 +297,9 @@ def test_a_vendors_error_is_raised_as_what_it_is(
 def test_a_stream_that_breaks_is_an_error_in_the_sdk(vendors: Vendors, user: str, model: str, fault: str) -> None:
     with pytest.raises(errors.ServerError) as broken:
         whole_or_streamed(vendors.googles_sdk(user), True, model=model, contents=f"[fault:{fault}]")
-    assert (broken.value.code, facts_of(broken.value)["code"]) == (502, "upstream_failed")
+    is_its_own = (model, fault) == ("gemini", "error")  # and told as it is, since it speaks the same
+    assert (broken.value.code, facts_of(broken.value)["code"]) == (529 if is_its_own else 502, "upstream_failed")
+    assert (broken.value.message == "overloaded on demand") == is_its_own
     (span,) = vendors.served.wait_for_spans(user, 1)
     assert span["status"] == "error" and span["cost_nano_usd"] > 0
 
@@ -358,7 +361,8 @@ def test_who_does_not_ask_for_events_is_answered_a_growing_array(vendors: Vendor
     assert "".join(part["text"] for chunk in chunks for part in chunk["candidates"][0]["content"]["parts"]) == "one two"
     assert last["spendhub"] == {"cost": CALL_USD, "model": model, "remaining": None, "decision": "allow"}
     broken = post(vendors, url.removeprefix(vendors.served.server.url), says("[fault:error]"), **headers)
-    assert (broken.status_code, broken.json()[-1]["error"]["status"]) == (200, "UNAVAILABLE")
+    status = "UNKNOWN" if model == "gemini" else "UNAVAILABLE"  # Google's own error keeps its words
+    assert (broken.status_code, broken.json()[-1]["error"]["status"]) == (200, status)
     refused = post(vendors, f"/v1beta/models/no-{model}:streamGenerateContent", says("hi"))
     assert (refused.status_code, [each["error"]["code"] for each in refused.json()]) == (404, [404])
     assert [span["status"] for span in vendors.served.spans(user)] == ["ok", "error"]
@@ -399,7 +403,7 @@ def test_a_response_of_openais_is_told_how_likely_googles_model_held_its_words(v
         vendors, "/v1/responses", {"model": "claude", "input": "hi", "top_logprobs": 2, "max_output_tokens": 9}
     )
     assert (refused.status_code, refused.json()["error"]["code"]) == (400, "not_translatable")
-    assert refused.json()["error"]["param"] == "logprobs"
+    assert refused.json()["error"]["param"] == "top_logprobs"
 
 
 def test_labels_say_who_a_call_is_for(vendors: Vendors, user: str) -> None:
@@ -465,3 +469,75 @@ def test_googles_errors_are_told_in_their_shapes(vendors: Vendors, user: str, fa
         answered = post(vendors, path, asked, authorization=f"Bearer {vendors.served.key}")
         assert answered.status_code == int(fault)
         assert f"fault {fault} on demand" in answered.json()["error"]["message"]
+
+
+@pytest.mark.parametrize("is_stream", [False, True])
+def test_an_answer_that_failed_without_a_word_is_an_error_and_billed(
+    vendors: Vendors, user: str, is_stream: bool
+) -> None:
+    asked: Any = [{"role": "user", "content": f"{CALL} [fault:failed]"}]
+    with pytest.raises(openai.APIError) as raised:
+        told = vendors.openai_sdk().chat.completions.create(model="gemini", user=user, messages=asked, stream=is_stream)
+        list(told)
+    assert "the vendor failed without an answer: MALFORMED_FUNCTION_CALL" in raised.value.message
+    if not is_stream:
+        assert isinstance(raised.value, openai.InternalServerError) and raised.value.status_code == 502
+    span = vendors.served.the_span(user)
+    assert (span["status"], span["error_code"], span["cost_nano_usd"]) == ("error", "upstream_failed", CALL_NANO_USD)
+    assert not span["is_estimated"]
+
+
+@pytest.mark.parametrize("is_stream", [False, True])
+def test_where_a_route_chooses_another_model_answers_in_place_of_one_that_failed(
+    vendors: Vendors, user: str, is_stream: bool
+) -> None:
+    route = f"route-{user}"
+    wanted = {"name": route, "models": ["gemini"], "fallback": ["gpt"], "strategy": "pinned"}
+    vendors.served.native("POST", "routes", json=wanted)
+    pause_for_snapshots()
+    answered = vendors.served.ask(f"{CALL} [fault:failed]", model=route, user=user, stream=is_stream)
+    assert (answered.status_code, answered.headers["x-spendhub-model"]) == (200, "gpt")
+    assert "Grüße" in answered.text
+    spans = [(span["model"], span["status"], span["cost_nano_usd"]) for span in vendors.served.spans(user)]
+    assert spans == [("gemini", "error", CALL_NANO_USD), ("gpt", "ok", CALL_NANO_USD)]
+
+
+@pytest.mark.parametrize("is_stream", [False, True])
+def test_words_of_an_answer_that_failed_are_told_as_cut_in_each_dialect(
+    vendors: Vendors, user: str, is_stream: bool
+) -> None:
+    text = f"{CALL} [fault:failed-late] [say:good day]"
+    asked: Any = [{"role": "user", "content": text}]
+    chat, openais = vendors.openai_sdk().chat.completions, vendors.openai_sdk().responses
+    if is_stream:
+        chunks = [chunk.choices[0] for chunk in chat.create(model="gemini", user=user, messages=asked, stream=True)]
+        finish, said = chunks[-1].finish_reason, "".join(chunk.delta.content or "" for chunk in chunks)
+        with openais.stream(model="gemini", user=user, input=text) as events:
+            response = next(event.response for event in events if event.type == "response.incomplete")
+        sdk = vendors.anthropic_sdk()
+        metadata: Any = {"user_id": user}
+        with sdk.messages.stream(model="gemini", max_tokens=50, metadata=metadata, messages=asked) as stream:
+            message = stream.get_final_message()
+    else:
+        choice = chat.create(model="gemini", user=user, messages=asked).choices[0]
+        finish, said = choice.finish_reason, choice.message.content
+        response = openais.create(model="gemini", user=user, input=text)
+        message = vendors.anthropic_sdk().messages.create(
+            model="gemini", max_tokens=50, metadata={"user_id": user}, messages=asked
+        )
+    assert (finish, said) == ("length", "good day")
+    assert (response.status, response.output_text) == ("incomplete", "good day")
+    assert (message.stop_reason, message.content[0].text) == ("max_tokens", "good day")
+    assert [(span["status"], span["cost_nano_usd"]) for span in vendors.served.spans(user)] == [
+        ("ok", CALL_NANO_USD)
+    ] * 3
+
+
+@pytest.mark.parametrize("is_stream", [False, True])
+def test_googles_sdk_is_told_googles_own_reason_for_an_answer_that_failed(
+    vendors: Vendors, user: str, is_stream: bool
+) -> None:
+    sdk = vendors.googles_sdk(user)
+    answers = whole_or_streamed(sdk, is_stream, model="gemini", contents=f"{CALL} [fault:failed]")
+    assert answers[-1].candidates[0].finish_reason == types.FinishReason.MALFORMED_FUNCTION_CALL
+    assert vendors.served.the_span(user)["status"] == "ok"

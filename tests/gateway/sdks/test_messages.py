@@ -10,8 +10,9 @@ import anthropic
 import httpx
 import pytest
 
+from spendhub.money import format_usd
 from tests.gateway.sdks.vendors import CALL, CALL_NANO_USD, CALL_USD, Vendors, asked_of
-from tests.gateway.served import json_of, metadata_of
+from tests.gateway.served import json_of, metadata_of, pause_for_snapshots
 
 pytestmark = [pytest.mark.slow, pytest.mark.once]
 
@@ -142,6 +143,16 @@ def test_its_own_vendor_gets_every_field_untouched(vendors: Vendors, user: str) 
     assert asked_of(vendors.anthropic) == {**fields, **unknown, "model": "claude-sonnet-4-5"}
 
 
+def test_a_header_that_is_sent_twice_is_passed_on_whole(vendors: Vendors, user: str) -> None:
+    headers = [("x-api-key", vendors.served.key), ("anthropic-beta", "one"), ("anthropic-version", "2023-06-01"),
+               ("x-spendhub-user", user), ("anthropic-beta", "two,three")]  # fmt: skip
+    asked = {"model": "claude", "max_tokens": 9, "messages": [{"role": "user", "content": "hi"}]}
+    answered = httpx.post(f"{vendors.served.server.url}/v1/messages", headers=headers, json=asked, timeout=30)
+    assert answered.status_code == 200
+    passed = vendors.anthropic.served.requests[-1]["headers"]
+    assert (passed["anthropic-beta"], passed["anthropic-version"]) == ("one,two,three", "2023-06-01")
+
+
 def test_cache_reads_and_writes_are_told_as_anthropic_tells_them(vendors: Vendors, user: str) -> None:
     text = "[in:10] [cached:20] [written:30] [out:5]"
     for model in MODELS:
@@ -195,10 +206,18 @@ def test_a_vendors_error_is_raised_as_what_it_is(
 @pytest.mark.parametrize("fault", ["reset", "cut", "error"])
 def test_a_stream_that_breaks_is_an_error_in_the_sdk(vendors: Vendors, user: str, model: str, fault: str) -> None:
     sdk = vendors.anthropic_sdk()
-    with pytest.raises(anthropic.APIError), sdk.messages.stream(**ask(f"[fault:{fault}]", user, model=model)) as stream:
+    asked = ask(f"[fault:{fault}]", user, model=model)
+    with pytest.raises(anthropic.APIStatusError) as raised, sdk.messages.stream(**asked) as stream:
         stream.get_final_message()
     (span,) = vendors.served.wait_for_spans(user, 1)
     assert span["status"] == "error" and span["cost_nano_usd"] > 0
+    told = raised.value.body["error"]
+    assert told["spendhub"]["cost"] == format_usd(span["cost_nano_usd"])
+    if (model, fault) == ("claude", "error"):  # its own words, as it speaks the same
+        assert (told["type"], told["message"]) == ("overloaded_error", "overloaded on demand")
+        assert raised.value.body["request_id"] == "req_fake"
+    else:
+        assert (told["type"], told["code"]) == ("api_error", "upstream_failed")
 
 
 @pytest.mark.parametrize("fault", ["split-utf8", "crlf", "malformed-sse"])
@@ -244,6 +263,44 @@ def test_the_beta_half_of_the_sdk_is_answered_too(vendors: Vendors, user: str) -
     assert told.content[0].text == "good day"
 
 
+@pytest.mark.parametrize("model", ["gemini", "gpt"])
+def test_a_loop_of_tools_moves_from_another_vendors_model_to_claude(vendors: Vendors, user: str, model: str) -> None:
+    sdk = vendors.anthropic_sdk()
+    thinking: Any = {"type": "enabled", "budget_tokens": 2_048}
+    fields = ask("", user, tools=[WEATHER], max_tokens=4_096, thinking=thinking)
+    messages: list[Any] = [{"role": "user", "content": "[think:let me see] weather?"}]
+    first = sdk.messages.create(**{**fields, "model": model, "messages": messages})
+    (call,) = [block for block in first.content if block.type == "tool_use"]
+    result = {"type": "tool_result", "tool_use_id": call.id, "content": "sunny"}
+    messages += [{"role": "assistant", "content": first.content}, {"role": "user", "content": [result]}]
+    second = sdk.messages.create(**{**fields, "model": "claude", "messages": messages})
+    assert "sunny" in second.content[0].text
+    asked = asked_of(vendors.anthropic)
+    said = {"type": "tool_use", "id": call.id, "name": "weather", "input": {"city": "Köln"}}
+    assert asked["messages"][1]["content"] == [said] and "thinking" not in asked
+
+
+def forecast(city: str) -> str:
+    """The weather in a city.
+
+    Args:
+        city: which.
+    """
+    return f"sunny in {city}"
+
+
+@pytest.mark.parametrize("model", [*MODELS, "gemini", "bedrock-claude"])
+@pytest.mark.parametrize("is_stream", [False, True])
+def test_the_sdks_own_loop_of_tools_goes_round(vendors: Vendors, user: str, model: str, is_stream: bool) -> None:
+    """It asks its vendor to keep the conversation as a thread, and does without where that cannot be."""
+    fields = ask("weather?", user, model=model, tools=[anthropic.beta_tool(forecast)])
+    runner = vendors.anthropic_sdk().beta.messages.tool_runner(**fields, stream=is_stream)
+    said = runner.until_done()
+    assert "sunny in Köln" in said.content[0].text
+    spans = vendors.served.spans(user)
+    assert [(span["model"], span["status"]) for span in spans] == [(model, "ok")] * 2
+
+
 def test_bad_requests_are_told_in_anthropics_shape(vendors: Vendors) -> None:
     for body in ({}, {"model": "claude"}, {"model": "claude", "messages": [{"role": "user", "content": "x"}]}):
         answered = post(vendors, "/v1/messages", body)
@@ -253,6 +310,36 @@ def test_bad_requests_are_told_in_anthropics_shape(vendors: Vendors) -> None:
     assert (unknown.status_code, unknown.json()["error"]["type"]) == (404, "not_found_error")
     wrong_key = post(vendors, "/v1/messages", ask("hi", "ada"), **{"x-api-key": "sh_wrong"})
     assert (wrong_key.status_code, wrong_key.json()["error"]["type"]) == (401, "authentication_error")
+
+
+def test_a_strict_budget_is_not_exceeded_by_a_context_that_a_passed_header_makes_longer(
+    vendors: Vendors, user: str
+) -> None:
+    served, name = vendors.served, f"claude-{user}"
+    address = ("--base-url", vendors.anthropic.base_url)
+    served.server.manage("provider", "set", user, "--dialect", "anthropic", *address, "--api-key-env", "VENDOR_KEY")
+    sizes = {"context_tokens": 200_000, "max_output_tokens": 1_000}
+    served.native("POST", "models", json={"provider": user, "name": name, **sizes})
+    served.native("POST", "prices", json={"model": name, "input": "3", "output": "15"})
+    long_rates = {"input": "6", "output": "22.5", "min_context_tokens": 200_000}
+    served.native("POST", "prices", json={"model": name, **long_rates})
+    pause_for_snapshots()
+    # A short context at most: 0.6 USD. A long one: 6.
+    budget = served.define_budget(user, "1", strict=True)
+    document = {"type": "document", "source": {"type": "url", "url": "https://x.test/a.pdf"}}
+    said = [{"role": "user", "content": [{"type": "text", "text": "[in:900000] [out:10]"}, document]}]
+    wanted = {**ask("", user, model=name), "messages": said}
+    headers = {"anthropic-beta": "context-1m-2025-08-07"}
+    calls = vendors.anthropic.served.calls
+    refused = post(vendors, "/v1/messages", wanted, **headers)
+    assert (refused.status_code, served.ledger(budget), vendors.anthropic.served.calls) == (402, 0, calls)
+    served.native("PATCH", f"budgets/{budget}", json={"limit": "7"})
+    pause_for_snapshots()
+    assert post(vendors, "/v1/messages", wanted, **headers).status_code == 200
+    span = served.the_span(user)
+    # 900,000 at 6 USD per million, 10 at 22.50.
+    assert span["cost_nano_usd"] == 5_400_225_000 == served.ledger(budget)
+    assert span["reserved_nano_usd"] == 6_000_000_000 + 100 * 22_500
 
 
 @pytest.mark.parametrize("is_stream", [False, True])

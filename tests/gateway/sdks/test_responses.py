@@ -11,8 +11,9 @@ import openai
 import pytest
 from pydantic import BaseModel
 
+from spendhub.money import format_usd
 from tests.gateway.sdks.vendors import CALL, CALL_NANO_USD, CALL_USD, Vendors, asked_of
-from tests.gateway.served import metadata_of, pause_for_snapshots
+from tests.gateway.served import events_of, metadata_of, pause_for_snapshots
 
 pytestmark = [pytest.mark.slow, pytest.mark.once]
 
@@ -113,6 +114,30 @@ def test_a_loop_of_tools_goes_round(vendors: Vendors, user: str, model: str, is_
         assert asked["system"][0]["text"] == "be brief"
 
 
+@pytest.mark.parametrize("model", ["claude", "gemini", "compatible"])
+@pytest.mark.parametrize("is_stream", [False, True])
+def test_a_conversation_moves_to_openai_that_is_told_no_others_thoughts(
+    vendors: Vendors, user: str, model: str, is_stream: bool
+) -> None:
+    sdk = vendors.openai_sdk()
+    fields = ask("[think:let me see] weather?", user, model=model, tools=[WEATHER], reasoning={"effort": "low"})
+    fields["max_output_tokens"] = 4_096
+    if is_stream:
+        with sdk.responses.stream(**fields) as stream:
+            stream.until_done()
+            first = stream.get_final_response()
+    else:
+        first = sdk.responses.create(**fields)
+    assert [item.type for item in first.output] == ["reasoning", "function_call"]
+    said = [item.model_dump(exclude_none=True) for item in first.output]
+    assert ("signature" in said[1]) == (model == "gemini")
+    result = {"type": "function_call_output", "call_id": said[1]["call_id"], "output": "sunny"}
+    sdk.responses.create(**ask([{"role": "user", "content": "weather?"}, *said, result], user))
+    asked = asked_of(vendors.openai)["input"]
+    assert [item.get("type") for item in asked] == [None, "function_call", "function_call_output"]
+    assert "signature" not in asked[1]
+
+
 def test_its_own_vendor_gets_every_field_untouched(vendors: Vendors, user: str) -> None:
     fields = ask("hi", user, store=True, previous_response_id="resp_1", tools=[WEATHER, {"type": "web_search"}])
     vendors.openai_sdk().responses.create(**fields, extra_body={"no_such_field": [1, 2]})
@@ -121,7 +146,7 @@ def test_its_own_vendor_gets_every_field_untouched(vendors: Vendors, user: str) 
 
 @pytest.mark.parametrize(
     ("field", "value"),
-    [("previous_response_id", "resp_1"), ("store", True), ("background", True), ("truncation", "auto")],
+    [("previous_response_id", "resp_1"), ("store", True), ("truncation", "auto")],
 )
 def test_what_only_openai_has_kept_is_refused_for_another_vendors_model(
     vendors: Vendors, user: str, field: str, value: Any
@@ -129,6 +154,19 @@ def test_what_only_openai_has_kept_is_refused_for_another_vendors_model(
     with pytest.raises(openai.BadRequestError) as refused:
         vendors.openai_sdk().responses.create(**ask("hi", user, model="claude", **{field: value}))
     assert (refused.value.code, refused.value.param) == ("not_translatable", field)
+    assert vendors.served.spans(user) == []
+
+
+@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("is_stream", [False, True])
+def test_an_answer_in_the_background_is_refused_before_anything_is_asked(
+    vendors: Vendors, user: str, model: str, is_stream: bool
+) -> None:
+    calls = vendors.openai.served.calls, vendors.anthropic.served.calls
+    with pytest.raises(openai.BadRequestError) as refused:
+        vendors.openai_sdk().responses.create(**ask("hi", user, model=model, background=True, stream=is_stream))
+    assert refused.value.param == "background"
+    assert (vendors.openai.served.calls, vendors.anthropic.served.calls) == calls
     assert vendors.served.spans(user) == []
 
 
@@ -141,12 +179,31 @@ def test_an_answer_that_is_cut_off_is_incomplete(vendors: Vendors, user: str) ->
 
 
 @pytest.mark.parametrize("model", MODELS)
-@pytest.mark.parametrize("fault", ["reset", "cut"])
+@pytest.mark.parametrize("fault", ["reset", "cut", "error"])
 def test_a_stream_that_breaks_is_an_error_in_the_sdk(vendors: Vendors, user: str, model: str, fault: str) -> None:
     with pytest.raises(openai.APIError):
         list(vendors.openai_sdk().responses.create(**ask(f"[fault:{fault}]", user, model=model, stream=True)))
     (span,) = vendors.served.wait_for_spans(user, 1)
     assert span["status"] == "error" and span["cost_nano_usd"] > 0
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_an_error_in_mid_stream_goes_on_counting_and_keeps_the_words_of_who_speaks_the_same(
+    vendors: Vendors, user: str, model: str
+) -> None:
+    url, headers = f"{vendors.served.url}/responses", {"authorization": f"Bearer {vendors.served.key}"}
+    body = ask("[fault:error] [say:one two three four five]", user, model=model, stream=True)
+    events = events_of(httpx.post(url, headers=headers, json=body, timeout=30).text)
+    assert len(events) > 3 and [each["sequence_number"] for each in events] == list(range(len(events)))
+    last = events[-1]
+    (span,) = vendors.served.wait_for_spans(user, 1)
+    assert (last["type"], last["error"]["message"]) == ("error", last["message"])
+    assert last["error"]["spendhub"]["cost"] == format_usd(span["cost_nano_usd"])
+    if model == "gpt":
+        assert (last["message"], last["code"]) == ("overloaded on demand", "server_error")
+    else:
+        assert last["message"].startswith("the vendor broke off in mid-stream: ")
+        assert (last["message"].endswith("overloaded on demand"), last["code"]) == (True, "upstream_failed")
 
 
 @pytest.mark.parametrize("model", MODELS)

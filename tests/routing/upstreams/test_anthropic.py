@@ -204,6 +204,47 @@ def test_messages_of_one_role_in_a_row_are_one_turn() -> None:
     assert [part["tool_use_id"] for part in body["messages"][1]["content"]] == ["1", "2"]
 
 
+def test_blank_texts_are_left_out_wherever_they_stand() -> None:
+    result = ToolResult("1", (Text(" \n"), Text("22")))
+    body = body_of(
+        Message("user", (Text("\t"), Text("hi"), Image("image/png", "AAAA"))),
+        Message("assistant", (Text("\n\n"), ToolCall("1", "weather", "{}"))),
+        Message("user", (result, ToolResult("2", (Text(" "),)))),
+        system=(Text(" "), Text("be brief")),
+    )
+    asked, called, answered = (message["content"] for message in body["messages"])
+    assert [part["type"] for part in (*asked, *called)] == ["text", "image", "tool_use"]
+    assert answered == [
+        {"type": "tool_result", "tool_use_id": "1", "content": [{"type": "text", "text": "22"}]},
+        {"type": "tool_result", "tool_use_id": "2"},
+    ]
+    assert body["system"] == [{"type": "text", "text": "be brief"}]
+    assert "system" not in body_of(system=(Text(" "), Text("")))
+
+
+def test_a_turn_in_which_nothing_is_said_leaves_no_empty_one() -> None:
+    user, model = Message("user", (Text("a"),)), Message("assistant", (Text(" "),))
+    blank = {"role": "user", "content": [{"type": "text", "text": "(empty)"}]}
+    assert body_of(Message("user", (Text(" "),)))["messages"] == [blank]
+    # Without its last turn the conversation would be one that the model is to go on with where it stopped.
+    answered = Message("assistant", (Text("b"),))
+    assert body_of(user, answered, Message("user", (Text("\n"),)))["messages"][2] == blank
+    (only,) = body_of(user, model, Message("user", (Text("c"),)))["messages"]
+    assert [part["text"] for part in only["content"]] == ["a", "c"]
+    # Somebody has to be answered.
+    assert body_of(model)["messages"] == [blank]
+    assert body_of(Message("assistant", (Thinking("hm"),)), system=(Text("Be brief."),))["messages"] == [blank]
+
+
+def test_a_system_prompt_alone_is_what_the_user_says() -> None:
+    model = model_facts("claude-sonnet-4-6", dialect="anthropic")
+    for system, text in (((Text("Write a haiku."),), "Write a haiku."), ((), "(empty)")):
+        asked = AnthropicDialect().translated_request(model, "", Conversation((), system), is_stream=False)
+        body = json.loads(asked.body)
+        assert body["messages"] == [{"role": "user", "content": [{"type": "text", "text": text}]}]
+        assert "system" not in body
+
+
 def test_system_tools_stops_and_the_user_have_their_places() -> None:
     strict = Tool("other", parameters={**SCHEMA, "$schema": "x"}, is_strict=True, is_cache_point=True)
     body = body_of(system=(Text("Be brief."),), tools=(WEATHER, strict), stop=("END",), user="ada", top_k=3)
@@ -273,6 +314,47 @@ def test_there_is_no_thinking_where_the_answer_is_too_short_for_any() -> None:
     assert "thinking" not in body_of(name="claude-haiku-4-5", reasoning=Reasoning("high"), max_output_tokens=1_024)
     short = body_of(name="claude-haiku-4-5", reasoning=Reasoning("high"), max_output_tokens=1_025)
     assert short["thinking"] == {"type": "enabled", "budget_tokens": 1_024}
+
+
+QUESTION = Message("user", (Text("weather?"),))
+CALL, RESULT = ToolCall("toolu_1", "weather", "{}"), Message("user", (ToolResult("toolu_1", (Text("sunny"),)),))
+CALLED = Message("assistant", (CALL,))
+OWN = Thinking("hm", "EqQB")
+
+
+@pytest.mark.parametrize(
+    "lost", [(CALL,), (Text("Let me see."), CALL), (Thinking("hm"), CALL), (Thinking("hm", "gemini.CiQB"), CALL)]
+)
+def test_claude_does_not_think_in_a_loop_of_tools_whose_thoughts_are_lost(lost: Any) -> None:
+    loop = (QUESTION, Message("assistant", lost), RESULT)
+    for name in ("claude-sonnet-4-5", "claude-3-7-sonnet-20250219"):
+        assert "thinking" not in body_of(*loop, name=name, reasoning=Reasoning("high"), tools=(WEATHER,))
+        longer = body_of(*loop, CALLED, RESULT, name=name, reasoning=Reasoning("high"), tools=(WEATHER,))
+        assert "thinking" not in longer
+    # The generations that decide themselves ask for none back; nor do other vendors who speak this dialect say so.
+    for name, kind in (("claude-sonnet-4-6", "adaptive"), ("deepseek-chat", "enabled")):
+        assert body_of(*loop, name=name, reasoning=Reasoning("high"))["thinking"]["type"] == kind
+
+
+@pytest.mark.parametrize(
+    "messages",
+    [
+        (QUESTION, Message("assistant", (OWN, CALL)), RESULT),
+        (QUESTION, Message("assistant", (Thinking(signature="Emwk", is_redacted=True), CALL)), RESULT),
+        # Not every step of a loop has thoughts of its own.
+        (QUESTION, Message("assistant", (OWN, CALL)), RESULT, CALLED, RESULT),
+        # The loop is over, and a new answer begins.
+        (QUESTION, CALLED, RESULT, Message("assistant", (Text("sunny"),)), Message("user", (Text("and?"),))),
+    ],
+)
+def test_claude_goes_on_thinking_where_the_thoughts_have_come_back_or_a_new_answer_begins(messages: Any) -> None:
+    body = body_of(*messages, name="claude-sonnet-4-5", reasoning=Reasoning("low"), tools=(WEATHER,))
+    assert body["thinking"] == {"type": "enabled", "budget_tokens": 1_024}
+
+
+def test_claude_does_not_think_where_it_goes_on_with_words_that_are_put_into_its_mouth() -> None:
+    started = Message("assistant", (Text("The weather is"),))
+    assert "thinking" not in body_of(QUESTION, started, name="claude-sonnet-4-5", reasoning=Reasoning("low"))
 
 
 @pytest.mark.parametrize(

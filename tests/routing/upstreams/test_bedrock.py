@@ -22,6 +22,7 @@ from routing.conversation import (
     Reasoning,
     Refusal,
     Text,
+    TextDelta,
     Thinking,
     ThinkingDelta,
     Tool,
@@ -148,6 +149,25 @@ def test_every_kind_of_block_has_its_word() -> None:
         {"image": {"format": "webp", "source": {"s3Location": {"uri": "s3://bucket/a.webp"}}}},
         {"text": "?"},
     ]
+
+
+def test_a_turn_in_which_nothing_is_said_leaves_no_empty_one() -> None:
+    blank = {"role": "user", "content": [{"text": "(empty)"}]}
+    assert body_of(Message("user", (Text(" "),)))["messages"] == [blank]
+    answered = Message("assistant", (Text("b"),))
+    assert body_of(HELLO, answered, Message("user", (Text(""),)))["messages"][2] == blank
+    # It wants people and models to take turns.
+    silent = Message("assistant", (Text(" "), Thinking("Hm")))
+    assert body_of(silent)["messages"] == [blank]  # nor can it do without people
+    assert body_of(HELLO, silent, HELLO)["messages"] == [{"role": "user", "content": [{"text": "hi"}, {"text": "hi"}]}]
+
+
+def test_a_system_prompt_alone_is_what_the_user_says() -> None:
+    asked = Conversation((), (Text("Write a haiku."),))
+    model = model_facts(CLAUDE, dialect="bedrock", base_url=BASE)
+    body = json.loads(BedrockDialect().translated_request(model, "k", asked, is_stream=False).body)
+    assert body["messages"] == [{"role": "user", "content": [{"text": "Write a haiku."}]}]
+    assert "system" not in body
 
 
 @pytest.mark.parametrize(
@@ -356,6 +376,31 @@ def test_thinking_in_each_familys_own_words(reasoning: Reasoning, name: str, add
     assert (body.get("additionalModelRequestFields", {}), body.get("outputConfig", {})) == (additional, output)
 
 
+def with_thought(thought: Thinking) -> tuple[Message, ...]:
+    question, called, answered = LOOP
+    return question, Message("assistant", (thought, *called.blocks)), answered
+
+
+def test_claude_does_not_think_in_a_loop_of_tools_whose_thoughts_are_lost() -> None:
+    asked: dict[str, Any] = {"reasoning": Reasoning("high"), "tools": (WEATHER,)}
+    lost = (LOOP, with_thought(Thinking("unsigned")), with_thought(Thinking("Google's", "gemini.AAA")))
+    for messages in (*lost, with_thought(Thinking(signature="redacted at Anthropic", is_redacted=True))):
+        assert "additionalModelRequestFields" not in body_of(*messages, **asked)
+        assert body_of(*messages, name=NEW_CLAUDE, **asked)["additionalModelRequestFields"] == {
+            "thinking": {"type": "adaptive"}
+        }
+    for thought in (Thinking("hm", "EqQB"), Thinking(signature="bedrock.cmVk", is_redacted=True)):
+        fields = body_of(*with_thought(thought), **asked)["additionalModelRequestFields"]
+        assert fields["thinking"]["type"] == "enabled"
+
+
+def test_a_word_of_the_users_behind_a_tools_answer_ends_no_loop() -> None:
+    asked: dict[str, Any] = {"reasoning": Reasoning("high"), "tools": (WEATHER,)}
+    assert "additionalModelRequestFields" not in body_of(*LOOP, HELLO, **asked)
+    over = (*LOOP, Message("assistant", (Text("sunny"),)), HELLO)
+    assert body_of(*over, **asked)["additionalModelRequestFields"]["thinking"]["type"] == "enabled"
+
+
 def test_a_model_that_has_no_word_for_thinking_is_not_asked_to() -> None:
     assert refused(name=LLAMA, reasoning=Reasoning("low")) == "reasoning"
 
@@ -426,7 +471,6 @@ def test_usage_counts_the_cache_beside_plain_input() -> None:
         ("tool_use", "tool_calls"),
         ("guardrail_intervened", "content_filter"),
         ("content_filtered", "content_filter"),
-        ("malformed_model_output", "stop"),
         ("a reason yet to come", "stop"),
     ],
 )
@@ -435,6 +479,54 @@ def test_every_reason_has_its_word(reason: str, finish: Finish) -> None:
     assert (reader.reply().finish, reader.finish_reason) == (finish, reason)
     _, deltas = read_events({"messageStop": {"stopReason": reason}}, {"metadata": {"usage": {}}})
     assert deltas == [Ended(finish)]
+
+
+MALFORMED = pytest.mark.parametrize("reason", ["malformed_model_output", "malformed_tool_use"])
+
+
+@MALFORMED
+def test_words_of_an_answer_that_failed_are_told_as_cut(reason: str) -> None:
+    assert read({"content": [{"text": "x"}]}, stopReason=reason).reply().finish == "length"
+    _, deltas = read_events(
+        {"contentBlockDelta": {"delta": {"text": "x"}, "contentBlockIndex": 0}},
+        {"messageStop": {"stopReason": reason}},
+        {"metadata": {"usage": {}}},
+    )
+    assert deltas == [TextDelta("x"), Ended("length")]
+
+
+@MALFORMED
+def test_a_whole_call_of_an_answer_that_failed_is_kept_and_half_a_one_is_an_error(reason: str) -> None:
+    call = {"toolUse": {"toolUseId": "t1", "name": "now", "input": {"zone": "UTC"}}}
+    reply = read({"content": [call]}, stopReason=reason).reply()
+    assert (reply.blocks, reply.finish) == ((ToolCall("t1", "now", '{"zone":"UTC"}'),), "length")
+    begun = {"start": {"toolUse": {"toolUseId": "t1", "name": "now"}}, "contentBlockIndex": 0}
+    first, last = (
+        {"contentBlockDelta": {"delta": {"toolUse": {"input": piece}}, "contentBlockIndex": 0}}
+        for piece in ('{"zone":', '"UTC"}')
+    )
+    ended = ({"messageStop": {"stopReason": reason}}, {"metadata": {"usage": {}}})
+    _, deltas = read_events({"contentBlockStart": begun}, first, last, *ended)
+    assert deltas[-1] == Ended("length")
+    with pytest.raises(UpstreamError, match=f"failed without an answer: {reason}$"):
+        read_events({"contentBlockStart": begun}, first, *ended)
+
+
+@MALFORMED
+def test_an_answer_that_failed_without_a_word_is_an_error_and_billed(reason: str) -> None:
+    usage = {"inputTokens": 8, "outputTokens": 5, "totalTokens": 13}
+    call = {"toolUse": {"toolUseId": "t1", "name": "now", "input": {}}}
+    thought = {"reasoningContent": {"reasoningText": {"text": "Hm", "signature": "s"}}}
+    whole, stream = ConverseReader(), ConverseReader()
+    body = {"output": {"message": {"content": [thought, call]}}, "stopReason": reason, "usage": usage}
+    with pytest.raises(UpstreamError, match=f"failed without an answer: {reason}$"):
+        whole.read_body(json.dumps(body).encode())
+    begun = {"start": {"toolUse": {"toolUseId": "t1", "name": "now"}}, "contentBlockIndex": 0}
+    for event in ({"contentBlockStart": begun}, {"messageStop": {"stopReason": reason}}):
+        stream.read_event(json.dumps(event).encode())
+    with pytest.raises(UpstreamError, match=f"failed without an answer: {reason}$"):
+        stream.read_event(json.dumps({"metadata": {"usage": usage}}).encode())
+    assert whole.usage == stream.usage == TokenUsage(input_tokens=8, output_tokens=5)
 
 
 def test_a_stop_sequence_is_named() -> None:

@@ -13,8 +13,10 @@ import pytest
 from routing.conversation import (
     Conversation,
     Delta,
+    Ended,
     Message,
     Reasoning,
+    Reply,
     Text,
     TextDelta,
     Thinking,
@@ -29,6 +31,8 @@ from routing.token_usage import TokenUsage
 from routing.upstreams.base import CHAT
 from routing.upstreams.openai.chat import ChatReader
 from routing.upstreams.openai.dialect import OpenAIDialect
+from routing.upstreams.sse import DONE
+from spendhub.gateway.openai.chat_writing import completion
 from tests.routing.facts import model_facts
 
 MOONSHOT, ZAI, ZHIPU = (
@@ -39,6 +43,9 @@ MOONSHOT, ZAI, ZHIPU = (
 DEEPSEEK, MISTRAL = "https://api.deepseek.com/v1", "https://api.mistral.ai/v1"
 STREAMLAKE = "https://vanchin.streamlake.ai/api/gateway/v1/endpoints"
 AZURE = "https://acme.openai.azure.com/openai/deployments/{deployment}?api-version=2024-10-21"
+OPENAI_EU, NOT_OPENAI = "https://eu.api.openai.com/v1", "https://api.openai.com.vendor.test/v1"
+OPENAI, GROQ, CEREBRAS = "https://api.openai.com/v1", "https://api.groq.com/openai/v1", "https://api.cerebras.ai/v1"
+GOOGLE = "https://generativelanguage.googleapis.com/v1beta/openai"
 ANYBODY = "https://vendor.test/v1"
 
 
@@ -79,6 +86,15 @@ def test_a_limit_is_said_in_the_word_that_the_vendor_obeys(base_url: str, name: 
 @pytest.mark.parametrize("base_url", [ZAI, ZHIPU, STREAMLAKE, DEEPSEEK, MISTRAL])
 def test_a_clients_new_limit_is_said_to_those_who_know_only_the_old_one(base_url: str) -> None:
     assert native(base_url, "m", {"max_completion_tokens": 5}) == {"model": "m", "max_tokens": 5}
+
+
+@pytest.mark.parametrize("base_url", [ZAI, ZHIPU, STREAMLAKE, DEEPSEEK, MISTRAL])
+@pytest.mark.parametrize(("new", "old"), [(5, 100), (100, 5), (100, None), (None, 100)])
+def test_of_a_clients_two_limits_the_larger_which_was_held_is_said_to_those_who_know_only_the_old_one(
+    base_url: str, new: int | None, old: int | None
+) -> None:
+    said = native(base_url, "m", {"max_completion_tokens": new, "max_tokens": old})
+    assert said == {"model": "m", "max_tokens": 100}
 
 
 @pytest.mark.parametrize("base_url", [MOONSHOT, AZURE, ANYBODY])
@@ -124,6 +140,74 @@ def test_a_client_that_lost_the_thoughts_is_not_refused_for_it() -> None:
     assert sent[1] == {**messages[1], "reasoning_content": " "}  # type: ignore[dict-item]  # a message it is
     assert [sent[0], *sent[2:]] == [messages[0], *messages[2:]]
     assert native(ANYBODY, "m", {"messages": messages})["messages"] == messages
+
+
+WEATHER_CALL = {"id": "c1", "type": "function", "function": {"name": "weather", "arguments": "{}"}}
+
+
+def signed(signature: str) -> dict[str, Any]:
+    """A call of Gemini's, as Google tells it to clients of chat completions."""
+    return {**WEATHER_CALL, "extra_content": {"google": {"thought_signature": signature}}}
+
+
+def shown(base_url: str, call: dict[str, Any], name: str = "m", **thoughts: Any) -> dict[str, Any]:
+    """What the vendor is shown of a message that comes back, beside its role and content."""
+    messages = [{"role": "assistant", "content": "hi", "tool_calls": [call], **thoughts}]
+    (sent,) = native(base_url, name, {"messages": messages})["messages"]
+    assert (sent.pop("role"), sent.pop("content")) == ("assistant", "hi")
+    found: dict[str, Any] = sent
+    return found
+
+
+def told(*blocks: Thinking | ToolCall) -> dict[str, Any]:
+    """What we tell a client of chat completions about another vendor's thoughts and calls."""
+    body = completion(Reply("id", "m", (*blocks, Text("hi")), "stop", None), "m")
+    message = json.loads(body)["choices"][0]["message"]
+    return {name: message[name] for name in ("reasoning_content", "thinking_blocks", "tool_calls") if name in message}
+
+
+CLAUDES = told(Thinking("hm", "EqQB"), Thinking(signature="Emwk", is_redacted=True))
+GEMINIS = told(Thinking("hm"), ToolCall("c1", "weather", "{}", "gemini.CiQB"))
+(GEMINIS_CALL,) = GEMINIS.pop("tool_calls")
+BARE = {"tool_calls": [WEATHER_CALL]}
+
+
+@pytest.mark.parametrize("base_url", [MISTRAL, OPENAI, GROQ, CEREBRAS, ANYBODY])
+def test_nobody_is_shown_thoughts_that_we_have_told_of_another_vendors_model(base_url: str) -> None:
+    assert [set(CLAUDES), set(GEMINIS)] == [{"reasoning_content", "thinking_blocks"}, {"reasoning_content"}]
+    assert signed("gemini.CiQB") == GEMINIS_CALL
+    assert shown(base_url, WEATHER_CALL, **CLAUDES) == BARE
+    assert shown(base_url, GEMINIS_CALL, **GEMINIS) == BARE
+
+
+@pytest.mark.parametrize("base_url", [MISTRAL, OPENAI, OPENAI_EU, GROQ, CEREBRAS])
+def test_a_vendor_that_knows_no_thoughts_is_shown_nobodys(base_url: str) -> None:
+    """Mistral: "Extra inputs are not permitted" (422)."""
+    blocks = [{"type": "thinking", "thinking": "hm", "signature": "EqQB"}]
+    assert shown(base_url, signed("CiQB"), reasoning_content="hm", thinking_blocks=blocks) == BARE
+
+
+@pytest.mark.parametrize("base_url", [ANYBODY, AZURE, NOT_OPENAI])
+def test_a_vendor_that_may_know_them_is_shown_its_own(base_url: str) -> None:
+    own = {"reasoning_content": "hm", "thinking_blocks": [{"type": "thinking", "thinking": "hm", "signature": "EqQB"}]}
+    assert shown(base_url, signed("CiQB"), **own) == {"tool_calls": [signed("CiQB")], **own}
+    body = {"messages": [{"role": "assistant", **own}, {"role": "user", "content": "hi", "reasoning_content": "?"}]}
+    assert native(ANYBODY, "m", body)["messages"] == body["messages"]
+
+
+@pytest.mark.parametrize(("base_url", "name"), [(MOONSHOT, "kimi-k3"), (DEEPSEEK, "deepseek-v4-flash")])
+def test_who_wants_thoughts_back_is_shown_its_own_words_alone(base_url: str, name: str) -> None:
+    own = {"reasoning_content": "hm"}
+    assert shown(base_url, WEATHER_CALL, name, **own) == {**BARE, **own}
+    assert shown(base_url, WEATHER_CALL, name, **CLAUDES) == {**BARE, "reasoning_content": " "}
+    assert shown(base_url, GEMINIS_CALL, name, **GEMINIS) == {**BARE, "reasoning_content": " "}
+    assert shown(ZAI, WEATHER_CALL, "glm-5.3", **own) == {**BARE, **own}
+
+
+def test_googles_own_signature_comes_back_to_google_whichever_way_it_went() -> None:
+    assert shown(GOOGLE, signed("CiQB"), reasoning_content="hm") == {"tool_calls": [signed("CiQB")]}
+    assert shown(GOOGLE, GEMINIS_CALL, **GEMINIS) == {"tool_calls": [signed("CiQB")]}
+    assert shown(GOOGLE, signed("bedrock.cmVk")) == BARE
 
 
 # Sampling and thinking.
@@ -237,6 +321,10 @@ def test_words_in_parts_are_counted_where_a_stream_breaks_off() -> None:
         ("model_context_window_exceeded", "length"),
         ("insufficient_system_resource", "length"),
         ("network_error", "length"),
+        ("max_tokens", "length"),
+        ("error", "length"),
+        ("abort", "length"),
+        ("repetition", "length"),
         ("sensitive", "content_filter"),
         ("eos", "stop"),
     ],
@@ -245,6 +333,75 @@ def test_an_end_is_understood_in_each_vendors_word(word: str, finish: str) -> No
     reader = ChatReader()
     reader.read_body(json.dumps({"choices": [{"message": {"content": "x"}, "finish_reason": word}]}).encode())
     assert (reader.reply().finish, reader.finish_reason) == (finish, word)
+
+
+FAILED = ["error", "abort", "repetition", "insufficient_system_resource", "network_error"]
+
+
+@pytest.mark.parametrize("word", FAILED)
+def test_an_answer_that_failed_without_a_word_is_an_error_and_billed(word: str) -> None:
+    usage = {"prompt_tokens": 43, "completion_tokens": 10, "total_tokens": 53}
+    message = {"content": "", "reasoning_content": "Hm", "tool_calls": [{"id": "c", "function": {"name": "now"}}]}
+    whole, stream = ChatReader(), ChatReader()
+    with pytest.raises(UpstreamError, match=f"failed without an answer: {word}$"):
+        whole.read_body(json.dumps({"choices": [{"message": message, "finish_reason": word}], "usage": usage}).encode())
+    for event in (
+        {"id": "c", "choices": [{"index": 0, "delta": message}]},
+        {"id": "c", "choices": [{"index": 0, "delta": {}, "finish_reason": word}]},
+        {"id": "c", "choices": [], "usage": usage},
+    ):
+        stream.read_event(json.dumps(event).encode())
+        stream.deltas(json.dumps(event).encode())
+    stream.read_event(DONE)
+    with pytest.raises(UpstreamError, match=f"failed without an answer: {word}$"):
+        stream.deltas(DONE)
+    assert whole.usage == stream.usage == TokenUsage(43, 10)
+
+
+@pytest.mark.parametrize("word", FAILED)
+def test_a_whole_call_of_an_answer_that_failed_is_kept_and_half_a_one_is_an_error(word: str) -> None:
+    for arguments, is_whole in (('{"zone": "UTC"}', True), ('{"zone": "U', False)):
+        called = {"index": 0, "id": "c", "function": {"name": "now", "arguments": arguments}}
+        whole, stream = ChatReader(), ChatReader()
+        body = {"choices": [{"message": {"tool_calls": [called]}, "finish_reason": word}]}
+        half = {"index": 0, "function": {"arguments": arguments[5:]}}
+        called_first = {**called, "function": {"name": "now", "arguments": arguments[:5]}}
+        for delta, ending in (({"tool_calls": [called_first]}, None), ({"tool_calls": [half]}, word)):
+            stream.deltas(json.dumps({"choices": [{"index": 0, "delta": delta, "finish_reason": ending}]}).encode())
+        if is_whole:
+            whole.read_body(json.dumps(body).encode())
+            assert whole.reply().blocks == (ToolCall("c", "now", arguments),)
+            assert whole.reply().finish == "length"
+            assert stream.deltas(DONE) == [Ended("length")]
+        else:
+            with pytest.raises(UpstreamError, match=f"failed without an answer: {word}$"):
+                whole.read_body(json.dumps(body).encode())
+            with pytest.raises(UpstreamError, match=f"failed without an answer: {word}$"):
+                stream.deltas(DONE)
+
+
+def test_a_stream_that_failed_after_some_words_ends_as_one_that_is_cut() -> None:
+    reader = ChatReader()
+    for delta, word in (({"content": "x"}, None), ({}, "error")):
+        reader.deltas(json.dumps({"choices": [{"index": 0, "delta": delta, "finish_reason": word}]}).encode())
+    assert reader.deltas(DONE) == [Ended("length")]
+
+
+def test_an_error_in_place_of_the_only_choice_is_an_error_to_all_clients() -> None:
+    # OpenRouter. Source: openrouter.ai/docs/api/reference/overview, "CompletionsResponse Format".
+    choice = {"message": {"content": ""}, "finish_reason": "error", "error": {"code": 502, "message": "It broke."}}
+    body = json.dumps({"choices": [choice], "usage": {"prompt_tokens": 43, "completion_tokens": 10}}).encode()
+    for wire in (None, CHAT):
+        reader = OpenAIDialect().reader(wire)
+        with pytest.raises(UpstreamError, match=r"failed without an answer: error: 502: It broke\.$"):
+            reader.read_body(body)
+        assert reader.usage == TokenUsage(43, 10)
+
+
+def test_an_answer_that_failed_passes_untouched_to_openais_own_clients() -> None:
+    reader = OpenAIDialect().reader(CHAT)
+    reader.read_body(b'{"choices": [{"message": {"content": ""}, "finish_reason": "abort"}]}')
+    assert reader.finish_reason == "abort"
 
 
 def test_usage_in_an_error_is_kept_and_usage_that_cannot_be_is_an_error() -> None:

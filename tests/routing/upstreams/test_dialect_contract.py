@@ -280,7 +280,7 @@ UNSAYABLE: dict[str, dict[str, dict[str, Any]]] = {
     "bedrock": {},
     "gemini": {
         "choices": {"choices": 9},
-        "logprobs": {"logprobs": 21},
+        "top_logprobs": {"logprobs": 21},
         "is_parallel": {"tools": (WEATHER,), "is_parallel": False},
     },
 }

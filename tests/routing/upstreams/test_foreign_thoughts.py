@@ -7,16 +7,18 @@ from typing import Any
 
 import pytest
 
+from routing.conversation import Reply, Text, Thinking, ToolCall
 from routing.upstreams.base import GENERATE, MESSAGES, RESPONSES
 from routing.upstreams.registry import dialect_of
+from spendhub.gateway.openai.responses_objects import items_of
 from tests.routing.facts import model_facts
 
 OWN = {"type": "thinking", "thinking": "hm", "signature": "EqQBCgIYAhIM"}
 TEXT = {"type": "text", "text": "Hello"}
 
 
-def sent(dialect: str, wire: Any, **body: Any) -> dict[str, Any]:
-    model = model_facts("m", dialect=dialect, base_url="http://vendor")
+def sent(dialect: str, wire: Any, *, name: str = "m", **body: Any) -> dict[str, Any]:
+    model = model_facts(name, dialect=dialect, base_url="http://vendor")
     request = dialect_of(model).native_request(model, "", wire, {"model": "m", **body}, is_stream=False)
     found: dict[str, Any] = json.loads(request.body)
     return found
@@ -42,6 +44,63 @@ def test_a_turn_of_nothing_but_foreign_thoughts_is_not_sent_empty() -> None:
     assert [block["type"] for block in turn["content"]] == ["text"]
 
 
+def test_anthropic_is_not_shown_by_what_another_vendor_has_signed_a_call() -> None:
+    call = {"type": "tool_use", "id": "call_1", "name": "weather", "input": {}}
+    said = [TEXT, {**call, "signature": "gemini.CiQB"}, {**call, "signature": "whose?"}]
+    messages = [{"role": "assistant", "content": said}]
+    (turn,) = sent("anthropic", MESSAGES, messages=messages)["messages"]
+    assert turn["content"] == [TEXT, call, {**call, "signature": "whose?"}]
+
+
+CALLED = {"type": "tool_use", "id": "call_1", "name": "weather", "input": {}}
+RESULT = {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "call_1", "content": "sunny"}]}
+MANUAL = {"type": "enabled", "budget_tokens": 2_048}
+TO_EDIT = [{"type": "clear_thinking_20251015", "keep": "all"}, {"type": "clear_tool_uses_20250919"}]
+
+
+def going_on(name: str, *said: Any, thinking: Any = MANUAL, **fields: Any) -> dict[str, Any]:
+    """What Anthropic is sent in a loop of tools in which its model, or another one, has said that."""
+    messages = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": [*said, CALLED]}, RESULT]
+    return sent("anthropic", MESSAGES, name=name, messages=messages, thinking=thinking, **fields)
+
+
+def test_claude_is_not_asked_to_think_in_a_loop_of_tools_that_another_vendors_model_began() -> None:
+    foreign = {"type": "thinking", "thinking": "hm", "signature": "gemini.abc"}
+    for said in ((foreign,), (TEXT,), ()):
+        assert "thinking" not in going_on("claude-sonnet-4-5", *said)
+    # What takes thoughts out of the conversation is refused where there is no thinking.
+    edited = going_on("claude-sonnet-4-5", foreign, context_management={"edits": TO_EDIT})
+    assert edited["context_management"] == {"edits": TO_EDIT[1:]}
+    edited = going_on("claude-sonnet-4-5", foreign, context_management={"edits": TO_EDIT[:1]})
+    assert "context_management" not in edited
+
+
+def test_claude_goes_on_thinking_in_a_loop_of_its_own_and_where_it_asks_for_no_thoughts_back() -> None:
+    kept = going_on("claude-sonnet-4-5", OWN, context_management={"edits": TO_EDIT})
+    assert (kept["thinking"], kept["context_management"]) == (MANUAL, {"edits": TO_EDIT})
+    assert going_on("claude-sonnet-4-6", thinking={"type": "adaptive"})["thinking"] == {"type": "adaptive"}
+    assert going_on("kimi-k3")["thinking"] == MANUAL
+    new = [{"role": "user", "content": "Hi"}]
+    assert sent("anthropic", MESSAGES, name="claude-sonnet-4-5", messages=new, thinking=MANUAL)["thinking"] == MANUAL
+
+
+def test_a_word_of_the_users_behind_a_tools_answer_ends_no_loop() -> None:
+    messages = [
+        {"role": "user", "content": "Hi"},
+        {"role": "assistant", "content": [CALLED]},
+        RESULT,
+        {"role": "user", "content": "and now?"},
+    ]
+    asked = sent("anthropic", MESSAGES, name="claude-sonnet-4-5", messages=messages, thinking=MANUAL)
+    assert "thinking" not in asked
+
+
+def test_words_that_are_put_into_claudes_mouth_pass_with_the_thinking_that_is_asked_for() -> None:
+    messages = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "The weather is"}]
+    asked = sent("anthropic", MESSAGES, name="claude-sonnet-4-5", messages=messages, thinking=MANUAL)
+    assert (asked["thinking"], asked["messages"]) == (MANUAL, messages)
+
+
 def test_what_a_user_says_is_never_touched() -> None:
     messages = [{"role": "user", "content": [{"type": "thinking", "thinking": "hm", "signature": ""}]}]
     assert sent("anthropic", MESSAGES, messages=messages)["messages"] == messages
@@ -52,6 +111,17 @@ def test_openai_is_not_shown_reasoning_that_we_have_sealed() -> None:
     sealed = {"type": "reasoning", "id": "rs_2", "summary": [], "encrypted_content": "spendhub.signed.EqQB"}
     asked = sent("openai", RESPONSES, input=[own, sealed, {"role": "user", "content": "Hi"}])
     assert asked["input"] == [own, {"role": "user", "content": "Hi"}]
+
+
+def test_openai_is_not_shown_reasoning_that_nobody_has_signed_nor_the_signature_of_a_call() -> None:
+    call = {"type": "function_call", "call_id": "c1", "name": "weather", "arguments": "{}"}
+    reply = Reply("r1", "m", (Thinking("hm"), ToolCall("c1", "weather", "{}", "gemini.CiQB"), Text("so")), "stop", None)
+    told = [*items_of(reply), {**call, "signature": "whose?"}]
+    kept = {"type": "reasoning", "id": "rs_0a1b", "summary": []}  # by OpenAI, for whoever lets it keep them
+    asked = sent("openai", RESPONSES, input=[kept, *told])["input"]
+    assert [item["type"] for item in asked] == ["reasoning", "function_call", "message", "function_call"]
+    assert (asked[0], asked[1]) == (kept, {**call, "id": "fc_r1_1", "status": "completed"})
+    assert asked[3]["signature"] == "whose?"
 
 
 SEALED = "c3BlbmRodWIuc2lnbmVkLkVxUUI="  # base64 of "spendhub.signed.EqQB"

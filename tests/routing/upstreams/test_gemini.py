@@ -169,6 +169,25 @@ def test_results_answer_by_name_all_in_one_turn() -> None:
     assert said(ToolResult("x", (Text("22"),), name="weather"))[0]["functionResponse"]["name"] == "weather"
 
 
+def test_a_turn_in_which_nothing_is_said_leaves_no_empty_one() -> None:
+    user, silent = Message("user", (Text("a"),)), Message("assistant", (Text(""), Thinking("another vendor's")))
+    blank = {"role": "user", "parts": [{"text": "(empty)"}]}
+    assert body_of(Message("user", (Text(""),)))["contents"] == [blank]
+    assert body_of(user, Message("assistant", (Text("b"),)), Message("user", (Text(""),)))["contents"][2] == blank
+    assert body_of(user, silent, user)["contents"] == [{"role": "user", "parts": [{"text": "a"}, {"text": "a"}]}]
+
+
+def test_a_system_prompt_alone_is_what_the_user_says() -> None:
+    model = model_facts("gemini-3.5-flash", dialect="gemini", base_url=BASE)
+    asked = Conversation((), (Text("Write a haiku."),))
+    body = json.loads(GeminiDialect().translated_request(model, "k", asked, is_stream=False).body)
+    assert body == {"contents": [{"role": "user", "parts": [{"text": "Write a haiku."}]}]}
+
+
+def test_a_system_prompt_without_a_word_is_left_out() -> None:
+    assert "systemInstruction" not in body_of(system=(Text(""),))
+
+
 def test_everything_else_has_its_place() -> None:
     body = body_of(
         system=(Text("Be brief."), Text("")),
@@ -266,6 +285,17 @@ def chunk(*parts: dict[str, Any], finish: str | None = None, usage: dict[str, in
     return json.dumps(event, ensure_ascii=False).encode()
 
 
+@pytest.mark.parametrize("output", [OutputFormat(), OutputFormat(SCHEMA)])
+def test_json_beside_tools_is_asked_of_gemini_3_and_later_alone(output: OutputFormat) -> None:
+    for name in ("gemini-2.5-flash", "models/gemini-2.0-flash", "gemini-1.5-pro"):
+        with pytest.raises(NotTranslatable) as refused:
+            body_of(name=name, tools=(WEATHER,), output=output)
+        assert refused.value.field == "output"
+        assert body_of(name=name, output=output)["generationConfig"]["responseMimeType"] == "application/json"
+    for name in ("gemini-3-pro", "gemini-3.5-flash", "gemini-flash-latest"):
+        assert "tools" in body_of(name=name, tools=(WEATHER,), output=output)
+
+
 STREAM = (
     chunk({"text": "**Looking**", "thought": True}, usage={"promptTokenCount": 100, "totalTokenCount": 180, "thoughtsTokenCount": 80}),
     chunk({"text": "It is "}, usage={"promptTokenCount": 100, "candidatesTokenCount": 2, "totalTokenCount": 182, "thoughtsTokenCount": 80}),
@@ -342,7 +372,7 @@ def test_calls_of_an_answer_without_an_id_are_told_apart_from_those_of_another()
     ("reason", "finish"),
     [("STOP", "stop"), ("MAX_TOKENS", "length"), ("SAFETY", "content_filter"), ("RECITATION", "content_filter"),
      ("PROHIBITED_CONTENT", "content_filter"), ("SPII", "content_filter"), ("BLOCKLIST", "content_filter"),
-     ("OTHER", "stop"), ("MALFORMED_FUNCTION_CALL", "stop")],
+     ("a reason yet to come", "stop")],
 )  # fmt: skip
 def test_why_it_ended(reason: str, finish: Finish) -> None:
     reader = ContentsReader()
@@ -350,6 +380,74 @@ def test_why_it_ended(reason: str, finish: Finish) -> None:
     whole = ContentsReader()
     whole.read_body(chunk(finish=reason))
     assert whole.reply().finish == finish and whole.finish_reason == reason
+
+
+FAILED = [
+    "MALFORMED_FUNCTION_CALL", "UNEXPECTED_TOOL_CALL", "TOO_MANY_TOOL_CALLS", "MISSING_THOUGHT_SIGNATURE",
+    "MALFORMED_RESPONSE", "OTHER", "NO_IMAGE", "IMAGE_OTHER",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("reason", FAILED)
+def test_words_of_an_answer_that_failed_are_told_as_cut(reason: str) -> None:
+    call = {"functionCall": {"name": "now"}}
+    reader = ContentsReader()
+    assert read(reader, chunk({"text": "x"}, call, finish=reason))[-1] == Ended("length", is_last=False)
+    whole = ContentsReader()
+    whole.read_body(chunk({"text": "x"}, call, finish=reason))
+    assert (whole.reply().finish, whole.finish_reason) == ("length", reason)
+
+
+@pytest.mark.parametrize("reason", FAILED)
+def test_a_call_of_an_answer_that_failed_is_kept(reason: str) -> None:
+    call = {"functionCall": {"name": "now", "args": {"zone": "UTC"}}}
+    reader, whole = ContentsReader(), ContentsReader()
+    _, begun, arguments, ended = read(reader, chunk(call, finish=reason))
+    assert (begun.name, arguments.arguments, ended) == ("now", '{"zone":"UTC"}', Ended("length", is_last=False))
+    whole.read_body(chunk(call, finish=reason))
+    assert [block.name for block in whole.reply().blocks] == ["now"]
+    assert whole.reply().finish == "length"
+
+
+@pytest.mark.parametrize("reason", FAILED)
+@pytest.mark.parametrize("is_stream", [False, True])
+def test_an_answer_that_failed_without_a_word_is_an_error_and_billed(reason: str, is_stream: bool) -> None:
+    thought, call = {"text": "Hm", "thought": True}, {"functionCall": {"name": "now"}}
+    usage = {"promptTokenCount": 8, "thoughtsTokenCount": 5, "totalTokenCount": 13}
+    reader = ContentsReader()
+    if is_stream:
+        assert read(reader, chunk(thought)) == [Began("mAitaL-k", "gemini-3.5-flash"), ThinkingDelta("Hm")]
+    last = chunk(thought, call, finish=reason, usage=usage)
+    with pytest.raises(UpstreamError, match=f"failed without an answer: {reason}$"):
+        (reader.read_event if is_stream else reader.read_body)(last)
+    assert reader.usage == TokenUsage(input_tokens=8, output_tokens=5, reasoning_tokens=5)
+    assert reader.finish_reason == reason
+
+
+def test_why_an_answer_failed_is_told_in_the_vendors_words() -> None:
+    said = json.loads(chunk(finish="MALFORMED_FUNCTION_CALL"))
+    said["candidates"][0]["finishMessage"] = "Malformed function call: print(default_api.now("
+    with pytest.raises(
+        UpstreamError, match=r"MALFORMED_FUNCTION_CALL: Malformed function call: print\(default_api.now\("
+    ):
+        ContentsReader().read_body(json.dumps(said).encode())
+
+
+def test_an_answer_that_failed_passes_untouched_to_googles_own_clients() -> None:
+    reader = GeminiDialect().reader(GENERATE)
+    reader.read_body(chunk(finish="MALFORMED_FUNCTION_CALL"))
+    assert reader.is_complete and reader.reply().finish == "length"
+    stream = GeminiDialect().reader(GENERATE)
+    stream.read_event(chunk(finish="MALFORMED_FUNCTION_CALL"))
+    assert stream.is_complete
+
+
+def test_of_several_answers_one_that_failed_is_told_beside_those_that_did_not() -> None:
+    failed, fine = json.loads(chunk(finish="OTHER")), json.loads(chunk({"text": "x"}, finish="STOP"))
+    fine["candidates"][0]["index"] = 1
+    reader = ContentsReader()
+    reader.read_body(json.dumps({**failed, "candidates": failed["candidates"] + fine["candidates"]}).encode())
+    assert [choice.finish for choice in reader.reply().choices] == ["length", "stop"]
 
 
 def test_a_blocked_question_is_a_refusal_of_its_content_and_still_counted() -> None:

@@ -128,6 +128,13 @@ def test_an_error_beside_an_answer_is_an_error(name: str) -> None:
         kind().read_body(json.dumps(answer | {"error": "boo"}).encode())
 
 
+@pytest.mark.parametrize("status", ["queued", "in_progress"])
+def test_a_response_that_is_still_being_made_is_no_answer(status: str) -> None:
+    unfinished: dict[str, Any] = {"id": "resp_1", "status": status, "output": [], "usage": None}
+    with pytest.raises(UpstreamError, match=f"the vendor's response is still {status}"):
+        ResponsesReader().read_body(json.dumps(unfinished).encode())
+
+
 def test_a_failed_response_is_an_answer_as_its_stream_is() -> None:
     failed: dict[str, Any] = {
         "status": "failed",

@@ -1,0 +1,33 @@
+"""Why no model fits, in one sentence: what the one falls out for that comes nearest."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+from routing.requirements import FellOut, Hurdle
+
+
+def why_none_fits(fell_out: Sequence[FellOut]) -> str:
+    """Of models that all fell out, which comes nearest, and what it falls out for."""
+    if not fell_out:
+        return "there is no model to choose from"
+    nearest = _nearest(fell_out)
+    if nearest.hurdle is Hurdle.CALLED_AT_ALL:
+        return f"none can be called ({nearest.model}: {nearest.reason})"
+    if len(fell_out) == 1:
+        return f"there is only {nearest.model}, and {nearest.reason}"
+    return f"{nearest.model} comes nearest, but {nearest.reason}"
+
+
+def beside(names: Collection[str], fell_out: Sequence[FellOut]) -> str:
+    """To go behind a strategy's own words that it cannot choose: the nearest of the models that it was given by name
+    and its reason. "" where some of them could have done it, or it was given none."""
+    given = [each for each in fell_out if each.model in names]
+    if not given or {each.model for each in given} != set(names):
+        return ""
+    nearest = _nearest(given)
+    return f" ({nearest.model}: {nearest.reason})"
+
+
+def _nearest(fell_out: Sequence[FellOut]) -> FellOut:
+    return min(fell_out, key=lambda each: (-each.hurdle, each.short, each.model))
