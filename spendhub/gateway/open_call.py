@@ -3,8 +3,8 @@
 - the vendor refused, or gave no answer at all: a span with status `error` and cost 0, the hold ends; under a strict
   budget a vendor that was given up before it had answered counts at what was held;
 - the vendor said 200: what it reported is billed; where it broke off or never reported, what
-  went in and what came out as far as we saw it, counted by us and marked as estimated; under a strict budget at least
-  what was held, where more may be billed than could be seen;
+  went in and what came out as far as we saw it, counted by us and marked as estimated; under a strict budget what may
+  have come out unseen, where that is more;
 - the client left a stream: the vendor's connection is closed, and what it had produced is billed;
 - this process was told to stop before the vendor had said anything: booked at the estimate, `interrupted`.
 
@@ -56,6 +56,9 @@ RETRY_PAUSE_SECONDS = 5.0
 
 # For Origin.wait_seconds: not even as long as a budget grants.
 NEVER_WAITS = -1.0
+
+# We know of no vendor that hides its models' thoughts and is as quick (docs/budgets.md, "Strict budgets").
+MOST_HIDDEN_TOKENS_PER_SECOND = 1_000
 
 _settling: set[asyncio.Task[None]] = set()
 
@@ -196,22 +199,24 @@ class OpenCall:
             if told != self.cost_nano_usd:
                 self._facts["list_price_cost"] = format_usd(self.cost_nano_usd)
                 self.cost_nano_usd, breakdown = told, {"billed": told}
-        held = self._held.call.estimated_nano_usd
-        if (
-            reader.usage is None
-            and held > self.cost_nano_usd
-            and self.is_strict
-            and self._is_unseen(status, error_code)
-        ):
-            self.cost_nano_usd, breakdown = held, {}
+        if reader.usage is None and status != "ok" and self.is_strict:
+            at_most = self._unseen_nano_usd(status, error_code)
+            if at_most > self.cost_nano_usd:
+                self.cost_nano_usd, breakdown = at_most, {}
         await self._book(status, error_code, breakdown, reader)
 
-    def _is_unseen(self, status: str, error_code: str) -> bool:
-        """Whether an answer without usage may be billed for more than anybody has seen: thoughts, in a stream too, and
-        of a whole answer all of it before its end."""
-        if self.request.is_stream:
-            return "reasoning" in self.model.capabilities
-        return status == "aborted" or error_code == UpstreamTimeout.code
+    def _unseen_nano_usd(self, status: str, error_code: str) -> int:
+        """What an answer that has not ended, and is told no usage of, may be billed at, seen or not: a whole one at all
+        that was held, since its vendor may go on; a stream, with which its vendor stops, at the thoughts that it had
+        time for. 0 where nothing is billed that was not seen."""
+        call = self._held.call
+        if not self.request.is_stream:
+            is_given_up = status == "aborted" or error_code == UpstreamTimeout.code
+            return call.estimated_nano_usd if is_given_up else 0
+        if "reasoning" not in self.model.capabilities:
+            return 0
+        had_time_for = self._elapsed_ms() * MOST_HIDDEN_TOKENS_PER_SECOND // 1000
+        return min(call.estimated_nano_usd, estimate_nano_usd(self._price_asked, call.input_tokens or 0, had_time_for))
 
     def _price_of(self, reader: UsageReader, usage: TokenUsage) -> CompiledPrice:
         """The price at which the answer counts: that of the tier it was given in. Where something that was used has

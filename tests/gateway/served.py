@@ -100,8 +100,8 @@ class Served:
         )
 
     @contextmanager
-    def client_that_leaves(self, path: str, body: Any, **headers: str) -> Iterator[None]:
-        """One request whose client closes its connection when the block ends, answered or not."""
+    def client_that_leaves(self, path: str, body: Any, **headers: str) -> Iterator[socket.socket]:
+        """One request whose client closes its connection, which is yielded, when the block ends, answered or not."""
         content = json.dumps(body).encode()
         told = {
             "host": "localhost",
@@ -112,7 +112,7 @@ class Served:
         head = "".join(f"{name}: {value}\r\n" for name, value in told.items())
         with socket.create_connection(("127.0.0.1", self.server.port), timeout=30) as client:
             client.sendall(f"POST {path} HTTP/1.1\r\n{head}\r\n".encode() + content)
-            yield
+            yield client
 
     def native(self, method: str, path: str, **options: Any) -> Any:
         """One call of the native API, which must succeed."""

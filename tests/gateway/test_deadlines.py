@@ -157,14 +157,31 @@ def test_a_strict_budget_pays_for_them_where_the_client_leaves_the_stream_as_wel
     budget = define_thinker(served, user, *capabilities, strict=True)
     asked = {"model": user, "user": user, "max_tokens": 100, "stream": True}
     body = {**asked, "messages": [{"role": "user", "content": LONG}]}
-    with served.client_that_leaves("/v1/chat/completions", body):
-        wait_until(lambda: any(each["body"].get("user") == user for each in list(served.vendor.served.requests)),
-                   10, "the vendor to be asked")  # fmt: skip
+    with served.client_that_leaves("/v1/chat/completions", body) as client:
+        # Some words are time enough for a hundred tokens.
+        read = b""
+        while read.count(b"word") < 4:
+            received = client.recv(65_536)
+            assert received, read
+            read += received
     (span,) = served.wait_for_spans(user, 1)
     assert span["status"] == "aborted"
     assert served.ledger(budget) == span["cost_nano_usd"]
     assert span["cost_nano_usd"] == (span["output_tokens"] if tokens is None else tokens) * OUTPUT_NANO_USD
     assert span["output_tokens"] < 50
+
+
+def test_a_stream_that_is_cut_soon_does_not_use_up_a_strict_budget(served: Served, user: str) -> None:
+    # Without a limit all that is left is held: 100,000 tokens. In the time that the stream had, nobody thinks so many.
+    budget = define_thinker(served, user, "reasoning", "streaming", limit="1", strict=True)
+    began = time.monotonic()
+    headers = {"x-spendhub-timeout-ms": "2000"}
+    served.ask(LONG, model=user, user=user, stream=True, headers=headers)
+    seconds = time.monotonic() - began
+    span = served.the_span(user)
+    assert span["reserved_nano_usd"] > 50_000 * OUTPUT_NANO_USD
+    assert 1_000 * OUTPUT_NANO_USD < span["cost_nano_usd"] <= seconds * 1_000 * OUTPUT_NANO_USD
+    assert span["cost_nano_usd"] == served.ledger(budget)
 
 
 def test_a_strict_budget_pays_what_the_vendor_reports_of_a_stream_that_has_ended(served: Served, user: str) -> None:
