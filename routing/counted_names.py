@@ -43,8 +43,8 @@ def _counted_by_models_name(catalog: Catalog, tenant_id: int | None) -> Iterator
     """Words under which calls count, and that no model is called exactly: a model of that very name stands before any
     alias. Who counts by what is another name already counts nothing that could be lost."""
     for use in uses_of_models(tenant_id):
+        view = catalog.view(use.tenant_id)
         for word in sorted(use.counted_names):
-            view = catalog.view(use.tenant_id)
             found = view.resolve(word)
             if word not in view.models and (found is None or found.name == word):
                 yield use, word

@@ -26,7 +26,7 @@ from telemetry.drafts import NO_USAGE, SpanDraft
 from telemetry.loop_ledger import book_on_loop
 from telemetry.models import CostSpan
 from telemetry.priced import facts_of, price_told
-from telemetry.request_ids import refuse_others_id
+from telemetry.request_ids import refuse_others_id, span_of_request
 from telemetry.span_store import SpanBatch, StoredBatch, store_spans
 
 __all__ = [
@@ -171,16 +171,12 @@ def _find_with_span(tenant_id: int, reservation_id: uuid.UUID) -> tuple[Reservat
 
 
 def _repeated(known: Reservation, draft: SpanDraft, now: datetime) -> Journey[Committed]:
-    span = yield CallInThread(_span_of_request, (known.tenant_id, draft.request_id))
+    span = yield CallInThread(span_of_request, (known.tenant_id, draft.request_id))
     if span is None or span.cost_nano_usd != draft.cost_nano_usd or span.reservation_id not in (None, known.id):
         raise ReservationSettled(known.id, "committed with another cost or request id")
     # The first commit's process may have died before it ended the hold.
     yield from counters().settle(hold_of(known), (), now.timestamp())
     return _committed(known, span.id, span.cost_nano_usd, now, is_repeat=True)
-
-
-def _span_of_request(tenant_id: int, request_id: str) -> CostSpan | None:
-    return CostSpan.objects.for_tenant(tenant_id).filter(request_id=request_id).first()
 
 
 def _committed(known: Reservation, span_id: uuid.UUID, cost: int, now: datetime, *, is_repeat: bool) -> Committed:

@@ -48,10 +48,15 @@ def unbooked_calls(tenant_id: int, request_ids: Iterable[str | None]) -> frozens
     return frozenset(named.difference(booked.values_list("request_id", flat=True)))
 
 
+def span_of_request(tenant_id: int, request_id: str) -> CostSpan | None:
+    """What has been recorded under a request id. Asks the database."""
+    return CostSpan.objects.for_tenant(tenant_id).filter(request_id=request_id).first()
+
+
 def refuse_others_id(tenant_id: int, committed: SpanDraft) -> None:
     """Raises CallNotBooked where only the gateway may book a call of a commit's request id, and RequestIdTaken where
     another call has been recorded under it. Asks the database."""
-    before = CostSpan.objects.for_tenant(tenant_id).filter(request_id=committed.request_id).first()
+    before = span_of_request(tenant_id, committed.request_id)
     if before is None:
         if is_call_id(committed.request_id):
             raise CallNotBooked(committed.request_id)
