@@ -68,7 +68,7 @@ def _problem_of_renaming(catalog: Catalog, row: Model, name: str, aliases: Seque
     uses = _broken_uses(catalog, row, _called(catalog, row, name, aliases, provider))
     if not uses:
         return {}
-    told = f"{told_uses(row, uses)} as it is called now: change {'that' if len(uses) == 1 else 'them'} first"
+    told = told_uses(row, uses, " as it is called now")
     with_aliases = _called(catalog, row, name, [*aliases, row.name, *row.aliases], provider)
     if is_renamed and not _broken_uses(catalog, row, with_aliases):
         told += f", or keep {row.name!r} as an alias"
@@ -80,8 +80,9 @@ def uses_of_model(catalog: Catalog, row: Model) -> list[ModelUse]:
     return _broken_uses(catalog, row, None)
 
 
-def told_uses(row: Model, uses: Sequence[ModelUse]) -> str:
-    """The uses as the beginning of a sentence: "the route 'support' and the budget 'Cap' name it"."""
+def told_uses(row: Model, uses: Sequence[ModelUse], how: str) -> str:
+    """The uses, at least one, as a sentence's words: "the route 'support' and the budget 'Cap' name it", `how` they do
+    so or what of it, and what to do first."""
     # Names of accounts are for the operator, who alone edits shared rows.
     accounts = {} if row.tenant_id is not None else dict(Tenant.objects.values_list("pk", "name"))
     words = [
@@ -91,7 +92,8 @@ def told_uses(row: Model, uses: Sequence[ModelUse]) -> str:
     if len(uses) > _MOST_TOLD:
         words.append(f"{len(uses) - _MOST_TOLD} more")
     listed = " and ".join(filter(None, (", ".join(words[:-1]), words[-1])))
-    return f"{listed} {'names' if len(uses) == 1 else 'name'} it"
+    names, them = ("names", "that") if len(uses) == 1 else ("name", "them")
+    return f"{listed} {names} it{how}: change {them} first"
 
 
 def _route_called(catalog: Catalog, tenant_id: int | None, word: str) -> str:

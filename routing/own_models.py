@@ -17,9 +17,7 @@ from spendhub.tenants.changes import made_at
 def why_named(row: Model) -> str:
     """What names the model and would find no other without it, as a sentence's words; "" for nothing."""
     uses = uses_of_model(CATALOG.refresh(), row)
-    if not uses:
-        return ""
-    return f"{told_uses(row, uses)}, and would find no other: change {'that' if len(uses) == 1 else 'them'} first"
+    return told_uses(row, uses, ", and would find no other") if uses else ""
 
 
 def why_kept(row: Model) -> str:
