@@ -27,7 +27,7 @@ def problems_of_counted_names(
     return problems
 
 
-def problem_of_provider_name(tenant_id: int | None, name: str) -> str:
+def problem_of_drawing_calls(tenant_id: int | None, name: str) -> str:
     """What is wrong with calling a provider of `tenant_id` (None: a shared one) so from now on, as a sentence's words;
     "" for nothing: in another case it is what something counts by, where the catalog has no such provider yet."""
     catalog = CATALOG.refresh()

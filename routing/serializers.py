@@ -12,18 +12,19 @@ from django.utils import timezone
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
-from routing.counted_names import problem_of_provider_name
 from routing.installation_keys import InstallationKeyFlag
 from routing.model_filters import price_of
 from routing.model_names import problems_of_names
 from routing.models import CAPABILITIES, Model, Price, Provider, validate_base_url
 from routing.own_upstreams import UpstreamNotAllowed, check_own_address, check_own_key
 from routing.price_specs import COLUMNS, KINDS, PriceSpec
+from routing.provider_names import problem_of_provider_name
 from routing.service_tiers import MAX_TIER_LENGTH, TIER_PATTERN
 from spendhub.api.authentication import principal_of
 from spendhub.api.fields import (
     MoneyField,
     StrictCharField,
+    StrictChoiceField,
     StrictDateTimeField,
     StrictIntegerField,
     StrictModelSerializer,
@@ -126,8 +127,8 @@ class ProviderSerializer(OwnUpstreamMixin, StrictModelSerializer):
         ]  # fmt: skip
 
     def validate_name(self, name: str) -> str:
-        """See routing/counted_names.py."""
-        if problem := problem_of_provider_name(principal_of(self.context["request"]).tenant_id, name):
+        """See routing/provider_names.py."""
+        if problem := problem_of_provider_name(principal_of(self.context["request"]).tenant_id, self.instance, name):
             raise serializers.ValidationError(problem)
         return name
 
@@ -249,7 +250,7 @@ class PriceSerializer(StrictSerializer):
     source = StrictCharField(  # type: ignore[assignment]  # a serializer's own `source` is an argument, not this
         max_length=300, required=False, allow_blank=True
     )
-    currency = serializers.CharField(read_only=True)
+    currency = StrictChoiceField(choices=["USD"], required=False, help_text="Prices are in US dollars.")
     checked_on = serializers.DateField(read_only=True, allow_null=True)
     is_custom = serializers.BooleanField(read_only=True)
     is_shared = SharedFlag()

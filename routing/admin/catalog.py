@@ -16,13 +16,13 @@ from unfold.decorators import action, display
 
 from routing.admin.breakers import VendorHealthPages
 from routing.admin.provider_choices import TellsProvidersApart
-from routing.counted_names import problem_of_provider_name
 from routing.model_names import problems_of_names
 from routing.models import CAPABILITIES, Model, Price, Provider
 from routing.own_models import delete_model, give_back, own_prices, shared_twin, was_called, why_kept, why_named
 from routing.own_upstreams import UpstreamNotAllowed, check_own_address, check_own_key, key_prefix_of
 from routing.price_changes import FORM_GRACE, end_price, rewrites_past, set_price
 from routing.price_specs import COLUMNS, KINDS, PriceSpec
+from routing.provider_names import problem_of_provider_name
 from routing.snapshot import CATALOG, ModelFacts
 from spendhub.money import TOKENS_PER_MTOK
 from spendhub.tenants.admin_fields import LinesField, WordsField, show_usd
@@ -143,7 +143,8 @@ class ProviderForm(OwnUpstreamForm):
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean()
         tenant, name = self.tenant, cleaned.get("name")
-        if name and (problem := problem_of_provider_name(None if tenant is None else tenant.pk, name)):
+        row = None if self.instance._state.adding else self.instance
+        if name and (problem := problem_of_provider_name(None if tenant is None else tenant.pk, row, name)):
             self.add_error("name", f"{problem}.")
         return cleaned
 

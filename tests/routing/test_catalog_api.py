@@ -122,6 +122,16 @@ def test_a_shared_model_can_have_a_price_of_ones_own(acme: Caller, globex: Calle
     assert globex.names("prices?shared=false") == []
 
 
+def test_a_price_in_another_currency_is_refused(acme: Caller, shared: Model) -> None:
+    sent = {"model": "m", "input": "1", "output": "1"}
+    for currency in ("EUR", "usd", None, 1):
+        status, answer = acme.call("post", "prices", sent | {"currency": currency})
+        assert (status, list(answer["error"]["details"]["fields"])) == (400, ["currency"])
+    assert acme.names("prices?shared=false") == []
+    status, price = acme.call("post", "prices", sent | {"currency": "USD"})
+    assert (status, price["currency"]) == (201, "USD")
+
+
 def test_a_model_takes_no_price_that_would_change_nothing(acme: Caller, shared: Model) -> None:
     told = {"price": ["is shown here and set at prices: leave it out, and POST it there"]}
     for price in ({"input": "1", "output": "1"}, "1", 1):

@@ -368,3 +368,43 @@ def test_a_provider_that_stands_beside_the_one_a_budget_counts_by_draws_nothing_
     make_budget(acme, scope_type="provider", scope_key="vendor")
     body = {"name": "Vendor", "dialect": "openai", "base_url": "https://house.example/v1"}
     assert ask(acme, "post", "providers", body)[0] == 201
+
+
+def make_own_provider(tenant: Tenant) -> Provider:
+    """acme's provider `house` with its model `house-chat`."""
+    row = ProviderFactory(name="house", tenant=tenant, base_url="https://house.example/v1")
+    ModelFactory(name="house-chat", provider=row, tenant=tenant)
+    return row
+
+
+@pytest.mark.parametrize(
+    ("used_by", "told"),
+    [
+        ("budget", "the budget 'Cap' names it as it is called now: change that first"),
+        ("route", "the route 'support' names it as it is called now: change that first"),
+        ("both", "the budget 'Cap' and the route 'support' name it as it is called now: change them first"),
+    ],
+)
+def test_a_provider_keeps_its_name_while_something_names_it(acme: Tenant, used_by: str, told: str) -> None:
+    row = make_own_provider(acme)
+    if used_by != "route":
+        make_budget(acme, scope_type="provider", scope_key="house")
+    if used_by != "budget":
+        Route.objects.create(tenant=acme, name="support", candidate_models=["house/house-chat"])
+    status, answer = ask(acme, "patch", f"providers/{row.pk}", {"name": "home"})
+    assert (status, problems_of(answer)) == (400, {"name": [told]})
+    typed = {"name": "home", "dialect": "openai", "base_url": row.base_url, "timeout_seconds": "60", "api_key_env": ""}
+    page = browser_of("ada").post(f"/admin/routing/provider/{row.pk}/change/", typed | {"is_enabled": "on"})
+    assert f"{told}." in html.unescape(page.content.decode())
+    assert ask(acme, "patch", f"providers/{row.pk}", {"name": "house", "timeout_seconds": 30})[0] == 200
+    Budget.objects.across_tenants().update(archived_at=timezone.now())
+    Route.objects.for_tenant(acme).delete()
+    assert ask(acme, "patch", f"providers/{row.pk}", {"name": "home"})[0] == 200
+
+
+def test_a_provider_may_be_renamed_where_what_counts_by_it_finds_it_all_the_same(acme: Tenant) -> None:
+    row = make_own_provider(acme)
+    make_budget(acme, scope_type="provider", scope_key="house")
+    make_budget(TenantFactory(slug="globex"), scope_type="provider", scope_key="house")  # another account's
+    Route.objects.create(tenant=acme, name="support", candidate_models=["house-chat"])
+    assert ask(acme, "patch", f"providers/{row.pk}", {"name": "House"})[0] == 200

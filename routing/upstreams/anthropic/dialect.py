@@ -9,6 +9,7 @@ from routing.conversation import BESIDE_WORDS, Conversation
 from routing.snapshot import ModelFacts
 from routing.upstreams.anthropic.messages import MessagesReader
 from routing.upstreams.anthropic.request import messages_body
+from routing.upstreams.anthropic.thinking import edits_without_thinking
 from routing.upstreams.anthropic.tool_loops import may_think_in_tokens, turns_of
 from routing.upstreams.base import MESSAGES, UpstreamRequest, UsageReader, Wire
 from routing.upstreams.foreign_thoughts import messages_without
@@ -33,7 +34,7 @@ class AnthropicDialect:
         asked["model"] = model.upstream_name
         if isinstance(asked.get("messages"), list):
             asked["messages"] = messages_without(asked["messages"])
-            _think_only_where_that_is_taken(model, asked)
+            asked = _thinking_only_where_that_is_taken(model, asked)
         return _request(model, credential, asked, is_stream=is_stream)
 
     def translated_request(
@@ -51,24 +52,14 @@ class AnthropicDialect:
         return BESIDE_WORDS
 
 
-def _think_only_where_that_is_taken(model: ModelFacts, asked: dict[str, Any]) -> None:
+def _thinking_only_where_that_is_taken(model: ModelFacts, asked: dict[str, Any]) -> dict[str, Any]:
     thinking = asked.get("thinking")
     if not isinstance(thinking, Mapping) or thinking.get("type") != "enabled":
-        return
+        return asked
     if may_think_in_tokens(model.upstream_name, turns_of(asked["messages"]), passes_prefills=True):
-        return
+        return asked
     del asked["thinking"]
-    managed = asked.get("context_management")
-    if isinstance(managed, Mapping) and isinstance(managed.get("edits"), list):
-        # "`clear_thinking_20251015` strategy requires `thinking` to be enabled or adaptive" (400).
-        edits = [each for each in managed["edits"] if not _clears_thoughts(each)]
-        asked["context_management"] = {**managed, "edits": edits}
-        if not edits:
-            del asked["context_management"]
-
-
-def _clears_thoughts(edit: Any) -> bool:
-    return isinstance(edit, Mapping) and str(edit.get("type")).startswith("clear_thinking")
+    return edits_without_thinking(asked)
 
 
 def _request(model: ModelFacts, credential: str, body: dict[str, Any], *, is_stream: bool) -> UpstreamRequest:

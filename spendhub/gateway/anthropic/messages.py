@@ -14,6 +14,7 @@ from msgspec.structs import replace
 from routing.conversation import Conversation, Reply
 from routing.snapshot import ModelFacts
 from routing.upstreams.anthropic.request import LEAST_THINKING_TOKENS
+from routing.upstreams.anthropic.thinking import edits_without_thinking
 from routing.upstreams.base import MESSAGES, UsageReader, Wire
 from spendhub.errors import Invalid, SpendHubError
 from spendhub.gateway.anthropic.errors import error_answer, error_event
@@ -34,6 +35,7 @@ from spendhub.gateway.request_bodies import (
 )
 
 _NEEDS_OF_BLOCKS = {"image": "vision", "document": "files", "container_upload": "files"}
+_NO_THINKING = {"thinking": {"type": "disabled"}}
 
 
 class MessagesDialect:
@@ -89,7 +91,10 @@ class MessagesDialect:
         if tokens == request.max_output_tokens:
             return request
         limit = max(1, tokens)
-        body = {**request.body, "max_tokens": limit, **_thinking_within(limit, request.body)}
+        thinking = _thinking_within(limit, request.body)
+        body = {**request.body, "max_tokens": limit, **thinking}
+        if thinking == _NO_THINKING:
+            body = edits_without_thinking(body)
         return replace(request, body=body, max_output_tokens=limit)
 
     def whole(self, reply: Reply, request: CallRequest, model: str) -> bytes:
@@ -125,7 +130,7 @@ def _thinking_within(limit: int, body: Mapping[str, Any]) -> dict[str, Any]:
     if thinking["budget_tokens"] < limit:
         return {}
     if limit <= LEAST_THINKING_TOKENS:
-        return {"thinking": {"type": "disabled"}}
+        return _NO_THINKING
     return {"thinking": {**thinking, "budget_tokens": limit - 1}}
 
 

@@ -259,6 +259,16 @@ def test_tools_can_be_taken_away_and_output_limited() -> None:
     assert request.body["max_tokens"] == 50
 
 
+def test_where_an_output_limit_leaves_no_room_for_thinking_no_edit_asks_for_thoughts() -> None:
+    edits = [{"type": "clear_thinking_20251015", "keep": "all"}, {"type": "clear_tool_uses_20250919"}]
+    thinking = {"type": "enabled", "budget_tokens": 2_000}
+    request = asked(max_tokens=4_000, thinking=thinking, context_management={"edits": edits})
+    off = MESSAGES_DIALECT.with_max_output(request, 1_000).body
+    assert (off["thinking"], off["context_management"]) == ({"type": "disabled"}, {"edits": edits[1:]})
+    less = MESSAGES_DIALECT.with_max_output(request, 1_500).body
+    assert (less["thinking"]["budget_tokens"], less["context_management"]) == (1_499, {"edits": edits})
+
+
 def as_told(reply: Any) -> list[Any]:
     """Anthropic has no word for a refusal but text."""
     return [Text(each.text) if isinstance(each, Refusal) else each for each in reply.blocks]
