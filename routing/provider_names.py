@@ -1,4 +1,4 @@
-"""What a provider may be called: nothing that something counts by already, and nothing else while something names it."""
+"""What a provider may be called: nothing that something counts by, and nothing else while something names it."""
 
 from __future__ import annotations
 
