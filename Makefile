@@ -11,7 +11,6 @@ MANAGE := $(BIN)/python manage.py
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --progress-bar off --require-hashes --no-deps -qq
 TESTS ?= tests
 XDIST ?= -n 2
-STATIC_SOURCES := $(wildcard spendhub/static/*/* spendhub/static/*/*/* */static/*/*)
 
 .PHONY: help install run test lint format lock bench schema clean
 

@@ -99,7 +99,18 @@ class BudgetAdmin(ScopedAdmin):
     fieldsets = (
         ("Right now", {"fields": ("shown_now",)}),
         ("What is limited", {"fields": ("name", ("scope_type", "scope_key"), ("limit_nano_usd", "period"))}),
-        ("When it gets tight", {"fields": (("soft_cap", "hard_cap"), "mode", "downgrade_rules", "disabled_tools")}),
+        (
+            "When it gets tight",
+            {
+                "fields": (
+                    ("soft_cap", "hard_cap"),
+                    "mode",
+                    ("strict", "patience_seconds"),
+                    "downgrade_rules",
+                    "disabled_tools",
+                )
+            },
+        ),
         ("When to tell", {"fields": ("thresholds",)}),
         ("From when until when (empty: always)", {"fields": ("starts_at", "ends_at")}),
     )
@@ -116,10 +127,10 @@ class BudgetAdmin(ScopedAdmin):
 
     @display(description="Limits")
     def shown_scope(self, budget: Budget) -> str:
-        kind = budget.get_scope_type_display()
-        if budget.scope_type == "tenant":
-            return str(kind)
-        return f"Each {kind.lower()}" if budget.scope_key == "*" else f"{kind}: {budget.scope_key}"
+        limited = _limited(budget)
+        if not budget.strict or budget.mode != Budget.Mode.ENFORCE:
+            return limited
+        return format_html("{}<br><span class='sh-muted'>Strict: no gateway call passes its cap</span>", limited)
 
     @display(description="Spent, held and left")
     def shown_live(self, budget: Budget) -> str:
@@ -179,6 +190,11 @@ class BudgetAdmin(ScopedAdmin):
             "For an API key: the eight characters after sh_.",
             "limit_nano_usd": "In US dollars, per period.",
             "period": "Begins at midnight in your time zone.",
+            "strict": "No call through the gateway passes its cap: each call is held at the most it can cost, asked "
+            "for less output where that helps, and refused where a vendor could bill without a limit. Without it a "
+            "bill above the estimate is booked in full. A budget that only observes is never strict.",
+            "patience_seconds": "How long a call waits for money that is merely held by other calls; 0: it is refused "
+            "at once. At most 60.",
         }
         if field is not None and db_field.name in texts:
             field.help_text = texts[db_field.name]
@@ -193,6 +209,9 @@ class BudgetAdmin(ScopedAdmin):
         if not change:
             obj.counts_from = timezone.now()
             self._warn_of_unknown(request, obj)
+        if obj.strict and obj.mode == Budget.Mode.OBSERVE:
+            told = "It is not strict while it only observes: it stops no call, and holds no worst case."
+            self.message_user(request, told, messages.WARNING)
         super().save_model(request, obj, form, change)
 
     def _warn_of_unknown(self, request: HttpRequest, budget: Budget) -> None:
@@ -368,6 +387,13 @@ class DecisionAdmin(ReadOnlyAdmin):
 
 def _lines(values: list[str]) -> str:
     return "\n".join(values) or "–"
+
+
+def _limited(budget: Budget) -> str:
+    kind = budget.get_scope_type_display()
+    if budget.scope_type == "tenant":
+        return str(kind)
+    return f"Each {kind.lower()}" if budget.scope_key == "*" else f"{kind}: {budget.scope_key}"
 
 
 def _until(ends_at: int) -> str:

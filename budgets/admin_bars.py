@@ -28,8 +28,10 @@ class Bar:
     spent: str
     reserved: str
     remaining: str
+    overspent: str
     limit: str
     has_reserved: bool
+    is_overspent: bool
     spent_percent: float
     reserved_percent: float
     soft_percent: float
@@ -51,8 +53,10 @@ def bar_of(live: LiveWindow) -> Bar:
         spent=show_usd(live.spent_nano_usd),
         reserved=show_usd(live.reserved_nano_usd),
         remaining=show_usd(live.remaining_nano_usd),
+        overspent=show_usd(live.overspent_nano_usd),
         limit=show_usd(limit),
         has_reserved=live.reserved_nano_usd > 0,
+        is_overspent=live.overspent_nano_usd > 0,
         spent_percent=spent,
         reserved_percent=min(percent(live.reserved_nano_usd), 100.0 - spent),
         soft_percent=percent(live.matched.soft_nano_usd),

@@ -46,6 +46,7 @@ def looked_at_answer(each: LookedAt) -> dict[str, Any]:
         "spent": format_usd(count.spend_nano_usd),
         "reserved": format_usd(count.reserved_nano_usd),
         "remaining": format_usd(each.remaining_nano_usd),
+        "overspent": format_usd(each.overspent_nano_usd),
         "state": each.state,
         "action": each.action,
         "reason": each.reason,

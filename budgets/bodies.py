@@ -102,6 +102,7 @@ class LookedAtAnswer(msgspec.Struct):
     spent: str
     reserved: str
     remaining: str
+    overspent: str
     state: Literal["active", "warned", "degraded", "stopped"]
     action: Action
     reason: str

@@ -36,7 +36,7 @@ from budgets.serializers import (
 from budgets.snapshot import BUDGETS, facts_of, tenant_budgets
 from budgets.suggestions import downgrade_chain
 from spendhub.api.authentication import principal_of
-from spendhub.api.queries import PAGING, flag_in, refuse_unknown, required_text_in, text_in
+from spendhub.api.queries import PAGING, flag_in, required_text_in, text_in
 from spendhub.api.viewsets import UUID_REGEX, TenantModelViewSet
 from spendhub.tenants.snapshot import Principal
 
@@ -75,6 +75,7 @@ class BudgetViewSet(TenantModelViewSet):
     model = Budget
     serializer_class = BudgetSerializer
     filters = FILTERS
+    parameters = {"raises": PAGING, "events": PAGING, "suggestion": ("model",)}
     http_method_names = ["get", "post", "patch", "delete", "head", "options"]
     lookup_value_regex = UUID_REGEX
 
@@ -93,7 +94,6 @@ class BudgetViewSet(TenantModelViewSet):
 
     def list(self, request: Request, *args: Any, **kwargs: Any) -> Response:
         """Budgets in use, with their live numbers."""
-        refuse_unknown(request.query_params, (*(each.name for each in self.filters), *PAGING))
         page = self.paginate_queryset(self.get_queryset()) or []
         return self.get_paginated_response(self._shown(page))
 

@@ -26,8 +26,8 @@ ModelKnown = Callable[[str], bool]
 class LookedAt(msgspec.Struct, frozen=True):
     """One budget as it stood when the call was checked, and what it alone would have answered.
 
-    `remaining_nano_usd` is the room to the hard cap before this call, never below 0. The action of
-    a budget that only observes is what it would have done.
+    `remaining_nano_usd` is the room to the hard cap before this call, never below 0; `overspent_nano_usd` what is spent
+    beyond it. The action of a budget that only observes is what it would have done.
     """
 
     matched: Matched
@@ -42,6 +42,10 @@ class LookedAt(msgspec.Struct, frozen=True):
     def remaining_nano_usd(self) -> int:
         used = self.count.spend_nano_usd + self.count.reserved_nano_usd
         return max(0, self.matched.hard_nano_usd - used)
+
+    @property
+    def overspent_nano_usd(self) -> int:
+        return max(0, self.count.spend_nano_usd - self.matched.hard_nano_usd)
 
 
 class Decision(msgspec.Struct, frozen=True):

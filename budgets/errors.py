@@ -12,9 +12,15 @@ if TYPE_CHECKING:
     from budgets.decisions import Decision
 
 
+# When it is worth asking again for money that calls in flight hold: many last no longer, and with its own two retries
+# an SDK that is told so has waited four seconds.
+HELD_RETRY_SECONDS = 2
+
+
 class BudgetExceeded(Refused):
-    """A budget has no room for this call; the same call can succeed after `decision.resets_at`. None: the budget never
-    begins afresh, or is frozen, until somebody says otherwise.
+    """A budget has no room for this call; the same call can succeed after `decision.resets_at`, and where money is
+    merely held as soon as it is released. None: the budget never begins afresh, or is frozen, until somebody says
+    otherwise.
 
     `decision` says which budget, what remains and which model would still fit.
     """
@@ -26,13 +32,16 @@ class BudgetExceeded(Refused):
         bound = decision.bound
         assert bound is not None, "a refusal names its budget"
         remaining, asked = bound.remaining_nano_usd, decision.call.estimated_nano_usd
+        overspent = format_usd(bound.overspent_nano_usd)
         budget = bound.matched.budget
         if decision.reason == "frozen":
             why = f"Budget {budget.name!r} is frozen: nothing passes until it is unfrozen."
         else:
+            beyond = f" and is overspent by {overspent} USD" if bound.overspent_nano_usd else ""
             why = (
                 f"Budget {budget.name!r} has {format_usd(remaining)} USD left of "
-                f"{format_usd(bound.matched.limit_nano_usd)} USD; this call needs up to {format_usd(asked)} USD."
+                f"{format_usd(bound.matched.limit_nano_usd)} USD{beyond}; "
+                f"this call needs up to {format_usd(asked)} USD."
             )
         when = f" It begins afresh at {decision.resets_at:%Y-%m-%dT%H:%M:%SZ}." if decision.resets_at else ""
         if decision.is_merely_held:
@@ -45,6 +54,7 @@ class BudgetExceeded(Refused):
             scope=f"{budget.scope_type}:{bound.matched.scope_key}",
             reason=decision.reason,
             remaining=format_usd(remaining),
+            overspent=overspent,
             requested=format_usd(asked),
             short_by=format_usd(max(0, asked - remaining)),
             resets_at=decision.resets_at.isoformat().replace("+00:00", "Z") if decision.resets_at else None,
@@ -55,10 +65,15 @@ class BudgetExceeded(Refused):
 
     @property
     def retry_after_seconds(self) -> int | None:
-        """Whole seconds from the check until the budget begins afresh; None where it never does, or is frozen."""
-        if self.decision.resets_at is None:
-            return None
-        return max(1, int((self.decision.resets_at - self.decision.call.now).total_seconds()) + 1)
+        """Whole seconds from the check until the budget begins afresh, HELD_RETRY_SECONDS at most where money is merely
+        held; None where nothing is held and it never begins afresh, or it is frozen."""
+        told = self.decision
+        until_afresh = None
+        if told.resets_at is not None:
+            until_afresh = max(1, int((told.resets_at - told.call.now).total_seconds()) + 1)
+        if not told.is_merely_held:
+            return until_afresh
+        return HELD_RETRY_SECONDS if until_afresh is None else min(HELD_RETRY_SECONDS, until_afresh)
 
 
 class EstimateTooLarge(Invalid):

@@ -14,17 +14,19 @@ from rest_framework.viewsets import GenericViewSet
 from budgets.models import BudgetEvent, Decision
 from budgets.serializers import DecisionSerializer, EventSerializer
 from spendhub.api.authentication import principal_of
-from spendhub.api.queries import choice_in, flag_in, id_in, moment_in, refuse_unknown, text_in
+from spendhub.api.queries import PAGING, choice_in, flag_in, id_in, moment_in, text_in
+from spendhub.api.views import NativeView
 from spendhub.api.viewsets import UUID_REGEX
 
 
 @extend_schema(tags=["decisions"])
-class DecisionViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, GenericViewSet[Decision]):
+class DecisionViewSet(NativeView, mixins.ListModelMixin, mixins.RetrieveModelMixin, GenericViewSet[Decision]):
     """Why calls were allowed or refused. Every refusal is kept, and a sample of the rest."""
 
     serializer_class = DecisionSerializer
     lookup_value_regex = UUID_REGEX
     ordering = ("-created_at", "-id")
+    parameters = {"list": ("allowed", "action", "budget", "model", "from", "to", *PAGING)}
 
     def get_queryset(self) -> QuerySet[Decision]:
         if getattr(self, "swagger_fake_view", False):
@@ -33,7 +35,6 @@ class DecisionViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, GenericV
         if self.action != "list":
             return rows
         query = self.request.query_params
-        refuse_unknown(query, ("allowed", "action", "budget", "model", "from", "to"))
         filters: dict[str, Any] = {
             "allowed": flag_in(query, "allowed"),
             "action": text_in(query, "action"),
@@ -60,17 +61,17 @@ class DecisionViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, GenericV
 
 
 @extend_schema(tags=["budgets"])
-class EventViewSet(mixins.ListModelMixin, GenericViewSet[BudgetEvent]):
+class EventViewSet(NativeView, mixins.ListModelMixin, GenericViewSet[BudgetEvent]):
     """What was told about budgets: state-change, threshold-breach, hard-stop, budget-reset."""
 
     serializer_class = EventSerializer
     ordering = "-id"
+    parameters = {"list": ("kind", "budget", "scope_key", "from", "to", *PAGING)}
 
     def get_queryset(self) -> QuerySet[BudgetEvent]:
         if getattr(self, "swagger_fake_view", False):
             return BudgetEvent.objects.across_tenants().none()
         query = self.request.query_params
-        refuse_unknown(query, ("kind", "budget", "scope_key", "from", "to"))
         filters: dict[str, Any] = {
             "kind": choice_in(query, "kind", BudgetEvent.Kind.values),
             "budget_id": id_in(query, "budget"),

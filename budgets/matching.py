@@ -7,7 +7,7 @@ type and period an exact key replaces the allowance "*".
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
@@ -79,6 +79,16 @@ def count_budgets(budgets: TenantBudgets, scopes: tuple[tuple[str, str], ...], n
     return match_budgets(budgets, scopes, now).counted
 
 
+def replaced_keys(allowance: BudgetFacts, budgets: Iterable[BudgetFacts], now: datetime) -> frozenset[str]:
+    """The keys for which one of the budgets replaces the allowance at `now`, so that it decides and tells nothing."""
+    return frozenset(
+        each.scope_key
+        for each in budgets
+        if each.scope_type == allowance.scope_type and each.scope_key != "*" and _replaces(each, allowance)
+        if each.is_in_force(now)
+    )
+
+
 def window_of(budget: BudgetFacts, moment: datetime, timezone: str) -> Window:
     """The budget's window at `moment`: its period's, cut off where the budget itself begins or ends.
 
@@ -107,7 +117,7 @@ def _match(budgets: TenantBudgets, scopes: Sequence[tuple[str, str]], now: datet
         candidates.extend((budget, key, ()) for budget in exact)
         if key != "*":
             for allowance in budgets.by_scope.get((scope_type, "*"), ()):
-                replaced_by = tuple(budget for budget in exact if budget.period == allowance.period)
+                replaced_by = tuple(budget for budget in exact if _replaces(budget, allowance))
                 candidates.append((allowance, key, replaced_by))
     counted = [
         Matched(
@@ -130,6 +140,11 @@ def _match(budgets: TenantBudgets, scopes: Sequence[tuple[str, str]], now: datet
         max((each for each in moments if each <= moment), default=float("-inf")),
         min((each for each in moments if each > moment), default=float("inf")),
     )
+
+
+def _replaces(exact: BudgetFacts, allowance: BudgetFacts) -> bool:
+    """Of two budgets of one scope type, while the exact one is in force."""
+    return exact.period == allowance.period
 
 
 def _turning_points(budget: BudgetFacts) -> list[float]:

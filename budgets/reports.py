@@ -7,15 +7,16 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import islice
 
-from django.db.models import F
+from django.db.models import F, Q
 
 from budgets.counters.charge import counters
 from budgets.decisions import spend_state
-from budgets.matching import Matched, window_of
+from budgets.matching import Matched, replaced_keys, window_of
 from budgets.models import Budget, BudgetRaise, BudgetWindow
 from budgets.periods import Window, as_datetime
-from budgets.snapshot import BudgetFacts, Raise, facts_of, tenant_budgets
+from budgets.snapshot import BudgetFacts, Raise, TenantBudgets, facts_of, tenant_budgets
 from spendhub.steps import CallInThread, Journey
 
 # An allowance may have any number of keys; a page shows the fullest ones.
@@ -24,7 +25,8 @@ MAX_KEYS_PER_ALLOWANCE = 200
 
 @dataclass(frozen=True, slots=True)
 class LiveWindow:
-    """One budget and key in its current window. Money in nano_usd; `remaining` is the room to the hard cap."""
+    """One budget and key in its current window. Money in nano_usd; `remaining` is the room to the hard cap, `overspent`
+    what is spent beyond it."""
 
     matched: Matched
     spent_nano_usd: int
@@ -34,6 +36,10 @@ class LiveWindow:
     @property
     def remaining_nano_usd(self) -> int:
         return max(0, self.matched.hard_nano_usd - self.spent_nano_usd - self.reserved_nano_usd)
+
+    @property
+    def overspent_nano_usd(self) -> int:
+        return max(0, self.spent_nano_usd - self.matched.hard_nano_usd)
 
     @property
     def window(self) -> Window:
@@ -50,7 +56,8 @@ def live_windows(
     tenant_id: int, now: datetime, budget_ids: Iterable[uuid.UUID] | None = None
 ) -> Journey[Mapping[uuid.UUID, tuple[LiveWindow, ...]]]:
     """Each budget's current window, per key: one for an exact key or the whole account (also when nothing is
-    spent yet), and for an allowance "*" one per key that has spent something, the fullest first."""
+    spent yet), and for an allowance "*" one per key that has spent something, the fullest first; none for a key whose
+    own budget replaces it, for of that it tells nothing."""
     budgets = tenant_budgets(tenant_id)
     wanted = budgets.by_id.values() if budget_ids is None else [
         budgets.by_id[budget_id] for budget_id in budget_ids if budget_id in budgets.by_id
@@ -60,7 +67,7 @@ def live_windows(
     ]
     allowances = [budget for budget in wanted if _is_allowance(budget)]
     if allowances:
-        keys = yield CallInThread(_keys_with_spend, (tenant_id, allowances, now, budgets.timezone))
+        keys = yield CallInThread(_keys_with_spend, (allowances, budgets, now))
         matched.extend(_matched(budget, key, now, budgets.timezone) for budget, key in keys)
     found: dict[uuid.UUID, list[LiveWindow]] = {budget.id: [] for budget in wanted}
     if matched:
@@ -90,14 +97,11 @@ def last_windows(
         assert budget.archived_at is not None, "a budget in use has live windows"
         facts = facts_of(budget, tuple(Raise(row.by_nano_usd, row.starts_at, row.ends_at) for row in raises[budget.id]))
         window = window_of(facts, budget.archived_at, timezone)
-        spent = dict(
-            BudgetWindow.objects.for_tenant(tenant_id)
-            .filter(budget=budget, starts_at=as_datetime(window.starts_at))
-            .order_by("-spend_nano_usd", "scope_key")
-            .values_list("scope_key", F("spend_nano_usd") - F("forgiven_nano_usd"))[:MAX_KEYS_PER_ALLOWANCE]
-        )
-        if not _is_allowance(facts):
-            spent = {facts.scope_key: spent.get(facts.scope_key, 0)}
+        if _is_allowance(facts):
+            beside = _in_use_at(budget.archived_at, tenant_id, facts.scope_type)
+            spent = _spent_by_key(facts, window, besides=replaced_keys(facts, beside, budget.archived_at))
+        else:
+            spent = {facts.scope_key: _spent_by_key(facts, window).get(facts.scope_key, 0)}
         matched = {key: _matched(facts, key, budget.archived_at, timezone) for key in spent}
         found[budget.id] = _fullest_first(
             LiveWindow(matched[key], nano_usd, 0, spend_state(matched[key], nano_usd))
@@ -121,16 +125,32 @@ def _matched(budget: BudgetFacts, key: str, now: datetime, timezone: str) -> Mat
 
 
 def _keys_with_spend(
-    tenant_id: int, allowances: list[BudgetFacts], now: datetime, timezone: str
+    allowances: Sequence[BudgetFacts], budgets: TenantBudgets, now: datetime
 ) -> list[tuple[BudgetFacts, str]]:
-    keys: list[tuple[BudgetFacts, str]] = []
-    for budget in allowances:
-        window = window_of(budget, now, timezone)
-        rows = (
-            BudgetWindow.objects.for_tenant(tenant_id)
-            .filter(budget_id=budget.id, starts_at=as_datetime(window.starts_at))
-            .order_by("-spend_nano_usd", "scope_key")
-            .values_list("scope_key", flat=True)
+    return [
+        (allowance, key)
+        for allowance in allowances
+        for key in _spent_by_key(
+            allowance,
+            window_of(allowance, now, budgets.timezone),
+            besides=replaced_keys(allowance, budgets.by_id.values(), now),
         )
-        keys.extend((budget, key) for key in rows[:MAX_KEYS_PER_ALLOWANCE])
-    return keys
+    ]
+
+
+def _spent_by_key(budget: BudgetFacts, window: Window, besides: frozenset[str] = frozenset()) -> dict[str, int]:
+    rows = (
+        BudgetWindow.objects.for_tenant(budget.tenant_id)
+        .filter(budget_id=budget.id, starts_at=as_datetime(window.starts_at))
+        .order_by("-spend_nano_usd", "scope_key")
+        .values_list("scope_key", F("spend_nano_usd") - F("forgiven_nano_usd"))
+    )
+    # Left out here: there may be more of them than a query can name.
+    found = ((key, nano_usd) for key, nano_usd in rows[: MAX_KEYS_PER_ALLOWANCE + len(besides)] if key not in besides)
+    return dict(islice(found, MAX_KEYS_PER_ALLOWANCE))
+
+
+def _in_use_at(moment: datetime, tenant_id: int, scope_type: str) -> list[BudgetFacts]:
+    """Budgets on a type of scope as they were at a moment that is over, without their raises."""
+    rows = Budget.objects.for_tenant(tenant_id).filter(scope_type=scope_type, created_at__lte=moment)
+    return [facts_of(row) for row in rows.filter(Q(archived_at__isnull=True) | Q(archived_at__gt=moment))]

@@ -81,6 +81,7 @@ class LiveSerializer(serializers.Serializer[LiveWindow]):
     spent = MoneyField(source="spent_nano_usd")
     reserved = MoneyField(source="reserved_nano_usd")
     remaining = MoneyField(source="remaining_nano_usd")
+    overspent = MoneyField(source="overspent_nano_usd")
     utilisation = serializers.SerializerMethodField(help_text="Share of the limit that is spent or held.")
     state = serializers.CharField()
     breach_count = serializers.SerializerMethodField(help_text="How many thresholds it has reached in this window.")
@@ -141,6 +142,7 @@ class BudgetSerializer(StrictSerializer):
     spent = serializers.SerializerMethodField()
     reserved = serializers.SerializerMethodField()
     remaining = serializers.SerializerMethodField(help_text="Room to the hard cap.")
+    overspent = serializers.SerializerMethodField(help_text="What is spent beyond the hard cap.")
     utilisation = serializers.SerializerMethodField(help_text="Share of the limit that is spent or held.")
     state = serializers.SerializerMethodField()
 
@@ -193,6 +195,11 @@ class BudgetSerializer(StrictSerializer):
     def get_remaining(self, budget: Budget) -> str:
         live = self._live(budget)
         return format_usd(live.remaining_nano_usd if live else int(budget.limit_nano_usd * Decimal(budget.hard_cap)))
+
+    @extend_schema_field(serializers.CharField())
+    def get_overspent(self, budget: Budget) -> str:
+        live = self._live(budget)
+        return format_usd(live.overspent_nano_usd if live else 0)
 
     @extend_schema_field(serializers.FloatField())
     def get_utilisation(self, budget: Budget) -> float:

@@ -13,7 +13,6 @@ from django.utils import timezone
 from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.views import APIView
 
 from budgets.answers import budget_headers, decision_answer, refusal_answer, reservation_answer
 from budgets.bodies import CheckAnswer, CheckBody, RefusedAnswer, ReleasedAnswer, ReservationAnswer, ReserveBody
@@ -26,6 +25,7 @@ from spendhub.api.authentication import principal_of
 from spendhub.api.errors import headers_of
 from spendhub.api.lean import Body, LeanAnswer, LeanView
 from spendhub.api.permissions import MayRead
+from spendhub.api.views import NativeView
 from spendhub.errors import Invalid, SpendHubError
 from spendhub.money import format_usd
 from spendhub.tenants.snapshot import Principal
@@ -49,7 +49,8 @@ class SpendingView(LeanView[Body]):
 class CheckView(SpendingView[CheckBody]):
     """May this call be made? Looks at every budget it falls under and holds nothing.
 
-    402 on a hard stop, with the same answer, the error, and Retry-After in seconds where the budget begins afresh.
+    402 on a hard stop, with the same answer, the error, and Retry-After in seconds where the budget begins afresh, or
+    its money is merely held.
     """
 
     accepts = CheckBody
@@ -102,7 +103,7 @@ class ReleaseView(LeanView[None]):
         return LeanAnswer(200, {"id": str(row.id), "status": row.status, "released": released})
 
 
-class ReservationView(APIView):
+class ReservationView(NativeView):
     """One reservation: held, expired, committed or released."""
 
     permission_classes = [MayRead]

@@ -8,14 +8,14 @@ from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.views import APIView
 
 from routing.breakers import BREAKERS
 from routing.snapshot import CATALOG
 from routing.vendor_health import Health, health_of_models
 from spendhub.api.authentication import principal_of
 from spendhub.api.permissions import MayRead
-from spendhub.api.queries import choice_in, refuse_unknown, text_in
+from spendhub.api.queries import choice_in, text_in
+from spendhub.api.views import NativeView
 
 STATES = ("closed", "half-open", "open")
 
@@ -40,7 +40,7 @@ class BreakersSerializer(serializers.Serializer[Any]):
     results = BreakerSerializer(many=True)
 
 
-class BreakersView(APIView):
+class BreakersView(NativeView):
     """Circuit breakers of the models you see that have something to tell; every other one is closed.
 
     A model that has failed five times in a row is left alone for a while. Breakers are shared by the whole
@@ -48,6 +48,7 @@ class BreakersView(APIView):
     """
 
     permission_classes = [MayRead]
+    parameters = {"get": ("provider", "model", "state")}
 
     @extend_schema(
         operation_id="v1_breakers_list",
@@ -60,7 +61,6 @@ class BreakersView(APIView):
     )
     def get(self, request: Request) -> Response:
         query = request.query_params
-        refuse_unknown(query, ("provider", "model", "state"))
         wanted = (text_in(query, "provider"), text_in(query, "model"), choice_in(query, "state", STATES))
         standing = BREAKERS.standing()
         found = health_of_models(CATALOG.current(), standing, principal_of(request).tenant_id)

@@ -12,6 +12,7 @@ from routing.requirements import FellOut, Option, Requirements, at_like_lengths
 from routing.snapshot import Catalog, ModelFacts, Quote
 from routing.standing import standing_of, unusable_because
 
+NO_MODEL_IN_PARTICULAR = "it is a wildcard, which stands for no model in particular"
 UNASKED_SEARCH = "it always searches the web, which is billed beside: used where it, or a search, is asked for"
 
 
@@ -82,6 +83,8 @@ def find_option(catalog: Catalog, requirements: Requirements, name: str) -> Opti
     model = catalog.resolve(tenant_id, name)
     if model is None:
         return FellOut(name, "no model is called so")
+    if model.is_wildcard:
+        return FellOut(model.name, NO_MODEL_IN_PARTICULAR)
     reason = unusable_because(model)
     if reason is not None:
         return FellOut(model.name, reason)

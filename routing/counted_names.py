@@ -23,7 +23,7 @@ def problems_of_counted_names(
     for use, counted in _counted_by_models_name(catalog, tenant_id):
         if counted != name and counted.casefold() in field_of:
             field, word = field_of[counted.casefold()]
-            problems.setdefault(field, []).append(_told(use, word, name, of_shared=tenant_id is None))
+            problems.setdefault(field, []).append(told_of_counting(use, word, name, of_shared=tenant_id is None))
     return problems
 
 
@@ -35,7 +35,7 @@ def problem_of_drawing_calls(tenant_id: int | None, name: str) -> str:
         for key in use.counted_providers:
             is_unknown = catalog.provider_called(use.tenant_id, key) is None
             if key != name and key.casefold() == name.casefold() and is_unknown:
-                return _told(use, name, name, of_shared=tenant_id is None)
+                return told_of_counting(use, name, name, of_shared=tenant_id is None)
     return ""
 
 
@@ -50,7 +50,8 @@ def _counted_by_models_name(catalog: Catalog, tenant_id: int | None) -> Iterator
                 yield use, word
 
 
-def _told(use: ModelUse, word: str, counted_as: str, *, of_shared: bool) -> str:
+def told_of_counting(use: ModelUse, word: str, counted_as: str, *, of_shared: bool) -> str:
+    """That calls for `word`, by which the use counts, would count for `counted_as`: as a sentence's words."""
     # Names of accounts are for the operator, who alone edits shared rows.
     account = Tenant.objects.get(pk=use.tenant_id) if of_shared and use.tenant_id is not None else None
     who = use.words if account is None else f"{use.words} of {account.name}"

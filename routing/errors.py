@@ -157,9 +157,11 @@ class CircuitOpen(Unavailable):
 
 
 class UpstreamError(Unavailable):
-    """The vendor gave no usable answer: no connection, a broken stream, an answer that is not its format."""
+    """The vendor gave no usable answer: no connection, a broken stream, an answer that is not its format.
+    `refuses_content`: with a 200 it has said that it refuses for reasons of content."""
 
     code = "upstream_failed"
+    refuses_content = False
 
 
 class UpstreamTimeout(UpstreamError):

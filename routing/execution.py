@@ -21,6 +21,7 @@ from routing.breakers import Trial
 from routing.conversation import Conversation, NotTranslatable
 from routing.errors import AnswerTooLate, UpstreamError, UpstreamRefused
 from routing.key_choice import HIDDEN, NONE_AVOIDED, ChosenKey, choose_key, hidden_in_answers, hide_key
+from routing.refused_answers import Ear
 from routing.retries import is_failure
 from routing.snapshot import ModelFacts
 from routing.upstreams.asked_to_wait import with_retry_after
@@ -36,6 +37,10 @@ from routing.upstreams.transport import Transport
 MAX_REFUSAL_BYTES = 64 * 1024
 # A stream that says an error instead of an answer does so at once; a client that leaves is not noticed meanwhile.
 FIRST_EVENTS_SECONDS = 2.0
+# A vendor closes its stream right after its last event; only then can its connection be used again.
+CLOSING_SECONDS = 1.0
+# So much of a stream is kept back at most until it says a word: then its client gets it, whatever it is.
+MAX_KEPT_BACK_BYTES = 1024 * 1024
 
 NO_PINS: Mapping[str, Any] = {}
 
@@ -75,17 +80,24 @@ class Execution:
     _early: list[Burst] = field(default_factory=list)
     _coming: asyncio.Future[bytes | None] | None = None
     _broken: UpstreamError | None = None
+    _is_read: bool = False  # a stream, to its end, all of it in `_early`
 
-    async def look_ahead(self, *, is_stream: bool) -> None:
-        """Reads a whole answer, or a stream's first events if they come soon: `read` and `bursts` give them later.
+    async def look_ahead(self, *, is_stream: bool, ear: Ear | None = None) -> None:
+        """Reads a whole answer, or a stream's first events if they come soon: `read` and `bursts` give them later. With
+        an `ear`, which then knows whether the answer is a refusal, it reads a stream up to its first words, or its end.
 
         Raises UpstreamError for an answer that is none although the vendor said 200: another one may be asked, since
         the client has seen nothing yet."""
         if not is_stream:
             self._body = await self.read()
+            if ear is not None:
+                ear.hear_whole(self._body)
             return
         try:
-            await self._await_first_events(time.monotonic() + FIRST_EVENTS_SECONDS)
+            if ear is not None:
+                await self._keep_back(ear)
+            else:
+                await self._await_first_events(time.monotonic() + FIRST_EVENTS_SECONDS)
         except BaseException as error:
             self._tell_trial(error)
             await self.aclose()
@@ -125,7 +137,7 @@ class Execution:
                 chunk = await self._coming
                 if chunk is not None and (burst := self._take(chunk)):
                     yield burst
-            if self._broken is None:
+            if self._broken is None and not self._is_read:
                 async for chunk in self._chunks:
                     if burst := self._take(chunk):
                         yield burst
@@ -245,6 +257,43 @@ class Execution:
                 raise self._broken
             elif chunk is None:
                 raise UpstreamError(f"{self.model.provider.name} ended its stream before it had begun")
+
+    async def _keep_back(self, ear: Ear) -> None:
+        kept, closes_at = 0, None
+        while not (self._is_read or ear.has_begun):
+            if closes_at is None and self.reader.is_complete:
+                closes_at = time.monotonic() + CLOSING_SECONDS
+            chunk = await self._next_chunk(closes_at)
+            self._is_read = chunk is None
+            burst = self._end() if chunk is None else self._take(chunk)
+            if self._broken is not None:
+                raise self._broken
+            if burst:
+                self._early.append(burst)
+                ear.hear(burst)
+            kept += len(chunk or b"")
+            if kept > MAX_KEPT_BACK_BYTES:
+                ear.has_begun = True
+        if self._is_read:
+            cut_short = self._cut_short()
+            if cut_short is not None:
+                raise cut_short
+            self._tell_trial(None)
+            await self.aclose()
+
+    async def _next_chunk(self, closes_at: float | None) -> bytes | None:
+        """None at the end. Of a stream whose last word has been said it is that from `closes_at` on, in monotonic
+        seconds, whatever else its vendor sends."""
+        if closes_at is None:
+            return await anext(self._chunks, None)
+        left = seconds_until(closes_at)
+        if not left:
+            return None
+        try:
+            async with asyncio.timeout(left):
+                return await anext(self._chunks, None)
+        except (TimeoutError, UpstreamError):
+            return None
 
 
 async def execute(model: ModelFacts, asked: Asked, key: ChosenKey | None = None, *, transport: Transport) -> Execution:

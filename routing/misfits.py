@@ -6,6 +6,9 @@ from collections.abc import Collection, Sequence
 
 from routing.requirements import FellOut, Hurdle
 
+# Of the models that fell out, so many are told by name beside an answer.
+MOST_TOLD = 3
+
 
 def why_none_fits(fell_out: Sequence[FellOut]) -> str:
     """Of models that all fell out, which comes nearest, and what it falls out for."""
@@ -29,5 +32,19 @@ def beside(names: Collection[str], fell_out: Sequence[FellOut]) -> str:
     return f" ({nearest.model}: {nearest.reason})"
 
 
+def nearest_in_words(fell_out: Sequence[FellOut]) -> str:
+    """Of models that all fell out, the three that come nearest with their reasons, and how many more there are."""
+    if not fell_out:
+        return why_none_fits(fell_out)
+    nearest = sorted(fell_out, key=_distance)
+    told = ", ".join(f"{each.model} ({each.reason})" for each in nearest[:MOST_TOLD])
+    more = len(nearest) - MOST_TOLD
+    return f"{told} and {more} more" if more > 0 else told
+
+
 def _nearest(fell_out: Sequence[FellOut]) -> FellOut:
-    return min(fell_out, key=lambda each: (-each.hurdle, each.short, each.model))
+    return min(fell_out, key=_distance)
+
+
+def _distance(each: FellOut) -> tuple[int, int, str]:
+    return (-each.hurdle, each.short, each.model)

@@ -80,11 +80,6 @@ def uses_of_model(catalog: Catalog, row: Model) -> list[ModelUse]:
     return _broken_uses(catalog, row, None)
 
 
-def uses_of_model_at(catalog: Catalog, row: Model, provider: str) -> list[ModelUse]:
-    """What names the stored model `row`, and would mean nothing if its provider were called `provider`."""
-    return _broken_uses(catalog, row, _called(catalog, row, row.name, row.aliases, provider))
-
-
 def told_uses(row: Model | Provider, uses: Sequence[ModelUse], how: str) -> str:
     """The uses, at least one, as a sentence's words: "the route 'support' and the budget 'Cap' name it", `how` they do
     so or what of it, and what to do first."""

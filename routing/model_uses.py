@@ -68,5 +68,5 @@ def _uses_in_routes(tenant_id: int | None) -> Iterable[ModelUse]:
             pass  # it was saved around the checks, and answers no call
         else:
             named |= options.demands.deny
-            own_named |= set(options.strategy.names_in(options.settings))
+            own_named |= set(options.models_named())
         yield ModelUse(row.tenant_id, f"the route {row.name!r}", frozenset(named), frozenset(own_named))

@@ -18,10 +18,10 @@ from routing.candidates import Candidate, find_candidates, find_option, find_opt
 from routing.conversation import BESIDE_WORDS
 from routing.errors import ModelNotAvailable, NoModelFits
 from routing.extras import NO_EXTRAS
-from routing.misfits import beside, why_none_fits
-from routing.requirements import NOTHING_NEEDED, Declared, FellOut, Option, Requirements, Wanted
+from routing.misfits import beside, nearest_in_words, why_none_fits
+from routing.requirements import NOTHING_NEEDED, Declared, FellOut, Hurdle, Option, Requirements, Wanted
 from routing.reviewing import MAX_REVIEW_TOKENS, Review, Reviewing
-from routing.route_options import options_of
+from routing.route_options import RouteOptions, options_of
 from routing.routes import AUTO, RouteFacts
 from routing.snapshot import Catalog, ModelFacts
 from routing.strategies.base import Ranking, Task
@@ -35,6 +35,7 @@ __all__ = [
     "FellOut",
     "Plan",
     "ReviewPlan",
+    "ScoringPlan",
     "Wanted",
     "choose",
     "find_route",
@@ -45,6 +46,8 @@ __all__ = [
 # A route that names no fallback falls back on so many of its strategy's next best (see `_next_best`).
 NEXT_BEST = 2
 SHOWN_ALTERNATIVES = 5
+# In a fallback that answers because none of the route's models can.
+FALLBACK_CONFIDENCE = 0.5
 # What `auto` is where no row says otherwise.
 PLAIN_AUTO = RouteFacts(UUID(int=0), None, AUTO, (), "cost-optimized", (), {}, {}, 0, True)
 
@@ -52,13 +55,19 @@ PLAIN_AUTO = RouteFacts(UUID(int=0), None, AUTO, (), "cost-optimized", (), {}, {
 @dataclass(frozen=True, slots=True)
 class ReviewPlan:
     """Who looks over a whole answer, and who answers anew where they doubt it. `left_out`: reviewers that the call may
-    not be shown to, or that cannot be asked. `demanded`: of every reviewer."""
+    not be shown to, or that cannot be asked."""
 
     reviewing: Reviewing
     reviewers: tuple[Candidate, ...]
     judges: tuple[Candidate, ...]
     left_out: tuple[FellOut, ...] = ()
-    demanded: Callable[[], Requirements] | None = field(default=None, compare=False, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class ScoringPlan:
+    """Who scores the answer once it has gone out, or why the call may not be shown to it."""
+
+    scorer: Candidate | FellOut
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +78,10 @@ class Plan:
     safe to repeat (None: the installation's setting). `may_choose_cheaper`: a candidate that no budget has room
     for gives way to the next one; a model that was named by the client does not. `cheaper` are more models that can
     do it, each cheaper than the chosen one, the cheapest last: for when no budget has room for any of the candidates.
-    `review`: what happens to the answer before it goes out, None for nothing. `demanded()`: what a model that takes
-    the place of one of them must be and be able to do (None: anything).
+    `review`: what happens to the answer before it goes out, `scoring`: after it; None for nothing. `demanded()`: what a
+    model that takes the place of one of them must be and be able to do (None: anything). `begins_with_fallback`: none
+    of the route's models can be called or chosen, so the first candidate is one of its fallback, which no strategy has
+    chosen.
     """
 
     candidates: tuple[Candidate, ...]
@@ -86,7 +97,9 @@ class Plan:
     facts: Mapping[str, Any] = field(default_factory=dict)
     cheaper: tuple[Candidate, ...] = ()
     review: ReviewPlan | None = None
+    scoring: ScoringPlan | None = None
     demanded: Callable[[], Requirements] | None = field(default=None, compare=False, repr=False)
+    begins_with_fallback: bool = False
 
     def may_be_answered_by(self, model: ModelFacts) -> bool:
         """Whether a model that a budget's policy names can do the call, and is none that its caller or route rules
@@ -96,7 +109,8 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """A plan, and the ranking it was made from (None where a model was named)."""
+    """A plan, and the ranking it was made from: None where a model was named, empty where the plan begins with a
+    fallback."""
 
     plan: Plan
     ranking: Ranking | None = None
@@ -181,61 +195,112 @@ def _choose_by_route(catalog: Catalog, wanted: Wanted, route: RouteFacts) -> Cho
     timeout_ms = min((ms for ms in (wanted.declared.timeout_ms, own.timeout_ms) if ms is not None), default=None)
     wanted = replace(wanted, declared=replace(wanted.declared, timeout_ms=timeout_ms))
     demanded = Requirements.of(wanted, own.demands)
-    options, fell_out = find_options(catalog, demanded, route.models)
-    if not options:
-        raise _nothing_fits(wanted, why_none_fits(_cared_for(demanded, fell_out)), demanded, fell_out)
-    ranking = own.strategy.rank(options, Task(wanted, demanded.capabilities - BESIDE_WORDS, route.name), own.settings)
-    if not ranking.ranked:
-        reason = ranking.reason + beside(own.strategy.names_in(own.settings), fell_out)
-        raise _nothing_fits(wanted, reason, demanded, [*ranking.fell_out, *fell_out])
-    fell_out = [*ranking.fell_out, *fell_out]
+    options, misfits = find_options(catalog, demanded, route.models)
+    ranking = _rank(own, options, misfits, Task(wanted, demanded.capabilities - BESIDE_WORDS, route.name))
     chain, skipped = _chain(catalog, demanded, route, ranking)
-    if wanted.kind != "chat":
-        chain = chain[:1]  # nor may another model step in for them
-    chosen = chain[0]
+    fell_out = [*ranking.fell_out, *misfits]
+    if not chain:
+        why = ranking.reason if options else why_none_fits(_cared_for(demanded, misfits))
+        raise _neither_fits(why, demanded, fell_out, skipped)
     tried = {option.name for option in chain}
-    alternatives = [each.option for each in ranking.ranked if each.option.name != chosen.name]
-    cheaper = [
-        option
-        for option in alternatives
-        if option.estimate_nano_usd < chosen.estimate_nano_usd and option.name not in tried and wanted.kind == "chat"
-    ]
-    cheaper.sort(key=lambda option: (-option.estimate_nano_usd, option.name))
     plan = Plan(
         candidates=tuple(_candidate(option) for option in chain),
         strategy=own.strategy.name,
         route=route.name,
-        reason=ranking.reason,
-        confidence=ranking.confidence,
         fell_out=tuple({each.model: each for each in (*skipped, *fell_out) if each.model not in tried}.values()),
         timeout_ms=timeout_ms,
         retries=own.retries,
         may_choose_cheaper=True,
         falls_back_on_refusal=own.falls_back_on_refusal,
-        facts={
-            "score": ranking.ranked[0].score,
-            "estimate_nano_usd": chosen.estimate_nano_usd,
-            "alternatives": [option.name for option in alternatives[:SHOWN_ALTERNATIVES]],
-            **ranking.facts,
-        },
-        cheaper=tuple(_candidate(option) for option in cheaper),
         review=_review(catalog, demanded, ranking.review) if wanted.kind == "chat" else None,
+        scoring=_scoring(catalog, demanded, own) if own.scored_by and wanted.kind == "chat" else None,
         demanded=lambda: demanded,
     )
-    return Choice(plan, ranking)
+    if ranking.ranked:
+        return Choice(_as_ranked(plan, chain, ranking, wanted.kind), ranking)
+    if options:
+        why = f"none of the route's models can be chosen: {ranking.reason}"
+    else:
+        why = f"none of the route's models can be called: {nearest_in_words(_cared_for(demanded, misfits))}"
+    return Choice(_begun_with_fallback(plan, chain, why), ranking)
+
+
+def _as_ranked(plan: Plan, chain: list[Option], ranking: Ranking, kind: str) -> Plan:
+    """`plan` with what the strategy says of its choice, the first of `chain`."""
+    chosen, tried = chain[0], {option.name for option in chain}
+    alternatives = [each.option for each in ranking.ranked if each.option.name != chosen.name]
+    cheaper = [
+        option
+        for option in alternatives
+        if option.estimate_nano_usd < chosen.estimate_nano_usd and option.name not in tried and kind == "chat"
+    ]
+    cheaper.sort(key=lambda option: (-option.estimate_nano_usd, option.name))
+    return replace(
+        plan,
+        reason=ranking.reason,
+        confidence=ranking.confidence,
+        facts={"score": ranking.ranked[0].score, **_facts_of(chosen, alternatives), **ranking.facts},
+        cheaper=tuple(_candidate(option) for option in cheaper),
+    )
+
+
+def _begun_with_fallback(plan: Plan, chain: list[Option], why: str) -> Plan:
+    """`plan` where all of `chain` is the route's fallback: nobody has scored or drawn a model of it."""
+    return replace(
+        plan,
+        reason=why,
+        confidence=FALLBACK_CONFIDENCE,
+        facts=_facts_of(chain[0], chain[1:]),
+        begins_with_fallback=True,
+    )
+
+
+def _facts_of(chosen: Option, alternatives: list[Option]) -> dict[str, Any]:
+    return {
+        "estimate_nano_usd": chosen.estimate_nano_usd,
+        "alternatives": [option.name for option in alternatives[:SHOWN_ALTERNATIVES]],
+    }
+
+
+def _rank(own: RouteOptions, options: list[Option], misfits: list[FellOut], task: Task) -> Ranking:
+    """Empty where the strategy cannot choose; `reason` then says why, also of the models that it was given by name."""
+    if not options:
+        return Ranking((), "", "")
+    ranking = own.strategy.rank(options, task, own.settings)
+    if ranking.ranked:
+        return ranking
+    if ranking.reason:
+        reason = ranking.reason + beside(own.strategy.names_in(own.settings), misfits)
+    else:
+        reason = _untold(own, ranking, misfits)
+    return replace(ranking, reason=reason, measure="")
+
+
+def _untold(own: RouteOptions, ranking: Ranking, misfits: list[FellOut]) -> str:
+    """Why a strategy that says no reason may have chosen none: what it has left out itself came nearest."""
+    fell_out = ranking.fell_out or misfits
+    return nearest_in_words(fell_out) if fell_out else f"{own.strategy.name} gives no reason"
 
 
 def _chain(
     catalog: Catalog, demanded: Requirements, route: RouteFacts, ranking: Ranking
 ) -> tuple[list[Option], list[FellOut]]:
-    """The chosen model, then the route's fallback in its order (without one: the next best), and what was skipped."""
+    """The chosen model, then the route's fallback in its order (without one: the next best), and what was skipped.
+
+    The fallback alone where nothing was chosen: it is held to what is demanded, not to what the strategy asks for. But
+    what the strategy expects too late is not asked first: that would be paid for, and cut off by the timeout."""
     ranked = [each.option for each in ranking.ranked]
-    chain, skipped = [ranked[0]], []
+    chain, skipped = ranked[:1], []
+    if demanded.wanted.kind != "chat":
+        return chain, []  # vectors of two models cannot be compared
     if not route.fallback:
-        return [ranked[0], *_next_best(ranked)], []
+        return [*chain, *_next_best(ranked)], []
     known = {option.name: option for option in ranked}
+    late = {} if ranked else {each.model: each for each in ranking.fell_out if each.hurdle is Hurdle.LATENCY}
     for name in route.fallback:
         found = known.get(name) or find_option(catalog, demanded, name)
+        if isinstance(found, Option):
+            found = late.get(found.name, found)
         if isinstance(found, FellOut):
             skipped.append(found)
         elif all(found.name != option.name for option in chain):
@@ -245,33 +310,42 @@ def _chain(
 
 def _next_best(ranked: list[Option]) -> list[Option]:
     """The next of the ranking; one of another provider is among them, if there is any: an outage seldom takes two."""
-    chosen, others = ranked[0], ranked[1:]
+    others = ranked[1:]
     nearest = others[:NEXT_BEST]
-    elsewhere = (option for option in others if option.model.provider.name != chosen.model.provider.name)
+    elsewhere = (option for option in others if option.model.provider.name != ranked[0].model.provider.name)
     other = next(elsewhere, None)
     return nearest if other is None or other in nearest else [*nearest[:-1], other]
 
 
 def _review(catalog: Catalog, demanded: Requirements, review: Review | None) -> ReviewPlan | None:
-    """Reviewers read question and answer: where it may run, and who may and may not see it, holds for them too."""
     if review is None or random.random() >= review.reviewing.share:
         return None
-    size = replace(
-        demanded.wanted, wire=CHAT, input_tokens=0, max_output_tokens=MAX_REVIEW_TOKENS, choices=1,
-        expected_output_of=None, extras=NO_EXTRAS, untranslatable="",
-    )  # fmt: skip
-    of_reviewers = replace(
-        demanded, wanted=size, capabilities=NOTHING_NEEDED, min_quality=None, max_cost_nano_usd=None,
-        max_latency_ms=None,
-    )  # fmt: skip
-    reviewers, left_out = find_options(catalog, of_reviewers, review.reviewing.reviewers)
+    reviewers, left_out = find_options(catalog, _of_reviewers(demanded), review.reviewing.reviewers)
     return ReviewPlan(
         review.reviewing,
         tuple(_candidate(option) for option in reviewers),
         tuple(_candidate(option) for option in review.judges),
         tuple(left_out),
-        lambda: of_reviewers,
     )
+
+
+def _scoring(catalog: Catalog, demanded: Requirements, own: RouteOptions) -> ScoringPlan | None:
+    if random.random() >= own.scored_share:
+        return None
+    found = find_option(catalog, _of_reviewers(demanded), own.scored_by)
+    return ScoringPlan(found if isinstance(found, FellOut) else _candidate(found))
+
+
+def _of_reviewers(demanded: Requirements) -> Requirements:
+    """Reviewers read question and answer: where it may run, and who may and may not see it, holds for them too."""
+    size = replace(
+        demanded.wanted, wire=CHAT, input_tokens=0, max_output_tokens=MAX_REVIEW_TOKENS, choices=1,
+        expected_output_of=None, extras=NO_EXTRAS, untranslatable="",
+    )  # fmt: skip
+    return replace(
+        demanded, wanted=size, capabilities=NOTHING_NEEDED, min_quality=None, max_cost_nano_usd=None,
+        max_latency_ms=None,
+    )  # fmt: skip
 
 
 def _candidate(option: Option) -> Candidate:
@@ -282,6 +356,15 @@ def _cared_for(demanded: Requirements, fell_out: list[FellOut]) -> list[FellOut]
     """Of the models that fell out those that are allowed by name, where some are."""
     allowed = {name.casefold() for name in demanded.allow}
     return [each for each in fell_out if each.model.casefold() in allowed] or fell_out
+
+
+def _neither_fits(why: str, demanded: Requirements, fell_out: list[FellOut], fallback: list[FellOut]) -> NoModelFits:
+    """What is raised where neither a route's models nor its `fallback` can do the call."""
+    told = {each.model for each in fell_out}
+    others = [each for each in fallback if each.model not in told]
+    if others:
+        why = f"{why}; nor can its fallback: {why_none_fits(_cared_for(demanded, others))}"
+    return _nothing_fits(demanded.wanted, why, demanded, [*fell_out, *others])
 
 
 def _nothing_fits(wanted: Wanted, reason: str, demanded: Requirements, fell_out: list[FellOut]) -> NoModelFits:

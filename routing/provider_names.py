@@ -1,11 +1,15 @@
-"""What a provider may be called: nothing that something counts by, and nothing else while something names it."""
+"""What a provider may be called: nothing that something counts by, and nothing else while something names it.
+
+A provider's name is part of other names: `provider/model` is a model, `provider/*` all of a provider's."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
-from routing.counted_names import problem_of_drawing_calls
-from routing.model_names import told_uses, uses_of_model_at
+from django.db.models import Q
+
+from routing.counted_names import problem_of_drawing_calls, told_of_counting
+from routing.model_names import told_uses
 from routing.model_uses import ModelUse, uses_of_models
 from routing.models import Model, Provider
 from routing.snapshot import CATALOG, Catalog
@@ -15,19 +19,58 @@ def problem_of_provider_name(tenant_id: int | None, row: Provider | None, name: 
     """What is wrong with calling a provider of `tenant_id` (None: a shared one) so from now on, as a sentence's words;
     "" for nothing. `row` is the provider as it is stored, None for a new one. Nothing is wrong with a name that
     stays as it is."""
-    if row is not None and row.name == name:
+    if row is None:
+        return problem_of_drawing_calls(tenant_id, name)
+    if row.name == name:
         return ""
-    if problem := problem_of_drawing_calls(tenant_id, name):
-        return problem
-    uses = [] if row is None else list(dict.fromkeys(_broken_uses(CATALOG.refresh(), row, name)))
-    return told_uses(row, uses, " as it is called now") if row is not None and uses else ""
+    catalog, uses = CATALOG.refresh(), uses_of_models(row.tenant_id)
+    if broken := [use for use in uses if _is_broken(catalog, row, use)]:
+        return told_uses(row, broken, " as it is called now")
+    return problem_of_drawing_calls(tenant_id, name) or _problem_of_models_names(catalog, row, uses, name)
 
 
-def _broken_uses(catalog: Catalog, row: Provider, name: str) -> Iterator[ModelUse]:
-    for use in uses_of_models(row.tenant_id):
-        # In another case what counts by the provider finds it under its new name as well.
-        counted = (key for key in use.counted_providers if key.casefold() != name.casefold())
-        if any(catalog.provider_called(use.tenant_id, key) == row.name for key in counted):
-            yield use
-    for model in Model.objects.across_tenants().filter(provider=row).select_related("provider").order_by("name"):
-        yield from uses_of_model_at(catalog, model, name)
+def _is_broken(catalog: Catalog, row: Provider, use: ModelUse) -> bool:
+    # In another case too: what counts by a name counts by its very letters.
+    if any(catalog.provider_called(use.tenant_id, key) == row.name for key in use.counted_providers):
+        return True
+    view = catalog.view(use.tenant_id)
+    for word in (*use.names, *use.own_names, *use.counted_names):
+        provider, _, model = word.partition("/")
+        if not model or provider.casefold() != row.name.casefold():
+            continue
+        if model == "*":
+            return True
+        # A model's own name may have such a stroke as well.
+        found = view.resolve(word)
+        if found is not None and found.provider.id == row.pk and found.name.casefold() == model.casefold():
+            return True
+    return False
+
+
+def _problem_of_models_names(catalog: Catalog, row: Provider, uses: Sequence[ModelUse], name: str) -> str:
+    """What is wrong with what the provider's models are called in full then."""
+    becomes = {
+        f"{name}/{model}".casefold(): model
+        for model in Model.objects.across_tenants().filter(provider=row).values_list("name", flat=True)
+    }
+    for use in uses:
+        for word in sorted(use.counted_names):
+            model = becomes.get(word.casefold())
+            if model is not None and word not in catalog.view(use.tenant_id).models:
+                return told_of_counting(use, word, model, of_shared=row.tenant_id is None)
+    for word, other in _names_of_others(row):
+        if word.casefold() in becomes:
+            return f"{word[:120]!r}, which {becomes[word.casefold()]!r} would be called in full, is {other}"
+    return ""
+
+
+def _names_of_others(row: Provider) -> Iterator[tuple[str, str]]:
+    """Names with a stroke of models elsewhere, each with what it is; of one account's provider those that it sees."""
+    others = Model.objects.across_tenants().exclude(provider=row).order_by("name")
+    seen = others if row.tenant_id is None else others.filter(Q(tenant=None) | Q(tenant=row.tenant_id))
+    for model in seen.only("name", "aliases"):
+        if "/" in model.name:
+            yield model.name, f"the name of the model {model.name!r}"
+        for alias in model.aliases:
+            if "/" in alias:
+                yield alias, f"an alias of the model {model.name!r}"

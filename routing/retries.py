@@ -12,7 +12,9 @@ import random
 from collections.abc import Callable
 
 from routing import hooks
+from routing.content_refusals import refuses_content
 from routing.errors import AnswerTooLarge, AnswerTooLate, UpstreamError, UpstreamRefused, UpstreamTimeout
+from routing.upstreams.json_objects import readable_object
 
 FIRST_PAUSE_SECONDS = 0.25
 LONGEST_PAUSE_SECONDS = 8.0
@@ -21,7 +23,6 @@ LONGEST_PAUSE_SECONDS = 8.0
 REPEATABLE = frozenset((408, 409, 424, 425, 429, 500, 502, 503, 504, 529))
 # A vendor's refusal for reasons of content comes as 400 or 403.
 CONTENT_REFUSALS = frozenset((400, 403))
-_CONTENT_WORDS = (b"content_filter", b"content_policy", b"safety", b"ResponsibleAIPolicyViolation")
 
 
 def may_repeat(error: UpstreamError) -> bool:
@@ -37,8 +38,7 @@ def may_repeat(error: UpstreamError) -> bool:
 def may_fall_back(error: UpstreamError, *, on_content_refusal: bool) -> bool:
     """Whether another model may be asked instead."""
     if not isinstance(error, UpstreamRefused):
-        # With a 200, or in a stream, a vendor's word for why it refuses is all there is to go by.
-        return on_content_refusal or not _speaks_of_content(error.message.encode())
+        return on_content_refusal or not error.refuses_content
     if error.status in REPEATABLE or error.status in (401, 404):
         # A key that was revoked, or a model that is gone: the next vendor knows nothing of it.
         return True
@@ -47,11 +47,7 @@ def may_fall_back(error: UpstreamError, *, on_content_refusal: bool) -> bool:
 
 def is_content_refusal(error: UpstreamRefused) -> bool:
     """Whether the vendor refused what was said, not how."""
-    return error.status in CONTENT_REFUSALS and _speaks_of_content(error.body)
-
-
-def _speaks_of_content(said: bytes) -> bool:
-    return any(word in said for word in _CONTENT_WORDS)
+    return error.status in CONTENT_REFUSALS and refuses_content(readable_object(error.body) or {})
 
 
 def is_failure(error: UpstreamError) -> bool:

@@ -134,7 +134,7 @@ def words_of(reply: Reply) -> str:
         if isinstance(block, (Text, Refusal)):
             said.append(block.text)
         elif isinstance(block, ToolCall):
-            said.append(_call(block.name, block.arguments))
+            said.append(words_of_called(block.name, block.arguments))
     return "\n".join(said)
 
 
@@ -143,13 +143,14 @@ def words_of_response(response: Mapping[str, Any]) -> str:
     said = []
     for item in _objects(response.get("output")):
         if item.get("type") == "function_call":
-            said.append(_call(item.get("name"), item.get("arguments")))
+            said.append(words_of_called(item.get("name"), item.get("arguments")))
         elif item.get("type") == "message":
             said += [str(part.get("text") or part.get("refusal") or "") for part in _objects(item.get("content"))]
     return "\n".join(said)
 
 
-def _call(name: Any, arguments: Any) -> str:
+def words_of_called(name: Any, arguments: Any) -> str:
+    """How a reviewer is shown that an answer asks for a tool."""
     return f"[asks for the tool {name} with {arguments}]"
 
 

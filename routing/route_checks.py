@@ -82,6 +82,8 @@ def _catalog_names(
         model = catalog.resolve(tenant_id, name)
         if model is None:
             problems.setdefault(field, []).append(f"no model is called {name[:120]!r}; see Models")
+        elif model.is_wildcard:
+            problems.setdefault(field, []).append(_names_a_wildcard(name))
         elif model.name not in names:
             names.append(model.name)
     return names
@@ -99,14 +101,19 @@ def _check_name(catalog: Catalog, tenant_id: int | None, name: str, problems: di
 
 
 def _problems_of_options(view: CatalogView, found: RouteOptions, candidates: Sequence[str]) -> list[str]:
-    named, chosen_among = found.strategy.names_in(found.settings), found.strategy.candidates_in(found.settings)
+    named, chosen_among = found.models_named(), found.strategy.candidates_in(found.settings)
     told = [f"no catalog model has the name {name[:120]!r}" for name in named if name not in view.models]
+    told += [_names_a_wildcard(name) for name in named if name in view.models and view.models[name].is_wildcard]
     told += [
         f"{found.strategy.name}: {name[:120]!r} is no candidate of the route"
         for name in chosen_among
         if candidates and name in view.models and name not in candidates
     ]
     return [*told, *(_names_nothing(word) for word in sorted(found.demands.deny) if not _names_some(view, word))]
+
+
+def _names_a_wildcard(name: str) -> str:
+    return f"{name[:120]!r} is a wildcard, which stands for no model in particular: write a name that it catches"
 
 
 def _names_some(view: CatalogView, word: str) -> bool:

@@ -17,15 +17,19 @@ from spendhub.errors import InvalidMoney
 from spendhub.money import parse_usd
 
 MOST_RETRIES = 10
+# One answer of twenty shows how good a route's models are, at a twentieth of what the scores of all would cost.
+SCORED_SHARE = 0.05
 COMMON = (
     "capabilities", "min_quality", "max_cost", "max_latency_ms", "region", "deny", "timeout_ms", "retries",
-    "falls_back_on_refusal",
+    "falls_back_on_refusal", "scored_by", "scored_share",
 )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
 class RouteOptions:
-    """A strategy with its settings, and what a route demands of every model and call of its own."""
+    """A strategy with its settings, and what a route demands of every model and call of its own.
+
+    `scored_by` is the model that scores a `scored_share` (0..1) of its answers, "" for none."""
 
     strategy: Strategy
     settings: Any
@@ -33,6 +37,13 @@ class RouteOptions:
     timeout_ms: int | None = None
     retries: int | None = None
     falls_back_on_refusal: bool = False
+    scored_by: str = ""
+    scored_share: float = SCORED_SHARE
+
+    def models_named(self) -> tuple[str, ...]:
+        """The models that the options name, each by its own name."""
+        named = self.strategy.names_in(self.settings)
+        return (*named, self.scored_by) if self.scored_by else named
 
 
 def read_options(strategy_name: str, given: Mapping[str, Any], models: Sequence[str]) -> RouteOptions:
@@ -64,7 +75,16 @@ def read_options(strategy_name: str, given: Mapping[str, Any], models: Sequence[
         reader.whole("timeout_ms", None, least=1, most=MOST_MS),
         reader.whole("retries", None, least=0, most=MOST_RETRIES),
         reader.flag("falls_back_on_refusal", False),
+        *_read_scoring(reader),
     )
+
+
+def _read_scoring(reader: OptionsReader) -> tuple[str, float]:
+    scored_by = reader.word("scored_by", "")
+    share = reader.number("scored_share", -1.0, least=0, most=1)
+    if share >= 0 and not scored_by:
+        raise reader.wrong("scored_by", "must name the model that scores that share", scored_by)
+    return scored_by, SCORED_SHARE if share < 0 else share
 
 
 _read: WeakKeyDictionary[RouteFacts, dict[str, RouteOptions]] = WeakKeyDictionary()

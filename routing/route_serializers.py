@@ -62,7 +62,10 @@ class RouteSerializer(StrictModelSerializer):
     models = WordsField(
         source="candidate_models", required=False, help_text="Candidate models; none: every model that can do it."
     )
-    fallback = WordsField(required=False, help_text="Models tried next, in this order, when the chosen one fails.")
+    fallback = WordsField(
+        required=False,
+        help_text="Models tried next, in this order, when the chosen one fails or none of `models` can be called.",
+    )
     strategy = StrictCharField(max_length=40, required=False, help_text="How one is chosen; see docs/routing.md.")
     match = ObjectField(
         required=False,

@@ -122,8 +122,8 @@ class ProviderSerializer(OwnUpstreamMixin, StrictModelSerializer):
     class Meta:
         model = Provider
         fields = [
-            "id", "name", "dialect", "base_url", "api_key_env", "timeout_seconds", "is_enabled", "is_shared",
-            "has_installation_key",
+            "id", "name", "dialect", "base_url", "api_key_env", "auth_header", "has_responses", "timeout_seconds",
+            "is_enabled", "is_shared", "has_installation_key",
         ]  # fmt: skip
 
     def validate_name(self, name: str) -> str:

@@ -70,6 +70,11 @@ class ModelFacts:
         object.__setattr__(self, "listed_as", frozenset(name.casefold() for name in names))
 
     @property
+    def is_wildcard(self) -> bool:
+        """Whether it stands for whatever its name catches, and so for no model that could be called."""
+        return self.name.endswith("*")
+
+    @property
     def owner_id(self) -> int | None:
         """The tenant whose own it is, or whose provider it is called at; None for one that all share."""
         return self.tenant_id if self.tenant_id is not None else self.provider.tenant_id
@@ -150,7 +155,7 @@ class CatalogView:
         self._folded = {name.casefold(): model for name, model in self._names.items()}
         self._folded.update({name.casefold(): model for name, model in self.models.items()})
         self._wildcards = sorted(
-            ((name[:-1].casefold(), model) for name, model in self.models.items() if name.endswith("*")),
+            ((name[:-1].casefold(), model) for name, model in self.models.items() if model.is_wildcard),
             key=lambda wildcard: -len(wildcard[0]),
         )
 

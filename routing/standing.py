@@ -65,7 +65,7 @@ def _divide(models: Iterable[ModelFacts]) -> Standing:
     reasons: dict[str, str] = {}
     usable = []
     for model in models:
-        if model.name.endswith("*"):
+        if model.is_wildcard:
             continue
         reason = unusable_because(model)
         if reason is None and model.provider.dialect == "sandbox" and model.name in MADE_TO_FAIL:

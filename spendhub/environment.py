@@ -12,6 +12,7 @@ import os
 import secrets
 from collections.abc import Callable, Iterable
 from decimal import Decimal, InvalidOperation
+from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import parse_qsl, unquote, urlsplit
@@ -116,6 +117,29 @@ class Environment:
         """Words between commas."""
         return self._read(name, default, lambda raw: [word.strip() for word in raw.split(",") if word.strip()])
 
+    def ipv4_address(self, name: str, default: str) -> str:
+        """An IPv4 address in figures."""
+
+        def parse(raw: str) -> str:
+            try:
+                return str(IPv4Address(raw))
+            except ValueError:
+                raise ValueError(f"{raw[:40]!r} is no IPv4 address such as 127.0.0.1, or 0.0.0.0 for all") from None
+
+        return self._read(name, default, parse)
+
+    def origins(self, name: str) -> list[str]:
+        """Origins between commas: scheme, host, and the port if it is not the usual; all in small letters."""
+
+        def parse(raw: str) -> list[str]:
+            origins = [word.strip().lower() for word in raw.split(",") if word.strip()]
+            for origin in origins:
+                if not _is_origin(origin):
+                    raise ValueError(f"{origin[:60]!r} is no origin such as https://spend.example.com")
+            return origins
+
+        return self._read(name, [], parse)
+
     def usd(self, name: str) -> int | None:
         """An amount of USD, in nano_usd; None when absent."""
         return self._read(name, None, lambda raw: parse_usd(raw))
@@ -187,6 +211,12 @@ def _is_fernet_key(key: str) -> bool:
         return len(base64.b64decode(key, altchars=b"-_", validate=True)) == 32
     except ValueError:
         return False
+
+
+def _is_origin(text: str) -> bool:
+    parts = urlsplit(text)
+    is_bare = text == f"{parts.scheme}://{parts.netloc}"
+    return is_bare and parts.scheme in {"http", "https"} and bool(parts.hostname) and _port_is_possible(parts)
 
 
 def _port_is_possible(parts: Any) -> bool:

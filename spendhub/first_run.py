@@ -30,6 +30,8 @@ def main() -> int:
     from django.conf import settings
     from django.core.management import call_command, get_commands
 
+    from spendhub.management.commands.serve import address_to_show
+
     stamps = Path(settings.VAR_DIR) / "prepared"
     stamps.mkdir(parents=True, exist_ok=True)
     sources = list(PROJECT.glob("*/migrations/*.py")) + list(PROJECT.glob("*/*/migrations/*.py"))
@@ -39,7 +41,7 @@ def main() -> int:
         with _Step("database"):
             call_command("migrate", verbosity=0, interactive=False)
         _stamp(stamps / "database", sources, database)
-    statics = [PROJECT / "requirements.lock", *PROJECT.glob("*/static/**/*"), *PROJECT.glob("*/*/static/**/*")]
+    statics = static_sources(PROJECT)
     if _is_stale(stamps / "static", statics):
         with _Step("styles and scripts"):
             call_command("collectstatic", verbosity=0, interactive=False, clear=False)
@@ -59,12 +61,20 @@ def main() -> int:
         _stamp(stamps / "demo", [], database)
         if key:
             lines.append(f"  API key   {key}")
-    port = os.environ.get("PORT") or "8000"
     if lines:
         print("\nShown once, so keep them:", *lines, sep="\n")
-    print(f"\n  Admin     http://localhost:{port}/admin/\n  API docs  http://localhost:{port}/api/docs/\n", flush=True)
-    serve = ["manage.py", "serve", "--port", port, "--workers", os.environ.get("WORKERS") or "1"]
-    os.execv(sys.executable, [sys.executable, *serve])
+    address = address_to_show(settings.SPENDHUB_HOST, settings.PORT)
+    print(f"\n  Admin     {address}/admin/\n  API docs  {address}/api/docs/\n", flush=True)
+    os.execv(sys.executable, [sys.executable, "manage.py", "serve"])
+
+
+def static_sources(project: Path) -> list[Path]:
+    """What collected styles and scripts depend on: the packages' lock, and the `static` folders of our own packages.
+
+    Not `static` in SPENDHUB_VAR_DIR: it is what collecting makes."""
+    folders = [*project.glob("*/static"), *project.glob("*/*/static")]
+    ours = [folder for folder in folders if (folder.parent / "__init__.py").exists()]
+    return [project / "requirements.lock", *(file for folder in ours for file in folder.rglob("*"))]
 
 
 def _make_admin() -> list[str]:

@@ -23,10 +23,15 @@ SECRET_KEY = ENVIRONMENT.secret_key("SECRET_KEY", VAR_DIR / "secret_key")
 ENCRYPTION_KEYS = ENVIRONMENT.fernet_keys("SPENDHUB_ENCRYPTION_KEYS")
 DEBUG = ENVIRONMENT.flag("SPENDHUB_DEBUG", False)
 ALLOWED_HOSTS = ENVIRONMENT.words("SPENDHUB_ALLOWED_HOSTS", ["*"])
-CSRF_TRUSTED_ORIGINS = ENVIRONMENT.words("SPENDHUB_TRUSTED_ORIGINS", [])
+CSRF_TRUSTED_ORIGINS = ENVIRONMENT.origins("SPENDHUB_TRUSTED_ORIGINS")
 LOG_LEVEL = ENVIRONMENT.one_of("SPENDHUB_LOG_LEVEL", "INFO", ["DEBUG", "INFO", "WARNING", "ERROR"])
 # Behind a proxy that ends TLS: cookies are then sent over https only.
 SECURE_COOKIES = ENVIRONMENT.flag("SPENDHUB_SECURE_COOKIES", False)
+
+# Where `serve` listens, and in how many processes, unless its own options say otherwise.
+SPENDHUB_HOST = ENVIRONMENT.ipv4_address("SPENDHUB_HOST", "127.0.0.1")
+PORT = ENVIRONMENT.whole("PORT", 8000, at_least=1, at_most=65_535)
+WORKERS = ENVIRONMENT.whole("WORKERS", 1, at_least=1, at_most=1000)
 
 # How long calls in flight may take to finish when a server process is told to stop.
 DRAIN_SECONDS = ENVIRONMENT.whole("SPENDHUB_DRAIN_SECONDS", 30, at_least=1, at_most=3600)

@@ -17,7 +17,8 @@ from rest_framework.viewsets import GenericViewSet
 from spendhub.api.authentication import principal_of
 from spendhub.api.fields import MoneyField, StrictModelSerializer
 from spendhub.api.permissions import ReadOrManage
-from spendhub.api.queries import choice_in, flag_in, id_in, refuse_unknown, text_in
+from spendhub.api.queries import PAGING, choice_in, flag_in, id_in, text_in
+from spendhub.api.views import NativeView
 from spendhub.api.viewsets import UUID_REGEX, TenantModelViewSet
 from telemetry.brake_stops import in_force_at, is_in_force, resume
 from telemetry.brakes import BRAKES
@@ -95,13 +96,14 @@ STOP_FILTERS = [
 
 @extend_schema(tags=["brakes"])
 @extend_schema_view(list=extend_schema(parameters=STOP_FILTERS))
-class BrakeStopViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, GenericViewSet[BrakeStop]):
+class BrakeStopViewSet(NativeView, mixins.ListModelMixin, mixins.RetrieveModelMixin, GenericViewSet[BrakeStop]):
     """What brakes have stopped, slowed or warned, the latest first."""
 
     permission_classes = [ReadOrManage]
     serializer_class = BrakeStopSerializer
     lookup_value_regex = UUID_REGEX
     ordering = ("-since", "-id")
+    parameters = {"list": (*(each.name for each in STOP_FILTERS), *PAGING)}
 
     def get_queryset(self) -> QuerySet[BrakeStop]:
         if getattr(self, "swagger_fake_view", False):
@@ -110,7 +112,6 @@ class BrakeStopViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Generic
         if self.action != "list":
             return rows
         query = self.request.query_params
-        refuse_unknown(query, ("in_force", "brake_id", "scope_type", "scope_key"))
         in_force = flag_in(query, "in_force")
         if in_force is not None:
             holds = in_force_at(timezone.now())

@@ -9,11 +9,11 @@ from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.views import APIView
 
 from spendhub.api.authentication import principal_of
 from spendhub.api.permissions import MayRead
-from spendhub.api.queries import choice_in, refuse_unknown, text_in
+from spendhub.api.queries import choice_in, text_in
+from spendhub.api.views import NativeView
 from telemetry.call_samples import MAX_CALLS, Period
 from telemetry.experiments import experiment_report, experiments_seen
 from telemetry.model_performance import FILTERS, GROUPS, performance_report
@@ -143,10 +143,11 @@ def _period(request: Request, **filters: str) -> Period:
     return Period(principal_of(request).tenant_id, starts_at, ends_at, filters)
 
 
-class ExperimentsView(APIView):
+class ExperimentsView(NativeView):
     """Experiments that calls took part in."""
 
     permission_classes = [MayRead]
+    parameters = {"get": ("from", "to")}
 
     @extend_schema(
         tags=["quality"],
@@ -157,14 +158,14 @@ class ExperimentsView(APIView):
         f"{_SAMPLED} are looked at.",
     )
     def get(self, request: Request) -> Response:
-        refuse_unknown(request.query_params, ("from", "to"))
         return Response(experiments_seen(_period(request)))
 
 
-class ExperimentView(APIView):
+class ExperimentView(NativeView):
     """How one experiment has turned out."""
 
     permission_classes = [MayRead]
+    parameters = {"get": ("from", "to")}
 
     @extend_schema(
         tags=["quality"],
@@ -175,14 +176,14 @@ class ExperimentView(APIView):
         f"days; {_SAMPLED}), and whether one is better or nothing can be said yet.",
     )
     def get(self, request: Request, name: str) -> Response:
-        refuse_unknown(request.query_params, ("from", "to"))
         return Response(experiment_report(_period(request), name))
 
 
-class PerformanceView(APIView):
+class PerformanceView(NativeView):
     """How models and providers have done."""
 
     permission_classes = [MayRead]
+    parameters = {"get": ("from", "to", "group_by", *FILTERS)}
 
     @extend_schema(
         tags=["quality"],
@@ -197,7 +198,6 @@ class PerformanceView(APIView):
     )
     def get(self, request: Request) -> Response:
         query = request.query_params
-        refuse_unknown(query, ("from", "to", "group_by", *FILTERS))
         filters = {name: value for name in FILTERS if (value := text_in(query, name)) is not None}
         group_by = choice_in(query, "group_by", GROUPS) or GROUPS[0]
         return Response(performance_report(_period(request, **filters), group_by))

@@ -65,6 +65,8 @@ class Correction:
                 "output_tokens": usage.output_tokens,
                 "reasoning_tokens": usage.reasoning_tokens,
                 "duration_ms": draft.duration_ms,
+                # It may have held more since the worker booked it.
+                "reserved_nano_usd": draft.reserved_nano_usd,
             },
         )
 

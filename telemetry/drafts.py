@@ -14,6 +14,8 @@ from spendhub.ids import new_id
 from spendhub.tenants.attribution import NOBODY, Attribution
 
 NO_USAGE = TokenUsage.checked()
+# Of a gateway call's metadata: what it could have cost at most, in USD, where less was held for it.
+WORST_CASE_COST = "worst_case_cost"
 
 
 class SpanDraft(msgspec.Struct, frozen=True):

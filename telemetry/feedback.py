@@ -57,8 +57,11 @@ def find_span(tenant_id: int, request_id: str | None, span_id: uuid.UUID | None)
     return span
 
 
-def keep_feedback(span: CostSpan, opinion: Opinion, now: datetime) -> tuple[Feedback, bool]:
-    """Keeps an opinion on a call; says whether it is the first of its source. A repeat replaces the earlier one whole.
+def keep_feedback(
+    span: CostSpan, opinion: Opinion, now: datetime, *, replaces: bool = True
+) -> tuple[Feedback, bool]:  # fmt: skip
+    """Keeps an opinion on a call; says whether it is the first of its source. A repeat replaces the earlier one whole,
+    or, unless it `replaces`, leaves it as it is.
 
     Raises FeedbackSaysNothing.
     """
@@ -76,24 +79,28 @@ def keep_feedback(span: CostSpan, opinion: Opinion, now: datetime) -> tuple[Feed
         **asdict(opinion.score),
     }
     rows = Feedback.objects.for_tenant(span.tenant_id)
-    return rows.update_or_create(span=span, source=opinion.source, defaults=facts)
+    keep = rows.update_or_create if replaces else rows.get_or_create
+    return keep(span=span, source=opinion.source, defaults=facts)
 
 
-def keep_judgment(tenant_id: int, request_id: str, confidence: float, comment: str, now: datetime) -> Journey[Feedback]:
-    """Keeps what other models thought of a recorded call, 0..1, as feedback of a judge; on disk when it returns.
+def keep_judgment(
+    tenant_id: int, request_id: str, confidence: float, comment: str, now: datetime, *, replaces: bool = True
+) -> Journey[Feedback]:
+    """Keeps what other models thought of a recorded call, 0..1, as feedback of a judge; on disk when it returns. What
+    it returns is an earlier judge's, left as it is, where there is one and this does not take its place (`replaces`).
 
     Raises SpanMissing, and LedgerUnavailable."""
     score = QualityScore(overall=round(confidence * BEST_QUALITY, 3))
     opinion = Opinion("", score, Feedback.Source.JUDGE, comment[:COMMENT_CHARACTERS])
-    kept: Feedback = yield AwaitFuture(group_commit.submit(_keep_all, (tenant_id, request_id, opinion, now)))
+    kept: Feedback = yield AwaitFuture(group_commit.submit(_keep_all, (tenant_id, request_id, opinion, now, replaces)))
     return kept
 
 
-def _keep_all(judgments: Sequence[tuple[int, str, Opinion, datetime]]) -> list[Feedback | SpanMissing]:
+def _keep_all(judgments: Sequence[tuple[int, str, Opinion, datetime, bool]]) -> list[Feedback | SpanMissing]:
     kept: list[Feedback | SpanMissing] = []
-    for tenant_id, request_id, opinion, now in judgments:
+    for tenant_id, request_id, opinion, now, replaces in judgments:
         try:
-            kept.append(keep_feedback(find_span(tenant_id, request_id, None), opinion, now)[0])
+            kept.append(keep_feedback(find_span(tenant_id, request_id, None), opinion, now, replaces=replaces)[0])
         except SpanMissing as missing:
             kept.append(missing)
     return kept

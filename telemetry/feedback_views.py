@@ -16,7 +16,8 @@ from rest_framework.views import APIView
 
 from spendhub.api.authentication import principal_of
 from spendhub.api.permissions import MayRead, MissingPermission
-from spendhub.api.queries import choice_in, id_in, moment_in, refuse_unknown, text_in
+from spendhub.api.queries import PAGING, choice_in, id_in, moment_in, text_in
+from spendhub.api.views import NativeView
 from telemetry.feedback import (
     QUALITY_FILTERS,
     QUALITY_GROUPS,
@@ -47,12 +48,13 @@ class MayReadOrRate(BasePermission):
 
 
 @extend_schema(tags=["quality"])
-class FeedbackView(GenericAPIView[Feedback]):
+class FeedbackView(NativeView, GenericAPIView[Feedback]):
     """What callers and judges thought of answers."""
 
     permission_classes = [MayReadOrRate]
     serializer_class = FeedbackSerializer
     ordering = ("-at", "-id")
+    parameters = {"get": (*QUALITY_FILTERS, "thumbs", "span_id", "from", "to", *PAGING)}
 
     @extend_schema(request=FeedbackBodySerializer, responses={201: FeedbackSerializer, 200: FeedbackSerializer})
     def post(self, request: Request) -> Response:
@@ -80,7 +82,6 @@ class FeedbackView(GenericAPIView[Feedback]):
         if getattr(self, "swagger_fake_view", False):
             return Feedback.objects.across_tenants().none()
         query = self.request.query_params
-        refuse_unknown(query, (*QUALITY_FILTERS, "thumbs", "span_id", "from", "to"))
         filters: dict[str, Any] = {name: text_in(query, name) for name in QUALITY_FILTERS}
         filters |= {
             "thumbs": choice_in(query, "thumbs", Feedback.Thumbs.values),
@@ -92,10 +93,11 @@ class FeedbackView(GenericAPIView[Feedback]):
         return rows.filter(**{name: value for name, value in filters.items() if value is not None})
 
 
-class QualityView(APIView):
+class QualityView(NativeView):
     """How good answers were, beside what they cost."""
 
     permission_classes = [MayRead]
+    parameters = {"get": (*QUALITY_FILTERS, "from", "to", "group_by")}
 
     @extend_schema(
         tags=["quality"],
@@ -105,7 +107,6 @@ class QualityView(APIView):
     def get(self, request: Request) -> Response:
         """Thumbs, mean scores and cost per call of what was rated between `from` and `to` (the last 30 days)."""
         query = request.query_params
-        refuse_unknown(query, (*QUALITY_FILTERS, "from", "to", "group_by"))
         starts_at, ends_at = range_in(query, timezone.now())
         question = QualityQuestion(
             tenant_id=principal_of(request).tenant_id,

@@ -9,11 +9,11 @@ from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.views import APIView
 
 from spendhub.api.authentication import principal_of
 from spendhub.api.fields import StrictModelSerializer
 from spendhub.api.permissions import ReadOrManage
+from spendhub.api.views import NativeView
 from spendhub.tenants.changes import record_change
 from telemetry.models import QualityWeights
 from telemetry.models.quality_weights import WEIGHTS
@@ -43,7 +43,7 @@ class QualityWeightsSerializer(StrictModelSerializer):
 
 
 @extend_schema(tags=["quality"])
-class QualityWeightsView(APIView):
+class QualityWeightsView(NativeView):
     """What counts how much when quality is summed up."""
 
     permission_classes = [ReadOrManage]

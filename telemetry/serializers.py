@@ -32,13 +32,24 @@ class SpanSerializer(serializers.ModelSerializer[CostSpan]):
     cost = MoneyField(source="cost_nano_usd")
     breakdown = serializers.SerializerMethodField()
     reserved = MoneyField(source="reserved_nano_usd", allow_null=True)
+    over_hold = MoneyField(
+        source="over_hold_nano_usd",
+        allow_null=True,
+        help_text="By how much the cost is more than what was held; null where nothing was.",
+    )
+    worst_case = serializers.CharField(
+        source="worst_case_cost",
+        allow_null=True,
+        help_text="What it could have cost at most, input as estimated, where less was held for it; else null.",
+    )
 
     class Meta:
         model = CostSpan
         fields = (
             "id", "request_id", "occurred_at", "recorded_at", "source", "attribution", "api_key", "provider", "model",
-            "requested_model", "usage", "cost", "breakdown", "is_estimated", "reserved", "reservation_id", "status",
-            "error_code", "duration_ms", "first_token_ms", "trace_id", "parent_id", "metadata",
+            "requested_model", "usage", "cost", "breakdown", "is_estimated", "reserved", "over_hold", "worst_case",
+            "reservation_id", "status", "error_code", "duration_ms", "first_token_ms", "trace_id", "parent_id",
+            "metadata",
         )  # fmt: skip
         read_only_fields = fields
 

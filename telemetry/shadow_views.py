@@ -9,12 +9,12 @@ from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.views import APIView
 
 from routing.strategies.registry import STRATEGIES, strategy_called
 from spendhub.api.authentication import principal_of
 from spendhub.api.permissions import MayRead
-from spendhub.api.queries import InvalidQuery, refuse_unknown, text_in
+from spendhub.api.queries import InvalidQuery, text_in
+from spendhub.api.views import NativeView
 from telemetry.periods_asked import RANGE, range_in
 from telemetry.shadow import MAX_CALLS, USUAL_STRATEGY, shadow_report
 
@@ -64,10 +64,11 @@ class ShadowAnswerSerializer(ComparedSerializer):
         }
 
 
-class ShadowView(APIView):
+class ShadowView(NativeView):
     """What recorded calls would have cost another way."""
 
     permission_classes = [MayRead]
+    parameters = {"get": ("from", "to", "strategy", "model")}
 
     @extend_schema(
         tags=["savings"],
@@ -82,7 +83,6 @@ class ShadowView(APIView):
     )
     def get(self, request: Request) -> Response:
         query, principal = request.query_params, principal_of(request)
-        refuse_unknown(query, ("from", "to", "strategy", "model"))
         strategy, model = text_in(query, "strategy"), text_in(query, "model")
         if strategy is not None and model is not None:
             raise InvalidQuery("ask for a strategy or for a model, not for both", field="model")

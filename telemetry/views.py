@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any, ClassVar, cast
 
 import msgspec
-from django.db.models import QuerySet
+from django.db.models import F, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 from drf_spectacular.utils import OpenApiParameter, extend_schema
@@ -19,7 +19,8 @@ from budgets.counters.drive import drive
 from spendhub.api.authentication import principal_of
 from spendhub.api.lean import LeanAnswer, LeanView
 from spendhub.api.permissions import MayRead
-from spendhub.api.queries import choice_in, moment_in, refuse_unknown, text_in
+from spendhub.api.queries import PAGING, choice_in, flag_in, moment_in, text_in
+from spendhub.api.views import NativeView
 from spendhub.money import format_usd, parse_usd
 from spendhub.tenants.snapshot import Principal
 from telemetry.bodies import CommitAnswer, CommitBody, SpanBody, SpansAnswer
@@ -33,6 +34,12 @@ from telemetry.usage import FILTERS, INTERVALS, Question, usage_report
 
 MAX_BULK_BYTES = 32 * 1024 * 1024
 _FILTERS = [OpenApiParameter(name, str) for name in FILTERS]
+_SPAN_FILTERS = [
+    *_FILTERS,
+    OpenApiParameter("request_id", str),
+    OpenApiParameter("trace_id", str),
+    OpenApiParameter("over_hold", bool, description="Whether a call cost more than was held for it."),
+]
 
 
 @extend_schema(tags=["spending"])
@@ -94,7 +101,7 @@ def _one_or_many() -> dict[str, Any]:
 
 
 @extend_schema(tags=["spans"])
-class SpansView(LeanView[Any], ListAPIView[CostSpan]):
+class SpansView(LeanView[Any], NativeView, ListAPIView[CostSpan]):
     """Recorded calls: POST one or a list, GET those recorded."""
 
     accepts: ClassVar[Any] = SpanBody | list[SpanBody]
@@ -103,6 +110,7 @@ class SpansView(LeanView[Any], ListAPIView[CostSpan]):
     permission_classes = [MayRead]
     serializer_class = SpanSerializer
     ordering = ("-occurred_at", "-id")
+    parameters = {"get": (*(each.name for each in (*RANGE, *_SPAN_FILTERS)), *PAGING)}
 
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         if request.method == "POST":
@@ -126,7 +134,7 @@ class SpansView(LeanView[Any], ListAPIView[CostSpan]):
 
     @extend_schema(
         operation_id="spans_list",
-        parameters=[*RANGE, *_FILTERS, OpenApiParameter("request_id", str), OpenApiParameter("trace_id", str)],
+        parameters=[*RANGE, *_SPAN_FILTERS],
         responses=SpanSerializer(many=True),
     )
     def get(self, request: Request, *args: Any, **kwargs: Any) -> Response:
@@ -138,15 +146,17 @@ class SpansView(LeanView[Any], ListAPIView[CostSpan]):
             return CostSpan.objects.across_tenants().none()
         query = self.request.query_params
         names = (*FILTERS, "request_id", "trace_id")
-        refuse_unknown(query, (*names, "from", "to"))
         filters: dict[str, Any] = {name: text_in(query, name) for name in names}
         filters |= {"occurred_at__gte": moment_in(query, "from"), "occurred_at__lt": moment_in(query, "to")}
+        over_hold = flag_in(query, "over_hold")
+        if over_hold is not None:
+            filters["cost_nano_usd__gt" if over_hold else "cost_nano_usd__lte"] = F("reserved_nano_usd")
         rows = CostSpan.objects.for_tenant(principal_of(self.request).tenant_id)
         return rows.filter(**{name: value for name, value in filters.items() if value is not None})
 
 
 @extend_schema(tags=["spans"])
-class SpanView(RetrieveAPIView[CostSpan]):
+class SpanView(NativeView, RetrieveAPIView[CostSpan]):
     """One recorded call."""
 
     permission_classes = [MayRead]
@@ -159,10 +169,11 @@ class SpanView(RetrieveAPIView[CostSpan]):
         return CostSpan.objects.for_tenant(principal_of(self.request).tenant_id)
 
 
-class UsageView(APIView):
+class UsageView(NativeView):
     """Totals of what was spent."""
 
     permission_classes = [MayRead]
+    parameters = {"get": (*FILTERS, "from", "to", "group_by", "interval")}
 
     @extend_schema(
         tags=["spans"],
@@ -177,7 +188,6 @@ class UsageView(APIView):
     def get(self, request: Request) -> Response:
         """Totals between `from` and `to` (the last 30 days), by one dimension and by time where asked for."""
         query, principal = request.query_params, principal_of(request)
-        refuse_unknown(query, (*FILTERS, "from", "to", "group_by", "interval"))
         starts_at, ends_at = range_in(query, timezone.now())
         question = Question(
             tenant_id=principal.tenant_id,

@@ -12,9 +12,8 @@ from pathlib import Path
 import httpx
 import pytest
 
+from spendhub.first_run import static_sources
 from tests.servers import PROJECT, clean_environment, die_with_parent, free_port, stop_process, wait_until
-
-pytestmark = pytest.mark.servers
 
 
 class Run:
@@ -40,6 +39,7 @@ class Run:
         return stop_process(self.process, signal.SIGINT, 40)
 
 
+@pytest.mark.servers
 @pytest.mark.timeout(400)
 def test_the_first_run_prints_a_login_that_works_and_the_second_keeps_it_to_itself(tmp_path: Path) -> None:
     first = Run(tmp_path / "var", tmp_path / "first.log")
@@ -73,6 +73,19 @@ def test_the_first_run_prints_a_login_that_works_and_the_second_keeps_it_to_itse
         assert second.stop() == 0, second.output
 
 
+def test_the_styles_are_prepared_anew_for_a_change_of_ours_and_not_for_what_preparing_them_makes(
+    tmp_path: Path,
+) -> None:
+    packages = ("routing/__init__.py", "spendhub/dashboard/__init__.py")
+    ours = ("requirements.lock", "routing/static/b.js", "spendhub/dashboard/static/app/a.css")
+    for name in (*packages, *ours, "var/static/app/a.123.css"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(name)
+    files = {file.relative_to(tmp_path).as_posix() for file in static_sources(tmp_path) if file.is_file()}
+    assert files == set(ours)
+
+
+@pytest.mark.servers
 def test_who_stops_make_stops_the_server(tmp_path: Path) -> None:
     server, started = tmp_path / "python", tmp_path / "pid"
     server.write_text(f"#!/bin/sh\necho $$ > {started}.new && mv {started}.new {started} && exec sleep 30\n")

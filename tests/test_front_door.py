@@ -14,7 +14,9 @@ from pathlib import Path
 import httpx
 import psutil
 import pytest
+from django.test import Client, override_settings
 
+from spendhub.management.commands.serve import Command as Serve
 from tests.servers import PROJECT, SpendHub, Valkey, clean_environment, free_port, wait_until
 
 StartServer = Callable[..., SpendHub]
@@ -35,6 +37,10 @@ def start_with(tmp_path: Path, **env: str) -> subprocess.CompletedProcess[str]:
         ("DEFAULT_DAILY_BUDGET", "-5", "0 USD or more"),
         ("TENANT_BUDGETS", '{"acme": "much"}', "acme: 'much' is not a number"),
         ("SPENDHUB_CALL_HOLD_SECONDS", "soon", "no whole number from 5 to 3600"),
+        ("PORT", "abc", "no whole number from 1 to 65535"),
+        ("WORKERS", "0", "no whole number from 1 to 1000"),
+        ("SPENDHUB_HOST", "spend.example.com", "no IPv4 address"),
+        ("SPENDHUB_TRUSTED_ORIGINS", "spend.example.com", "no origin such as https://spend.example.com"),
     ],
 )
 def test_a_wrong_setting_stops_the_start_with_one_line_that_names_it(
@@ -61,6 +67,23 @@ def test_the_secret_key_is_made_once_and_only_its_owner_can_read_it(tmp_path: Pa
     assert file.stat().st_mode & 0o777 == 0o600
     assert len(file.read_text().strip()) >= 50
     assert [path.name for path in tmp_path.iterdir() if "secret" in path.name] == ["secret_key"]
+
+
+def serve_options(*given: str) -> dict[str, object]:
+    return vars(Serve().create_parser("manage.py", "serve").parse_args(given))
+
+
+def test_serve_takes_what_it_is_not_told_from_the_environment() -> None:
+    with override_settings(SPENDHUB_HOST="127.0.0.2", PORT=9000, WORKERS=3):
+        told = serve_options()
+    assert (told["host"], told["port"], told["workers"]) == ("127.0.0.2", 9000, 3)
+    told = serve_options("--host", "127.0.0.3", "--port", "9001", "--workers", "4")
+    assert (told["host"], told["port"], told["workers"]) == ("127.0.0.3", 9001, 4)
+
+
+def test_the_bare_address_leads_to_the_admin() -> None:
+    answer = Client().get("/")
+    assert (answer.status_code, answer.headers["location"]) == (302, "/admin/")
 
 
 def test_serve_refuses_a_database_that_was_not_migrated(tmp_path: Path) -> None:

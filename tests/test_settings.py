@@ -105,6 +105,10 @@ def read(environment: Environment, kind: str) -> Any:
             return environment.path("IT", BASE / "var")
         case "choice":
             return environment.one_of("IT", "INFO", ["INFO", "DEBUG"])
+        case "address":
+            return environment.ipv4_address("IT", "127.0.0.1")
+        case "origins":
+            return environment.origins("IT")
     return environment.text("IT")
 
 
@@ -123,6 +127,13 @@ def read(environment: Environment, kind: str) -> Any:
         ("path", "/data", Path("/data")),
         ("choice", "debug", "DEBUG"),
         ("text", " kept ", "kept"),
+        ("address", "0.0.0.0", "0.0.0.0"),
+        (
+            "origins",
+            "https://Spend.example.com, http://a.example:8000",
+            ["https://spend.example.com", "http://a.example:8000"],
+        ),
+        ("origins", "https://*.example.com", ["https://*.example.com"]),
     ],
 )
 def test_a_value_is_understood(
@@ -135,7 +146,15 @@ def test_a_value_is_understood(
 
 @pytest.mark.parametrize(
     ("kind", "default"),
-    [("flag", False), ("whole", 7), ("share", Decimal("0.5")), ("usd", None), ("list", []), ("words", ["*"])],
+    [
+        ("flag", False),
+        ("whole", 7),
+        ("share", Decimal("0.5")),
+        ("usd", None),
+        ("list", []),
+        ("words", ["*"]),
+        ("origins", []),
+    ],
 )
 def test_an_empty_value_counts_as_absent(
     monkeypatch: pytest.MonkeyPatch, environment: Environment, kind: str, default: object
@@ -165,6 +184,13 @@ def test_an_empty_value_counts_as_absent(
         ("dict", "{"),
         ("choice", "LOUD"),
         ("text", "two\nlines"),
+        ("address", "spend.example.com"),
+        ("address", "0.0.0"),
+        ("origins", "spend.example.com"),
+        ("origins", "https://spend.example.com/admin/"),
+        ("origins", "https://"),
+        ("origins", "ftp://spend.example.com"),
+        ("origins", "https://spend.example.com:no"),
     ],
 )
 def test_a_wrong_value_ends_the_process_with_one_line_that_names_it(

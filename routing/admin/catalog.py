@@ -159,8 +159,8 @@ class ProviderAdmin(VendorHealthPages, UpstreamAdmin):
     list_filter = (("dialect", ChoicesDropdownFilter), "is_enabled")
     search_fields = ("name",)
     fieldsets = (
-        (None, {"fields": ("name", "dialect", "base_url")}),
-        ("Access", {"fields": ("api_key_env",)}),
+        (None, {"fields": ("name", "dialect", "base_url", "has_responses")}),
+        ("Access", {"fields": ("api_key_env", "auth_header")}),
         ("Limits", {"fields": (("timeout_seconds", "is_enabled"),)}),
     )
     actions_detail = ("make_own",)

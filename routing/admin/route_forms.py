@@ -104,7 +104,10 @@ def models_field(**kwargs: Any) -> LinesField:
 
 
 def fallback_field(**kwargs: Any) -> LinesField:
-    text = "Model names, one a line, tried in this order when the chosen one fails. Empty: the next two best."
+    text = (
+        "Model names, one a line, tried in this order when the chosen one fails, or none of the candidates can be "
+        "called. Empty: the next two best."
+    )
     return LinesField(**{**kwargs, "help_text": text, "required": False})
 
 

@@ -13,6 +13,8 @@ from spendhub.tenants.models import Tenant
 from spendhub.tenants.scoping import TenantManager
 
 MOST_DIALECT_CHARACTERS = 12
+# A header that carries a key, and none that a server inside a network takes for the word of its proxy.
+AUTH_HEADER = r"^(?!proxy-|x-forwarded-)(?:[a-z0-9]+-)*(?:authorization|auth|apikey|key|token|secret)\Z"
 # Dialects of an installation's own, by name, with how each is called: routing/own_dialects.py adds to them.
 OWN_DIALECTS: dict[str, str] = {}
 
@@ -50,7 +52,9 @@ class Provider(CatalogRow):
     auth_header = models.CharField(
         max_length=40,
         default="authorization",
-        validators=[RegexValidator(r"^[a-z][a-z0-9-]*$", "A header's name in lower case.")],
+        validators=[
+            RegexValidator(AUTH_HEADER, "A header for keys, in lower case: authorization, api-key, x-api-key ...")
+        ],
         help_text="How the key is sent: authorization (as Bearer), or e.g. api-key for Azure. Dialect openai only.",
     )
     has_responses = models.BooleanField(

@@ -40,7 +40,8 @@ class Ranked:
 @dataclass(frozen=True, slots=True)
 class Ranking:
     """Options, the chosen one first; what the strategy itself leaves out is in `fell_out`. Empty: it cannot choose,
-    and `reason` says which of its demands nothing meets. `review`: its answer is shown to other models."""
+    and `reason` says which of its demands nothing meets; the route's fallback then answers, without those that fell out
+    at Hurdle.LATENCY. `review`: its answer is shown to other models."""
 
     ranked: tuple[Ranked, ...]
     reason: str

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from routing.performance import expected_tries
-from routing.requirements import MOST_MS, FellOut
+from routing.requirements import MOST_MS, FellOut, Hurdle
 from routing.strategies.base import Option, Ranking, Strategy, Task, cheapest_of_near, in_order
 from routing.strategies.settings import OptionsReader
 
@@ -39,7 +39,10 @@ class LatencyOptimized(Strategy):
         in_time = [option for option in options if timeout_ms is None or option.p95_ms <= timeout_ms]
         late = tuple(
             FellOut(
-                option.name, f"it is expected to take {option.p95_ms:.0f} ms (p95), above the timeout of {timeout_ms}"
+                option.name,
+                f"it is expected to take {option.p95_ms:.0f} ms (p95), above the timeout of {timeout_ms}",
+                Hurdle.LATENCY,
+                round(option.p95_ms - timeout_ms),
             )
             for option in options
             if timeout_ms is not None and option.p95_ms > timeout_ms

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from routing.content_refusals import refuses_content
 from routing.errors import UpstreamError
 
 MAX_MESSAGE = 200
@@ -17,6 +18,7 @@ class BrokenOff(UpstreamError):
     def __init__(self, message: str, event: Mapping[str, Any]) -> None:
         super().__init__(message)
         self.event = event
+        self.refuses_content = refuses_content(event)
 
 
 def raise_for_error(event: Mapping[str, Any]) -> None:
@@ -30,7 +32,9 @@ def raise_for_error_answer(answer: Mapping[str, Any]) -> None:
     """Raises UpstreamError, as `raise_for_error` does, for a whole answer that is an error or carries one."""
     said = _error_in(answer)
     if said:
-        raise UpstreamError(f"the vendor answered with an error: {said}")
+        error = UpstreamError(f"the vendor answered with an error: {said}")
+        error.refuses_content = refuses_content(answer)
+        raise error
 
 
 def raise_unless_list(answer: Mapping[str, Any], name: str) -> None:
@@ -43,7 +47,9 @@ def gave_up(reason: str, told: Mapping[str, Any]) -> UpstreamError:
     """What is wrong with an answer without a word of text, whose vendor calls by `reason` what has failed in it. What
     it says besides is in `told`."""
     said = _error_in(told) or str(told.get("finishMessage") or "")[:MAX_MESSAGE]
-    return UpstreamError(f"the vendor failed without an answer: {reason}{f': {said}' if said else ''}")
+    error = UpstreamError(f"the vendor failed without an answer: {reason}{f': {said}' if said else ''}")
+    error.refuses_content = refuses_content(told)
+    return error
 
 
 def _error_in(told: Mapping[str, Any]) -> str:

@@ -22,6 +22,7 @@ from spendhub.api.authentication import MemberAuthentication, identify_by_key
 from spendhub.api.bodies import MAX_BODY_BYTES, decode, read_body, require_json
 from spendhub.api.errors import WrongMethod, body_of, headers_of, status_of, translate
 from spendhub.api.permissions import require_permission
+from spendhub.api.queries import refuse_unknown
 from spendhub.errors import SpendHubError, Unidentified
 from spendhub.tenants.snapshot import Principal
 
@@ -43,7 +44,7 @@ class LeanView(APIView, Generic[Body]):
     """POST only. A subclass says what it `needs`, `accepts` and `answers`, and does it in `answer`.
 
     `accepts` is any type msgspec can decode (a Struct; forbid_unknown_fields is the custom), None
-    for a route without a body. `answers` maps statuses to Structs, for the schema.
+    for a route without a body. `answers` maps statuses to Structs, for the schema. The address takes no parameters.
     """
 
     needs: ClassVar[str] = "spend"
@@ -73,6 +74,8 @@ class LeanView(APIView, Generic[Body]):
             if principal is None:
                 principal = self._identify_member(request)
             require_permission(principal, self.needs)
+            if request.META.get("QUERY_STRING"):
+                refuse_unknown(request.GET, ())
             told = self.answer(principal, self._read(request), now, **kwargs)
         except Exception as error:  # nothing may leave in another shape; `translate` logs what is a defect
             told = self.tell(translate(error))

@@ -24,11 +24,14 @@ class InvalidQuery(Invalid):
 
 
 def refuse_unknown(query: Mapping[str, str], known: Collection[str]) -> None:
-    """Raises InvalidQuery for a parameter that the route does not know: a misspelt filter must not be ignored."""
+    """Raises InvalidQuery for a parameter that the route does not know: a misspelt filter must not be ignored.
+
+    `format` is known everywhere: clients of REST framework say it, and there is one format."""
     for name in query:
-        if name not in known and name not in (*PAGING, "format"):
+        if name not in known and name != "format":
             seen = name[:40]
-            raise InvalidQuery(f"there is no parameter {seen!r}; there are {', '.join(sorted(known))}", field=seen)
+            others = f"there are {', '.join(sorted(known))}" if known else "this address takes none"
+            raise InvalidQuery(f"there is no parameter {seen!r}; {others}", field=seen)
 
 
 def text_in(query: Mapping[str, str], name: str) -> str | None:

@@ -9,14 +9,13 @@ from typing import Any, ClassVar
 from django.db import IntegrityError, models, transaction
 from django.db.models import ProtectedError, QuerySet, RestrictedError
 from drf_spectacular.utils import OpenApiParameter
-from rest_framework.request import Request
-from rest_framework.response import Response
 from rest_framework.serializers import BaseSerializer
 from rest_framework.viewsets import ModelViewSet
 
 from spendhub.api.authentication import principal_of
 from spendhub.api.permissions import ReadOrManage
-from spendhub.api.queries import PAGING, refuse_unknown
+from spendhub.api.queries import PAGING
+from spendhub.api.views import NativeView
 from spendhub.errors import Conflict
 from spendhub.tenants.changes import record_change
 from spendhub.tenants.snapshot import Principal
@@ -37,7 +36,7 @@ class InUse(Conflict):
     code = "in_use"
 
 
-class TenantModelViewSet(ModelViewSet[Any]):
+class TenantModelViewSet(NativeView, ModelViewSet[Any]):
     """CRUD on `model`, whose `objects` is a TenantManager and which has a `tenant`.
 
     Only rows of the caller's tenant exist here; another tenant's id is 404 like one that never was.
@@ -67,9 +66,10 @@ class TenantModelViewSet(ModelViewSet[Any]):
         is_reading = self.request.method in ("GET", "HEAD", "OPTIONS")
         return self.visible_rows(principal) if is_reading else self.editable_rows(principal)
 
-    def list(self, request: Request, *args: Any, **kwargs: Any) -> Response:
-        refuse_unknown(request.query_params, (*(each.name for each in self.filters), *PAGING))
-        return super().list(request, *args, **kwargs)
+    def known_parameters(self) -> Collection[str]:
+        if self.action == "list":
+            return (*(each.name for each in self.filters), *PAGING)
+        return super().known_parameters()
 
     def describe(self, row: Any) -> dict[str, Any]:
         """What the record of changes keeps of a row: by default the fields a caller can write."""

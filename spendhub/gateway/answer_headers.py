@@ -103,7 +103,13 @@ def refusal_headers(decision: Decision) -> Headers:
 
 
 def money_object(
-    decision: Decision, model: str, cost_nano_usd: int, *, is_estimated: bool, earlier_nano_usd: int = 0
+    decision: Decision,
+    model: str,
+    cost_nano_usd: int,
+    *,
+    is_estimated: bool,
+    earlier_nano_usd: int = 0,
+    over_hold_nano_usd: int = 0,
 ) -> dict[str, Any]:
     """The same as an object, for the last usage event of a stream."""
     remaining = remaining_after(decision, cost_nano_usd)
@@ -117,6 +123,8 @@ def money_object(
         told["suggested_model"] = decision.suggested_model
     if decision.disabled_tools:
         told["disabled_tools"] = list(decision.disabled_tools)
+    if over_hold_nano_usd:
+        told["over_hold"] = format_usd(over_hold_nano_usd)
     if is_estimated:
         told["estimated"] = True
     return told

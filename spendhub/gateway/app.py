@@ -15,6 +15,7 @@ import msgspec
 from routing.upstreams.transport import HttpTransport, Transport
 from spendhub.api.errors import Broken, NoSuchRoute, WrongMethod
 from spendhub.api.permissions import require_permission
+from spendhub.api.queries import refuse_unknown
 from spendhub.errors import SpendHubError
 from spendhub.gateway.anthropic.count_tokens import count_tokens_answer
 from spendhub.gateway.anthropic.messages import MESSAGES_DIALECT
@@ -36,6 +37,7 @@ from spendhub.gateway.openai.embeddings import EMBEDDINGS_DIALECT
 from spendhub.gateway.openai.models import list_models, one_model
 from spendhub.gateway.openai.responses import RESPONSES_DIALECT
 from spendhub.gateway.recipe_router import list_routable, route_prompt, tell_recipe_error
+from spendhub.gateway.sampling import SAMPLES
 from spendhub.gateway.what_is_left import what_is_left
 from spendhub.tenants.identification import client_address, identify, presented_key
 from spendhub.tenants.snapshot import Principal
@@ -116,6 +118,7 @@ class Gateway:
         if exchange.method not in ("GET", "POST"):
             raise WrongMethod(f"{RECIPE_ROUTER} takes GET and POST, not {exchange.method[:20]}", allow="GET, POST")
         principal = _identify(exchange)
+        refuse_unknown(exchange.query, ())
         if exchange.method == "GET":
             await _answer_json(exchange, list_routable(principal))
         else:
@@ -125,8 +128,10 @@ class Gateway:
         while True:
             message = await receive()
             if message["type"] == "lifespan.startup":
+                SAMPLES.start()
                 await send({"type": "lifespan.startup.complete"})
             else:
+                await SAMPLES.stop()
                 await self._transport.aclose()
                 await send({"type": "lifespan.shutdown.complete"})
                 return

@@ -5,6 +5,7 @@
         degrade, disable-tools   -> the policy's other model, or the request without those tools
         failed, safe to repeat   -> booked at 0, a pause, the same model again, unless the client has left by then
         failed otherwise         -> booked at 0, the next one
+        refuses what was asked   -> booked as it says, the next one, where the route says so
 
 The whole takes no longer than the plan's timeout. docs/routing.md, "When a call fails".
 """
@@ -12,6 +13,7 @@ The whole takes no longer than the plan's timeout. docs/routing.md, "When a call
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Mapping
 from contextlib import nullcontext
@@ -19,7 +21,6 @@ from datetime import UTC, datetime
 from typing import Any, NamedTuple
 from uuid import UUID
 
-import msgspec
 from django.conf import settings
 from msgspec.structs import replace
 
@@ -40,7 +41,7 @@ from routing.errors import (
     UpstreamError,
     UpstreamTimeout,
 )
-from routing.execution import NO_PINS, Asked, Execution, check_can_be_said, execute
+from routing.execution import NO_PINS, Asked, check_can_be_said, execute
 from routing.extras import estimate_asked, price_asked
 from routing.key_choice import NONE_AVOIDED, ChosenKey, choose_key, keys_to_avoid
 from routing.plans import Plan
@@ -50,25 +51,31 @@ from routing.snapshot import CATALOG, ModelFacts
 from routing.upstreams.registry import dialect_of
 from routing.upstreams.transport import Transport, was_unsent
 from spendhub.errors import Invalid, SpendHubError
+from spendhub.gateway.begun import Begun, CallFailed
 from spendhub.gateway.dialect import CallRequest, ClientDialect
 from spendhub.gateway.exchange import pause_while_wanted
 from spendhub.gateway.extras_asked import extras_at, extras_of
 from spendhub.gateway.foreign_fields import own_name
 from spendhub.gateway.holding import Need, UnboundedCall, need_of
+from spendhub.gateway.looking_ahead import ear_of, look_ahead
 from spendhub.gateway.open_call import OpenCall, Origin, open_call
 from spendhub.gateway.waiting import patience_for
+
+logger = logging.getLogger(__name__)
 
 # A policy may name a cheaper model whose own budgets name a cheaper one still; nobody writes longer chains.
 MAX_DOWNGRADES = 4
 # Of what a strategy has found, for whoever asks later why this model: without the arm no experiment could be evaluated.
 KEPT_FACTS = (
-    "experiment", "arm", "complexity", "score", "estimate_nano_usd", "alternatives", "review_of", "escalated_from",
-    "answer_confidence",
+    "experiment", "arm", "complexity", "score", "estimate_nano_usd", "alternatives", "review_of", "is_sample",
+    "escalated_from", "answer_confidence",
 )  # fmt: skip
 # A budget that refuses so many candidates which seemed to fit is being spent by others meanwhile.
 MAX_REFUSALS = 5
 # A request that so many models have failed at is not tried at all others as well, unless a route names more of them.
 MAX_FAILURES = 3
+# How long a client that has left during a whole answer, which was a refusal, has to be noticed before the next model.
+A_MOMENT_SECONDS = 0.01
 # What stands in the way of one candidate, before anything is sent, and may not stand in the way of the next.
 _PASSED_OVER = (CredentialMissing, CredentialUnreadable, DialectNotSpoken, NotTranslatable, CircuitOpen, UnboundedCall)
 # What keeps a policy's cheaper model from stepping in once the first model's money has been given back for it.
@@ -84,37 +91,24 @@ class _Opened(NamedTuple):
     trial: Trial
 
 
-class Begun(msgspec.Struct, frozen=True):
-    """An answer that has begun: who gives it, and the request as it was sent in the end."""
-
-    call: OpenCall
-    execution: Execution
-    request: CallRequest
-
-
-class CallFailed(Exception):
-    """The last attempt has failed and is booked; `call` says what the client is told about its money. `had_begun`: the
-    vendor had said 200, and so has done some of the work."""
-
-    def __init__(self, call: OpenCall, error: SpendHubError, *, had_begun: bool = False) -> None:
-        super().__init__(str(error))
-        self.call, self.error, self.had_begun = call, error, had_begun
-
-
 class Attempts:
-    """All attempts at answering one request. `failed_nano_usd` is what those have cost that failed: a vendor that had
-    said 200 before it broke off is thought to bill what it had done."""
+    """All attempts at answering one request. `failed_nano_usd` is what those have cost that failed or refused: a vendor
+    that had said 200 before it broke off is thought to bill what it had done. `may_step_down`: whether a budget's
+    policy may put a cheaper model in the place of the plan's."""
 
     def __init__(
         self, origin: Origin, request: CallRequest, plan: Plan, dialect: ClientDialect, transport: Transport,
-        input_tokens: int,
+        input_tokens: int, *, may_step_down: bool = True,
     ) -> None:  # fmt: skip
         self._origin, self._request, self._plan = origin, request, plan
         self._dialect, self._transport = dialect, transport
-        self._input_tokens = input_tokens
+        self._input_tokens, self._may_step_down = input_tokens, may_step_down
         self._extras = extras_of(request)
         self._count = 0
         self.failed_nano_usd = 0
+        self._is_failed_estimated = False
+        # The last answer that was nothing but a refusal, booked: it goes out where no other one begins.
+        self._refusal: Begun | None = None
         # Where there is a choice, what fits is looked for first, and waited for only when nothing does.
         self._may_wait = not plan.may_choose_cheaper
         self._facts = _facts_of(plan, dialect.needs(request))
@@ -127,8 +121,19 @@ class Attempts:
 
         Raises CallFailed when the last attempt failed at its vendor, ClientLeft when nobody waits for another one after
         it, BudgetExceeded when no budget has room for any candidate, and else what stood in the way of the candidates
-        before anything was sent: NotTranslatable, where that was it, else of the last one.
+        before anything was sent: NotTranslatable, where that was it, else of the last one. Where an answer was set
+        aside for being a refusal, it takes the place of these errors and of every other SpendHubError; a client that
+        has left, and a defect of ours, stay what they are.
         """
+        try:
+            return await self._first()
+        except (CallFailed, SpendHubError) as error:
+            if self._refusal is None:
+                raise
+            logger.info("no other answer has begun, the refusal goes out (%s); trace %s", error, self._origin.trace_id)
+            return self._handed_on(self._refusal)
+
+    async def _first(self) -> Begun:
         refused: BudgetExceeded | None = None
         passed_over: SpendHubError | None = None
         failed: CallFailed | None = None
@@ -153,6 +158,8 @@ class Attempts:
                 failed, failures = error, failures + 1
                 if failures >= max(chain, MAX_FAILURES) or not self._may_go_on(error):
                     raise
+                if self._is_refusal(error.call):
+                    await pause_while_wanted(A_MOMENT_SECONDS, self._origin.client_left)
         # The vendor's own words say most, then what is left of the money.
         if failed is not None:
             raise failed
@@ -164,6 +171,18 @@ class Attempts:
             return await self._try(self._plan.candidates[0])
         assert passed_over is not None, "a plan is never empty"
         raise passed_over
+
+    def _handed_on(self, refusal: Begun) -> Begun:
+        """A refusal that was set aside, with what all others have cost, those after it too."""
+        call = refusal.call
+        self.failed_nano_usd -= call.cost_nano_usd
+        # Its decision knows of what was spent before its money was held, and of nothing since.
+        call.beside_nano_usd = self.failed_nano_usd - call.earlier_nano_usd
+        call.is_earlier_estimated = self._is_failed_estimated
+        return replace(refusal, is_handed_on=True)
+
+    def _is_refusal(self, call: OpenCall) -> bool:
+        return self._refusal is not None and self._refusal.call is call
 
     def _may_fit(self, candidate: Candidate, refused: BudgetExceeded) -> bool:
         """Whether a candidate is worth asking the budgets for, after they have refused another one."""
@@ -190,7 +209,7 @@ class Attempts:
                 return await self._attempt(candidate, avoided)
             except CallFailed as failed:
                 error = failed.error
-                self.failed_nano_usd += failed.call.cost_nano_usd
+                self._count_failed(failed)
                 other = keys_to_avoid(failed.call.model, error, avoided) if isinstance(error, UpstreamError) else None
                 if other is not None:
                     # It was this key that was refused, or had its fill: another one is asked with at once.
@@ -205,6 +224,13 @@ class Attempts:
                     raise
                 await pause_while_wanted(pause, self._origin.client_left)
                 attempt += 1
+
+    def _count_failed(self, failed: CallFailed) -> None:
+        call = failed.call
+        self.failed_nano_usd += call.cost_nano_usd
+        # Nobody knows whether a vendor bills what it broke off. A refusal is an answer, and bills what it says.
+        if call.cost_nano_usd and (call.is_estimated or not self._is_refusal(call)):
+            self._is_failed_estimated = True
 
     async def _attempt(self, candidate: Candidate, avoided: frozenset[UUID]) -> Begun:
         opened = await self._step_down(await self._open(candidate, avoided), avoided)
@@ -237,23 +263,24 @@ class Attempts:
             await call.settle_unanswered(error)
             raise
         execution.deadline, execution.trial = self._deadline, trial
-        if not self._is_last:
-            await self._look_ahead(call, execution, is_stream=request.is_stream)
-        return Begun(call, execution, request)
+        begun = Begun(call, execution, request)
+        if not self._is_last or self._refusal is not None:
+            await self._look_ahead(begun)
+        return begun
 
-    async def _look_ahead(self, call: OpenCall, execution: Execution, *, is_stream: bool) -> None:
-        """Where another model could be asked: whether the vendor that has said 200 has an answer at all. What it had
-        done until it broke off is billed, as ever."""
+    async def _look_ahead(self, begun: Begun) -> None:
+        """Where another model could be asked, or a refusal is kept: whether the vendor that has said 200 has an answer
+        at all, and where a refusal is none and could be bettered, that too."""
+        call, listens = begun.call, self._plan.falls_back_on_refusal and not self._is_last
         try:
-            await execution.look_ahead(is_stream=is_stream)
-        except BaseException as error:
-            if isinstance(error, asyncio.CancelledError):
-                await asyncio.shield(call.settle(execution.reader, status="aborted"))
-                raise
-            await call.settle(execution.reader, status="error", error_code=getattr(error, "code", "defect"))
-            if not isinstance(error, UpstreamError):
-                raise
+            has_refused = await look_ahead(begun, ear_of(begun) if listens else None, self._origin.client_left)
+        except UpstreamError as error:
             raise CallFailed(call, error, had_begun=True) from error
+        if has_refused:
+            self._refusal = begun
+            refused = UpstreamError(f"{call.model.provider.name} refused what was asked for reasons of content")
+            refused.refuses_content = True
+            raise CallFailed(call, refused, had_begun=True)
 
     async def _open(self, candidate: Candidate, avoided: frozenset[UUID]) -> _Opened:
         dialect_of(candidate.model)
@@ -295,7 +322,7 @@ class Attempts:
 
     def _cheaper(self, decision: Decision, tried: set[str]) -> Candidate | None:
         """The model that the policy names, where it can do the call and may be asked."""
-        name = decision.suggested_model if decision.action == DEGRADE else None
+        name = decision.suggested_model if self._may_step_down and decision.action == DEGRADE else None
         if not name or name in tried or len(tried) >= MAX_DOWNGRADES:
             return None
         tenant = self._origin.principal.tenant
@@ -322,7 +349,7 @@ class Attempts:
         call = await open_call(
             self._origin, self._request, candidate, need, facts, may_wait=self._may_wait, deadline=self._deadline
         )
-        call.earlier_nano_usd = self.failed_nano_usd
+        call.earlier_nano_usd, call.is_earlier_estimated = self.failed_nano_usd, self._is_failed_estimated
         return call
 
     def _need(self, model: ModelFacts, request: CallRequest) -> Need:

@@ -117,6 +117,15 @@ async def apply_brakes(
     return [(b"x-spendhub-warning", _warning(stop)) for stop in acting]
 
 
+def is_held_up(principal: Principal, who: Attribution) -> bool:
+    """Whether a brake pauses or slows such calls now. Nothing is counted: for calls that we make ourselves."""
+    brakes = BRAKES.current().get(principal.tenant_id)
+    if brakes is None:
+        return False
+    stops = brakes.stops_for(who, principal.key_prefix, datetime.now(UTC))
+    return any(stop.action in (PAUSE, SLOW) for stop in stops)
+
+
 def repeat_key(tenant_id: int, brake: BrakeFacts, scope: Scope, resumed: str, request: CallRequest) -> str:
     """What is counted: the same request, of the same scope, since the scope was last resumed."""
     canonical: Callable[[dict[str, object]], bytes] = (

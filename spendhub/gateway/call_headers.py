@@ -14,6 +14,7 @@ from spendhub.gateway.answer_headers import ANTHROPICS_ID, OPENAIS_ID, limit_hea
 from spendhub.gateway.exchange import Headers, header_text
 from spendhub.gateway.open_call import OpenCall
 from spendhub.gateway.reviews import Reviewed
+from spendhub.money import format_usd
 
 
 def call_headers(
@@ -23,13 +24,14 @@ def call_headers(
     is_stream: bool = False,
     reviewed: Reviewed[Any] | None = None,
 ) -> Headers:
-    """The headers; at a stream's beginning without a cost, which nobody knows. With an `execution` also its vendor's
-    own id of the answer, and how often it may still be asked."""
+    """The headers; at a stream's beginning without a cost, which nobody knows unless it was kept back to its end. With
+    an `execution` also its vendor's own id of the answer, and how often it may still be asked."""
+    is_cost_known = not is_stream or call.is_booked
     headers = money_headers(
         call.decision,
         call.model.name,
         call.request_id,
-        None if is_stream else call.cost_nano_usd + call.beside_nano_usd,
+        call.cost_nano_usd + call.beside_nano_usd if is_cost_known else None,
         earlier_nano_usd=call.earlier_nano_usd,
     )
     if reviewed is not None:
@@ -39,6 +41,8 @@ def call_headers(
     if retires_at is not None and retires_at <= call.decision.call.now:
         warning = f"model {call.model.name!r}: retired on {retires_at:%Y-%m-%d}, as far as the catalog knows"
         headers.append((b"x-spendhub-warning", header_text(warning)))
+    if call.over_hold_nano_usd and is_cost_known:
+        headers.append((b"x-spendhub-over-hold", format_usd(call.over_hold_nano_usd).encode()))
     if call.clamp_to is not None:
         headers.append((b"x-spendhub-clamped", str(call.clamp_to).encode()))
     if execution is not None:

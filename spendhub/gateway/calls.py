@@ -17,20 +17,21 @@ from typing import Any
 from routing import hooks
 from routing.conversation import NotTranslatable
 from routing.errors import NoModelFits, UpstreamError
-from routing.execution import Execution
+from routing.execution import CLOSING_SECONDS, Execution
 from routing.plans import Plan, Wanted, make_plan, weighs_budgets
 from routing.snapshot import CATALOG, ModelFacts
 from routing.tokens import estimate_input_tokens
 from routing.upstreams.transport import Transport
 from spendhub.errors import SpendHubError
 from spendhub.gateway.answer_headers import ended_early, money_object
-from spendhub.gateway.attempts import Attempts, Begun, CallFailed
+from spendhub.gateway.attempts import Attempts
 from spendhub.gateway.attribution import attribute
+from spendhub.gateway.begun import Begun, CallFailed
 from spendhub.gateway.brake import apply_brakes
 from spendhub.gateway.call_headers import call_headers
 from spendhub.gateway.declared import Demands, demands_of
 from spendhub.gateway.dialect import Burst, CallRequest, ClientDialect, StreamOut
-from spendhub.gateway.exchange import ClientLeft, Exchange, Headers
+from spendhub.gateway.exchange import ClientLeft, Exchange, Headers, while_wanted
 from spendhub.gateway.extras_asked import extras_of
 from spendhub.gateway.growth import OUT_OF_MONEY, Growth, OutOfMoney
 from spendhub.gateway.holding import need_of
@@ -39,6 +40,7 @@ from spendhub.gateway.open_call import OpenCall, Origin
 from spendhub.gateway.our_headers import REQUEST_ID
 from spendhub.gateway.response_cache import Caching, answer_from_cache, caching_of
 from spendhub.gateway.reviews import Reviewer
+from spendhub.gateway.sampling import SAMPLES
 from spendhub.gateway.what_is_left import share_left
 from spendhub.gateway.whole_answers import body_for, take_whole
 from spendhub.ids import new_id
@@ -51,8 +53,6 @@ _EVENTS = ((b"content-type", b"text/event-stream; charset=utf-8"), (b"cache-cont
 MAX_CLIENT_REQUEST_ID = 200
 # What a client says to a vendor in headers, passed on with a body that passes untouched.
 PASSED_HEADERS = (b"anthropic-beta", b"anthropic-version", b"openai-beta")
-# A vendor closes its stream right after its last event; only then can its connection be used again.
-CLOSING_SECONDS = 1.0
 
 
 async def answer_call(exchange: Exchange, principal: Principal, dialect: ClientDialect, transport: Transport) -> None:
@@ -97,14 +97,25 @@ async def _answer(
         try:
             begun, reviewer = await begin(plan)
         except NotTranslatable as error:
-            begun, reviewer = await begin(await _plan_without_translation(plan, planned, error))
+            plan = await _plan_without_translation(plan, planned, error)
+            begun, reviewer = await begin(plan)
     except CallFailed as failed:
         await _answer_error(exchange, dialect, failed.call, failed.error)
         return
-    if request.is_stream:
-        await _answer_as_it_comes(exchange, dialect, begun)
-    else:
-        await _answer_at_once(exchange, dialect, begun, caching, reviewer)
+    sample = None
+    # What reviewers look over before it goes out is not scored once more.
+    if plan.scoring is not None and reviewer is None:
+        sample = SAMPLES.begin(origin, request, plan, dialect, transport, begun.call)
+    if sample is not None:
+        exchange = sample.listen(exchange)
+    try:
+        if request.is_stream:
+            await _answer_as_it_comes(exchange, dialect, begun)
+        else:
+            await _answer_at_once(exchange, dialect, begun, plan, caching, reviewer)
+    finally:
+        if sample is not None:
+            sample.end(begun)
 
 
 async def _plan_without_translation(
@@ -189,7 +200,12 @@ def wanted_of(
 
 
 async def _answer_at_once(
-    exchange: Exchange, dialect: ClientDialect, begun: Begun, caching: Caching | None, reviewer: Reviewer | None
+    exchange: Exchange,
+    dialect: ClientDialect,
+    begun: Begun,
+    plan: Plan,
+    caching: Caching | None,
+    reviewer: Reviewer | None,
 ) -> None:
     say = body_for(dialect)
     try:
@@ -201,8 +217,9 @@ async def _answer_at_once(
     if reviewed is not None:
         begun, body = reviewed.begun, reviewed.answer
     call, execution = begun.call, begun.execution
-    if caching is not None and not (reviewed is not None and reviewed.is_doubtful):
-        await caching.keep(call, body, execution.reader.finish_reason)
+    is_makeshift = begun.is_handed_on or (reviewed is not None and reviewed.is_doubtful)
+    if caching is not None and not is_makeshift:
+        await caching.keep(call, plan, body, execution.reader.finish_reason)
     exchange.note_booked(call.request_id, call.all_nano_usd)
     await exchange.answer(200, body, [_JSON, *call_headers(call, execution, reviewed=reviewed)])
 
@@ -247,18 +264,7 @@ async def _answer_as_it_comes(exchange: Exchange, dialect: ClientDialect, begun:
 async def _pump_until_left(exchange: Exchange, call: OpenCall, execution: Execution, out: StreamOut) -> None:
     """Hands the stream on to its end. Raises ClientLeft once nobody reads it any more; the vendor is then
     left at once, not at its next event."""
-    pump = asyncio.ensure_future(_pump(exchange, call, execution, out))
-    leaving = asyncio.ensure_future(exchange.client_left())
-    try:
-        await asyncio.wait((pump, leaving), return_when=asyncio.FIRST_COMPLETED)
-        if pump.done():
-            return pump.result()
-    finally:
-        leaving.cancel()
-        if not pump.done():
-            pump.cancel()
-            await asyncio.wait((pump,))
-    raise ClientLeft
+    await while_wanted(_pump(exchange, call, execution, out), exchange.client_left)
 
 
 async def _pump(exchange: Exchange, call: OpenCall, execution: Execution, out: StreamOut) -> None:
@@ -279,12 +285,11 @@ async def _pump(exchange: Exchange, call: OpenCall, execution: Execution, out: S
 
 
 def _money_of(call: OpenCall) -> dict[str, Any]:
-    earlier = call.earlier_nano_usd
-    # Nobody knows whether a vendor bills what it broke off: with such attempts the sum is an estimate too.
-    is_estimated = call.is_estimated or earlier > 0
+    is_estimated = call.is_estimated or call.is_earlier_estimated
     return money_object(
-        call.decision, call.model.name, call.cost_nano_usd, is_estimated=is_estimated, earlier_nano_usd=earlier
-    )
+        call.decision, call.model.name, call.cost_nano_usd + call.beside_nano_usd, is_estimated=is_estimated,
+        earlier_nano_usd=call.earlier_nano_usd, over_hold_nano_usd=call.over_hold_nano_usd,
+    )  # fmt: skip
 
 
 async def _read_to_the_end(bursts: AsyncIterator[Burst]) -> None:

@@ -28,7 +28,7 @@ MAX_VENDOR_MESSAGE = 2_000
 _KEPT_WITH_BODY = ("content-type", "retry-after", "retry-after-ms", "x-should-retry")
 _KEPT_WITH_STATUS = _KEPT_WITH_BODY[1:]
 _JSON = (b"content-type", b"application/json")
-# None of them comes right within the seconds for which an SDK tries again.
+# None of them comes right within the seconds for which an SDK tries again, unless a budget's money is merely held.
 _NOT_TO_BE_ASKED_AGAIN = (BudgetExceeded, CallPaused, IdempotencyKeyReused, IdempotencyNotReplayable)
 
 
@@ -61,10 +61,18 @@ def error_headers(error: SpendHubError) -> Headers:
     headers.append(_JSON)
     if isinstance(error, BudgetExceeded):
         headers += refusal_headers(error.decision)
-    is_final = isinstance(error, Unavailable) and error.retry_after_seconds is None
-    if is_final or isinstance(error, _NOT_TO_BE_ASKED_AGAIN):
-        headers.append((b"x-should-retry", b"false"))
+    helps = _helps_to_ask_again(error)
+    if helps is not None:
+        headers.append((b"x-should-retry", b"true" if helps else b"false"))
     return headers
+
+
+def _helps_to_ask_again(error: SpendHubError) -> bool | None:
+    """Whether an SDK shall try again by itself; None where its own rules for the status are right."""
+    if isinstance(error, BudgetExceeded) and error.decision.is_merely_held:
+        return True  # which no SDK does of a 402
+    is_final = isinstance(error, Unavailable) and error.retry_after_seconds is None
+    return False if is_final or isinstance(error, _NOT_TO_BE_ASKED_AGAIN) else None
 
 
 def vendors_own(error: SpendHubError, wire: str) -> tuple[int, bytes, Headers] | None:

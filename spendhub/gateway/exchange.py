@@ -42,6 +42,38 @@ async def pause_while_wanted(seconds: float, client_left: Callable[[], Coroutine
         leaving.cancel()
 
 
+async def while_wanted(work: Coroutine[Any, Any, None], client_left: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """Does some work to its end. Raises ClientLeft once `client_left` returns before: the work is then left at once, as
+    it is when the caller is cancelled."""
+    working, leaving = asyncio.ensure_future(work), asyncio.ensure_future(client_left())
+    try:
+        await asyncio.wait((working, leaving), return_when=asyncio.FIRST_COMPLETED)
+        if working.done():
+            return working.result()
+    finally:
+        leaving.cancel()
+        if not working.done():
+            await _leave(working)
+    raise ClientLeft
+
+
+async def _leave(working: asyncio.Future[None]) -> None:
+    """Cancels some work and waits for its end. A caller that is cancelled meanwhile cancels it once more: it never goes
+    on alone."""
+    working.cancel()
+    again: asyncio.CancelledError | None = None
+    while not working.done():
+        try:
+            await asyncio.wait((working,))
+        except asyncio.CancelledError as cancelled:
+            again = cancelled
+            working.cancel()
+    if not working.cancelled():
+        working.exception()  # of work that nobody wants; asyncio would log it as one that nobody has looked at
+    if again is not None:
+        raise again
+
+
 async def pause_until_left(seconds: float, leaving: asyncio.Future[None]) -> None:
     """Pauses for so many seconds, as one of several pauses: `leaving` goes on after it. Raises ClientLeft once it is
     done."""

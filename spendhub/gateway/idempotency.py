@@ -71,20 +71,20 @@ async def answer_once(
 
     Raises IdempotencyKeyReused for another request's key, IdempotencyInProgress when the first call runs longer than a
     repeat waits, IdempotencyNotReplayable for an answer that was not kept or cannot be opened, and whatever `answer`
-    raises: then the key is free again.
+    raises. After an error, raised or answered, the key is free again before its last byte is sent.
     """
     wanted = _claim_of(exchange, principal, key, body)
     answered = await _take(exchange, wanted)
     if answered is not None:
         await _replay(exchange, wanted, answered)
         return
-    kept = KeptExchange(exchange, lambda *facts: _keep(wanted, *facts))
+    kept = KeptExchange(exchange, lambda *facts: _keep(wanted, *facts), lambda: _free(wanted))
     staying = asyncio.ensure_future(_stay(wanted))
     try:
         await answer(kept)
     finally:
         staying.cancel()
-        if not kept.is_kept:
+        if not kept.is_decided:
             await asyncio.shield(_free(wanted))
 
 

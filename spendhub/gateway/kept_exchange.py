@@ -1,8 +1,9 @@
 """An exchange whose answer is kept as it is sent, for whoever asks the same again.
 
 It stands between the call's journey and the client's real exchange. Whatever is answered well is kept before its last
-byte is sent; errors are not kept. A client who leaves is not missed: it named its call so that it can come back for
-the answer, and leaving the vendor half-way would have it pay for a part now and for the whole later.
+byte is sent; before an error's last byte is sent its key is given back, for the client may use it at once. A client who
+leaves is not missed: it named its call so that it can come back for the answer, and leaving the vendor half-way would
+have it pay for a part now and for the whole later.
 """
 
 from __future__ import annotations
@@ -51,15 +52,15 @@ def unpack(packed: bytes, place: str) -> KeptAnswer | None:
 
 
 class KeptExchange(Exchange):
-    """Passes everything on to `outer`. `keep` is called once, with the answer (None: too large), its span's request id
-    and its cost; `is_kept` says that it was."""
+    """Passes everything on to `outer`. Before its last piece `keep` is called, with the answer (None: too large), its
+    span's request id and its cost, or `give_back` for an error; `is_decided` says that one of them was."""
 
-    __slots__ = ("_booked", "_has_left", "_headers", "_keep", "_outer", "_pieces", "_size", "is_kept")
+    __slots__ = ("_booked", "_give_back", "_has_left", "_headers", "_keep", "_outer", "_pieces", "_size", "is_decided")
 
-    def __init__(self, outer: Exchange, keep: Keep) -> None:
+    def __init__(self, outer: Exchange, keep: Keep, give_back: Callable[[], Awaitable[None]]) -> None:
         self.stand_in_for(outer)
-        self.is_kept = False
-        self._outer, self._keep = outer, keep
+        self.is_decided = False
+        self._outer, self._keep, self._give_back = outer, keep, give_back
         self._booked: tuple[str, int | None] = ("", None)
         self._has_left = False
         self._headers: Headers = []
@@ -74,6 +75,8 @@ class KeptExchange(Exchange):
             self._headers = list(headers)
             self._remember(body)
             await self._keep_all(status)
+        else:
+            await self._keep_nothing()
         await self._outer.answer(status, body, headers)
 
     async def begin(self, headers: Headers) -> None:
@@ -90,6 +93,7 @@ class KeptExchange(Exchange):
         await self._pass_on(self._outer.end, last_piece)
 
     async def fail(self, last_piece: bytes) -> None:
+        await self._keep_nothing()
         await self._pass_on(self._outer.fail, last_piece)
 
     async def client_left(self) -> None:
@@ -106,8 +110,12 @@ class KeptExchange(Exchange):
     async def _keep_all(self, status: int) -> None:
         is_whole = self._size <= MAX_KEPT_BYTES
         kept = KeptAnswer(status, self._headers, b"".join(self._pieces)) if is_whole else None
-        self.is_kept = True
+        self.is_decided = True
         await self._keep(kept, *self._booked)
+
+    async def _keep_nothing(self) -> None:
+        await self._give_back()
+        self.is_decided = True
 
     async def _pass_on(self, send: Callable[..., Awaitable[None]], *told: bytes | Headers) -> None:
         if self._has_left:

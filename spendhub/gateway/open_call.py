@@ -46,7 +46,7 @@ from spendhub.ids import new_call_id, new_id
 from spendhub.money import format_usd
 from spendhub.tenants.attribution import Attribution
 from spendhub.tenants.snapshot import Principal
-from telemetry.drafts import SpanDraft
+from telemetry.drafts import WORST_CASE_COST, SpanDraft
 from telemetry.interrupted import payload_for
 from telemetry.recording import settle_call
 
@@ -78,8 +78,9 @@ class Origin(msgspec.Struct, frozen=True):
 
 class OpenCall:
     """A call whose money is held. `cost_nano_usd` and `usage` are set once it is settled; `earlier_nano_usd` was spent
-    for the same answer before the money was held: on attempts that broke off, on an answer that a judge replaced;
-    `beside_nano_usd` after it: on reviews, and on judges who failed."""
+    for the same answer before the money was held: on attempts that broke off or refused, on an answer that a judge
+    replaced; `beside_nano_usd` after it: on reviews, on judges who failed or refused, on attempts that were to better a
+    refusal. `is_earlier_estimated`: nobody knows whether all that the other attempts cost is billed."""
 
     def __init__(
         self,
@@ -102,6 +103,7 @@ class OpenCall:
         self.usage = TokenUsage()
         self._counted: TokenUsage | None = None
         self.is_estimated = candidate.quote.is_estimated
+        self.is_earlier_estimated = False
         self.first_token_ms: int | None = None
         self.clamp_to, self.output_limit = money.clamp_to, money.output_limit
         # Whether the request as it is sent limits the output: all of it is held for then.
@@ -112,15 +114,28 @@ class OpenCall:
         self._facts = facts
         self._quote = candidate.quote
         self._price_asked = price
+        self._need = need
         self._extras = need.extras
         self._held = held
+        self._held_nano_usd = held.call.estimated_nano_usd  # with what is held on the way
         self._more_held: list[HeldCall] = []
+        self._is_booked = False
         self._began = time.monotonic()
+
+    @property
+    def is_booked(self) -> bool:
+        """Whether it is settled, so that its cost is known."""
+        return self._is_booked
 
     @property
     def all_nano_usd(self) -> int:
         """What the client's request has cost once this call is settled: it, and what was spent earlier and beside."""
         return self.cost_nano_usd + self.earlier_nano_usd + self.beside_nano_usd
+
+    @property
+    def over_hold_nano_usd(self) -> int:
+        """By how much it has cost more than was held for it, once it is settled."""
+        return max(0, self.cost_nano_usd - self._held_nano_usd)
 
     @property
     def held_output_tokens(self) -> int:
@@ -148,7 +163,10 @@ class OpenCall:
         self._facts |= {"ended": reason, "ended_by": self.strictest_budget}
 
     async def hold_more(self, output_tokens: int) -> bool:
-        """Holds money for that much more output of a running call; False where no budget has room for it."""
+        """Holds money for that much more output of a running call; False where no budget has room for it, or the call
+        is booked already."""
+        if self._is_booked:
+            return False
         call = self._held.call
         more = msgspec.structs.replace(
             call,
@@ -157,15 +175,16 @@ class OpenCall:
             max_output_tokens=output_tokens,
         )
         # Should this process die, its holds are found together or one after the other: each knows of those before it.
-        held_nano_usd = sum(each.call.estimated_nano_usd for each in (self._held, *self._more_held))
+        held_nano_usd = self._held_nano_usd + more.estimated_nano_usd
         payload = payload_for(
             call, self.request_id, self.request.model[:120], self._origin.trace_id, self._facts,
-            held_nano_usd=held_nano_usd + more.estimated_nano_usd,
+            held_nano_usd=held_nano_usd,
         )  # fmt: skip
         try:
             self._more_held.append(await drive_async(reserve(more, hold_id=new_id(), payload=payload)))
         except BudgetExceeded:
             return False
+        self._held_nano_usd = held_nano_usd
         return True
 
     async def give_back(self) -> None:
@@ -182,7 +201,10 @@ class OpenCall:
         return self._counted
 
     async def settle(self, reader: UsageReader, *, status: str = "ok", error_code: str = "") -> None:
-        """Books what the vendor reported, or what we have seen of it; on disk when this returns."""
+        """Books what the vendor reported, or what we have seen of it; on disk when this returns. An answer that was
+        booked, and set aside, may go out after all: it counts once."""
+        if self._is_booked:
+            return
         usage = self.usage_of(reader)
         if reader.usage is None:
             self.is_estimated = True
@@ -256,6 +278,7 @@ class OpenCall:
             await asyncio.shield(self._book("interrupted", "cancelled", {}, None))
 
     async def _book(self, status: str, error_code: str, breakdown: dict[str, int], reader: UsageReader | None) -> None:
+        self._is_booked = True
         draft = self._draft(status, error_code, breakdown, reader)
         try:
             # Redis is told, not waited for: whoever reserves after the answer is behind it.
@@ -283,6 +306,12 @@ class OpenCall:
             metadata["client_request_id"] = self._origin.client_request_id
         if self.clamp_to is not None:
             metadata["clamped_to"] = self.clamp_to
+        if not self.has_limit:
+            worst = estimate_asked(
+                self._extras, self._price_asked, self._need.input_tokens, self._need.worst_output_tokens
+            )
+            if worst > self._held_nano_usd:
+                metadata[WORST_CASE_COST] = format_usd(worst)
         return SpanDraft(
             request_id=self.request_id,
             occurred_at=call.now,
@@ -300,7 +329,7 @@ class OpenCall:
             error_code=error_code[:60],
             duration_ms=self._elapsed_ms(),
             first_token_ms=self.first_token_ms,
-            reserved_nano_usd=call.estimated_nano_usd,
+            reserved_nano_usd=self._held_nano_usd,
             trace_id=self._origin.trace_id,
             metadata=metadata,
         )

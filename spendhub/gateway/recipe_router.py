@@ -32,8 +32,9 @@ from spendhub.api.bodies import decode
 from spendhub.api.errors import headers_of, status_of
 from spendhub.errors import Invalid, InvalidMoney, SpendHubError
 from spendhub.gateway.answer_headers import refusal_headers
-from spendhub.gateway.attempts import Attempts, Begun, CallFailed
+from spendhub.gateway.attempts import Attempts
 from spendhub.gateway.attribution import attribute
+from spendhub.gateway.begun import Begun, CallFailed
 from spendhub.gateway.brake import apply_brakes
 from spendhub.gateway.call_headers import call_headers
 from spendhub.gateway.calls import new_origin, plan_call
@@ -47,7 +48,9 @@ from spendhub.gateway.openai.chat import CHAT_DIALECT
 from spendhub.gateway.openai.models import models_to_show
 from spendhub.gateway.request_bodies import object_in
 from spendhub.gateway.reviews import Reviewer
+from spendhub.gateway.sampling import SAMPLES
 from spendhub.gateway.whole_answers import take_whole
+from spendhub.gateway.words_sent import words_of_reply
 from spendhub.money import parse_usd
 from spendhub.tenants.attribution import DIMENSIONS, clean_key
 from spendhub.tenants.snapshot import Principal
@@ -132,12 +135,16 @@ async def _answer(exchange: Exchange, principal: Principal, transport: Transport
         "usage": {"inputTokens": call.usage.total_input_tokens, "outputTokens": call.usage.output_tokens},
         "requestId": call.request_id,
         "reason": plan.reason,
-        "isFallback": call.model.name != plan.candidates[0].model.name,
+        "isFallback": plan.begins_with_fallback or call.model.name != plan.candidates[0].model.name,
     }
     if reviewed is not None:
         told |= {"confidence": reviewed.confidence, "isEscalated": reviewed.is_escalated}
     exchange.note_booked(call.request_id, call.all_nano_usd)
     await exchange.answer(200, _encoder.encode(told), [_JSON, *call_headers(call, begun.execution, reviewed=reviewed)])
+    if plan.scoring is not None and reviewer is None:
+        sample = SAMPLES.begin(origin, request, plan, CHAT_DIALECT, transport, call)
+        if sample is not None:
+            sample.score(call, lambda: words_of_reply(reply))
 
 
 def list_routable(principal: Principal) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
@@ -25,7 +26,7 @@ from redis.exceptions import RedisError
 
 from budgets.counters.drive import drive_async
 from budgets.decisions import ALLOW, WARN
-from routing.plans import Declared
+from routing.plans import Declared, Plan
 from routing.snapshot import CATALOG
 from routing.token_usage import TokenUsage
 from routing.upstreams.billed import objects_in
@@ -69,7 +70,8 @@ _CLIENTS_TOOLS = (None, "function", "custom")
 
 
 class Kept(msgspec.Struct, frozen=True):
-    """An answer as it is kept. `cost_nano_usd` is what it had cost, `kept_at` seconds since 1970."""
+    """An answer as it is kept. `cost_nano_usd` is all that it had cost; `kept_at`, and `ends_at`, when it is forgotten,
+    are seconds since 1970."""
 
     body: bytes
     model: str
@@ -77,6 +79,7 @@ class Kept(msgspec.Struct, frozen=True):
     usage: dict[str, int]
     cost_nano_usd: int
     kept_at: float
+    ends_at: float = 0.0  # of those that an earlier version has kept
 
 
 _memory_seen = (float("-inf"), True)
@@ -86,7 +89,7 @@ _encoder = msgspec.msgpack.Encoder()
 
 @dataclass(frozen=True, slots=True)
 class Caching:
-    """One call that has opted in: where its answer is kept, and how old it may be."""
+    """One call that has opted in: where its answer is kept, how old it may be, and how long it is kept at least."""
 
     key: str
     seconds: int
@@ -100,14 +103,16 @@ class Caching:
         model = CATALOG.current().resolve(tenant_id, kept.model)
         return kept if model is not None and model.unavailable_because() is None else None
 
-    async def keep(self, call: OpenCall, body: bytes, finish_reason: str | None) -> None:
-        """Keeps the answer of a settled call for the next one who asks the same, if it is one to keep."""
-        if not _is_worth_keeping(call, body, finish_reason):
+    async def keep(self, call: OpenCall, plan: Plan, body: bytes, finish_reason: str | None) -> None:
+        """Keeps the answer of a settled call, which was made by `plan`, for the next one who asks the same, if it is
+        one to keep."""
+        # A stand-in's answer would go on being given after the route's own models can be called again.
+        if plan.begins_with_fallback or not _is_worth_keeping(call, body, finish_reason):
             return
         model = call.model
-        usage = asdict(call.usage)
-        kept = Kept(body, model.name, model.provider.name, usage, call.cost_nano_usd, time.time())
-        await asyncio.to_thread(_put, self.key, seal_for(_place_of(self.key), _encoder.encode(kept)), self.seconds)
+        now, usage = time.time(), asdict(call.usage)
+        kept = Kept(body, model.name, model.provider.name, usage, call.all_nano_usd, now, now + self.seconds)
+        await asyncio.to_thread(_put, self.key, kept)
 
 
 def caching_of(
@@ -232,9 +237,17 @@ def _store() -> BaseCache:
     return caches["answers"]
 
 
-def _put(key: str, raw: bytes, seconds: int) -> None:
-    if _has_memory(time.monotonic()):
-        _store().set(key, raw, seconds)
+def _put(key: str, kept: Kept) -> None:
+    """Keeps it in the place of an older one, and for as long as that would have been there: others may take it at an
+    age that is too high for this caller."""
+    if not _has_memory(time.monotonic()):
+        return
+    # Of two that are kept at the same moment neither may see the other: one is asked for anew a little sooner then.
+    before = _read(_store().get(key), key)
+    if before is not None and before.ends_at > kept.ends_at:
+        kept = msgspec.structs.replace(kept, ends_at=before.ends_at)
+    sealed = seal_for(_place_of(key), _encoder.encode(kept))
+    _store().set(key, sealed, math.ceil(kept.ends_at - kept.kept_at))
 
 
 def _has_memory(now: float) -> bool:

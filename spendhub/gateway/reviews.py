@@ -2,7 +2,8 @@
 
     the answer is booked -> each reviewer scores it, all at once -> the consensus is the confidence, kept as feedback
         not below `escalate_below` -> the answer goes out
-        below it                   -> a judge answers anew; where none can, or no budget has room, the first goes out
+        below it                   -> a judge answers anew; where none can, or no budget has room, the first goes out,
+                                      and with `falls_back_on_refusal` also where the judge refuses
 
 Each review, and the judge's answer, is a call of its own: held at its own price in the budgets of the call, and booked
 under its trace. Whatever becomes of them, the client gets an answer. docs/routing.md, "Reviews of answers".
@@ -21,42 +22,29 @@ from typing import Any, Generic, TypeVar
 import msgspec
 
 from budgets.counters.drive import drive_async
-from routing.candidates import Candidate
-from routing.errors import UpstreamError, UpstreamRefused, UpstreamTimeout
+from routing.errors import UpstreamError
 from routing.plans import Plan, ReviewPlan
-from routing.reviewing import (
-    MAX_REVIEW_TOKENS,
-    SCHEMA,
-    Score,
-    confidence_of,
-    read_score,
-    review_messages,
-    words_of,
-    words_of_response,
-)
-from routing.snapshot import ModelFacts
-from routing.tokens import estimate_input_tokens
-from routing.upstreams.base import CHAT, RESPONSES
-from routing.upstreams.openai.compatible import limit_name
+from routing.reviewing import Score, confidence_of, words_of, words_of_response
+from routing.upstreams.base import RESPONSES
 from routing.upstreams.transport import Transport
 from spendhub.errors import SpendHubError
 from spendhub.gateway.answer_headers import review_headers
-from spendhub.gateway.attempts import Attempts, Begun, CallFailed
+from spendhub.gateway.attempts import Attempts
+from spendhub.gateway.begun import Begun
 from spendhub.gateway.dialect import CallRequest, ClientDialect
 from spendhub.gateway.exchange import ClientLeft, Headers
+from spendhub.gateway.looking_ahead import is_refusal
 from spendhub.gateway.open_call import NEVER_WAITS, Origin
-from spendhub.gateway.openai.chat import CHAT_DIALECT
+from spendhub.gateway.scoring import UNREADABLE, Scoring, begin_beside, in_milliseconds
 from spendhub.gateway.whole_answers import take_whole
 from telemetry.feedback import keep_judgment
 
 logger = logging.getLogger(__name__)
 
+# In place of an error's code: the judge has answered, and said nothing but that it refuses.
+REFUSED = "refused"
 # However long the call itself may take: nobody waits longer than this for reviewers.
 MAX_REVIEW_SECONDS = 10.0
-# Vendors of compatible servers know JSON, but not always schemas; they say so with one of these.
-_NOT_UNDERSTOOD = (400, 422)
-# In place of an error's code: there was an answer, or a review, and nothing could be made of it.
-UNREADABLE = "unreadable"
 
 Answer = TypeVar("Answer")
 
@@ -134,7 +122,12 @@ class Reviewer:
             found.left_out.update({each.model.name: UNREADABLE for each in self._review.reviewers})
             return
         question = self._dialect.text(self._request)
-        asking = [self._ask(each, found, question, words, seconds) for each in self._review.reviewers]
+        reviewed = found.begun.call
+        scoring = Scoring(
+            self._origin, reviewed, self._plan, self._transport,
+            reason=f"it reviews an answer of {reviewed.model.name}", facts={},
+        )  # fmt: skip
+        asking = [scoring.ask(each, question, words, seconds) for each in self._review.reviewers]
         for candidate, told in zip(self._review.reviewers, await asyncio.gather(*asking), strict=True):
             name = candidate.model.name
             if isinstance(told, Score):
@@ -142,53 +135,6 @@ class Reviewer:
             else:
                 found.left_out[name] = told
                 logger.warning("a review by %s is left out (%s); trace %s", name, told, self._origin.trace_id)
-
-    async def _ask(
-        self, reviewer: Candidate, found: Reviewed[Any], question: str, words: str, seconds: float
-    ) -> Score | str:
-        """A score, or the code of what stands in its way. Raises nothing but a cancellation."""
-        until = time.monotonic() + seconds
-        has_schema = "json" in reviewer.model.capabilities
-        while True:
-            request = _review_request(reviewer.model, question, words, has_schema=has_schema)
-            try:
-                told = await self._one_review(reviewer, found, request, until)
-            except SpendHubError as error:
-                refused = isinstance(error, UpstreamRefused) and error.status in _NOT_UNDERSTOOD
-                if not (refused and has_schema):
-                    return error.code
-                has_schema = False
-            except Exception:
-                logger.exception("a review failed on our side")
-                return "defect"
-            else:
-                return told or UNREADABLE
-
-    async def _one_review(
-        self, reviewer: Candidate, found: Reviewed[Any], request: CallRequest, until: float
-    ) -> Score | None:
-        seconds = until - time.monotonic()
-        if seconds <= 0:
-            raise UpstreamTimeout("no time is left for a review")
-        reviewed = found.begun.call
-        plan = Plan(
-            (reviewer,),
-            strategy=self._plan.strategy,
-            route=self._plan.route,
-            reason=f"it reviews an answer of {reviewed.model.name}",
-            timeout_ms=_milliseconds(seconds),
-            retries=0,
-            facts={"review_of": reviewed.request_id},
-            demanded=self._review.demanded,
-        )
-        # What the client says to its vendor beside the body is not meant for the reviewer's.
-        origin = msgspec.structs.replace(self._origin, passed_headers={}, notices=[])
-        begun = await self._begin(found, origin, request, plan, CHAT_DIALECT, estimate_input_tokens(request.body))
-        try:
-            said = await take_whole(begun, _reply_words, seconds=max(0.0, until - time.monotonic()))
-        finally:
-            found.begun.call.beside_nano_usd += begun.call.cost_nano_usd
-        return read_score(said)
 
     async def _escalate(self, found: Reviewed[Answer], say: Callable[[Begun, bytes], Answer]) -> None:
         review, first = self._review, found.begun.call
@@ -202,14 +148,15 @@ class Reviewer:
             cheaper=(),
             reason=f"the answer of {first.model.name} has a confidence of {found.confidence:.2f}, "
             f"below {review.reviewing.escalate_below:.2f}: a judge",
-            timeout_ms=None if seconds is None else _milliseconds(seconds),
+            timeout_ms=None if seconds is None else in_milliseconds(seconds),
             facts={"escalated_from": first.request_id, "answer_confidence": found.confidence},
         )
         begun = None
         try:
-            begun = await self._begin(found, self._origin, self._request, plan, self._dialect, self._input_tokens)
+            attempts = Attempts(self._origin, self._request, plan, self._dialect, self._transport, self._input_tokens)
+            begun = await begin_beside(first, attempts)
             left = None if self._deadline is None else self._seconds_left()
-            answer = await take_whole(begun, say, seconds=left)
+            answer, has_refused = await take_whole(begun, self._hearing(say), seconds=left)
         except ClientLeft:
             raise  # nobody waits for either answer; the first one is booked
         except Exception as error:
@@ -219,20 +166,22 @@ class Reviewer:
             is_ours = not isinstance(error, SpendHubError)
             logger.warning("no judge answers in place of %s: %s", first.request_id, error, exc_info=is_ours)
             return
+        if has_refused:
+            found.not_escalated_because = REFUSED
+            first.beside_nano_usd += begun.call.cost_nano_usd
+            logger.info("the judge %s refuses; trace %s", begun.call.model.name, self._origin.trace_id)
+            return
         begun.call.earlier_nano_usd = first.all_nano_usd
         found.begun, found.answer, found.is_escalated = begun, answer, True
 
-    async def _begin(
-        self, found: Reviewed[Any], origin: Origin, request: CallRequest, plan: Plan, dialect: ClientDialect,
-        input_tokens: int,
-    ) -> Begun:  # fmt: skip
-        attempts = Attempts(origin, request, plan, dialect, self._transport, input_tokens)
-        try:
-            return await attempts.begin()
-        except CallFailed as failed:
-            raise failed.error from failed
-        finally:
-            found.begun.call.beside_nano_usd += attempts.failed_nano_usd
+    def _hearing(self, say: Callable[[Begun, bytes], Answer]) -> Callable[[Begun, bytes], tuple[Answer, bool]]:
+        """Says an answer, and whether it is a refusal that does not take the place of another one."""
+
+        def hear(begun: Begun, body: bytes) -> tuple[Answer, bool]:
+            has_refused = self._plan.falls_back_on_refusal and is_refusal(begun, body)
+            return say(begun, body), has_refused
+
+        return hear
 
     async def _keep(self, found: Reviewed[Any]) -> None:
         """The confidence becomes a judge's feedback on the answer, where routing and the admin look for quality."""
@@ -250,22 +199,6 @@ class Reviewer:
         return most if self._deadline is None else max(0.0, min(most, self._deadline - time.monotonic()))
 
 
-def _review_request(model: ModelFacts, question: str, answer: str, *, has_schema: bool) -> CallRequest:
-    body: dict[str, Any] = {
-        "model": model.name,
-        "messages": review_messages(question, answer),
-        limit_name(model): MAX_REVIEW_TOKENS,
-    }
-    if has_schema:
-        schema = {"name": "review", "strict": True, "schema": dict(SCHEMA)}
-        body["response_format"] = {"type": "json_schema", "json_schema": schema}
-    return CallRequest(wire=CHAT, body=body, model=model.name, max_output_tokens=MAX_REVIEW_TOKENS)
-
-
-def _reply_words(begun: Begun, body: bytes) -> str:
-    return words_of(begun.execution.reader.reply())
-
-
 def _words(begun: Begun, answer: Any) -> str:
     """What was answered, in words. Raises UpstreamError, or ValueError, for an answer of no known shape."""
     try:
@@ -274,7 +207,3 @@ def _words(begun: Begun, answer: Any) -> str:
         if begun.request.wire != RESPONSES or not isinstance(answer, bytes):
             raise
         return words_of_response(msgspec.json.decode(answer, type=dict))
-
-
-def _milliseconds(seconds: float) -> int:
-    return max(1, int(seconds * 1000))

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import TypeVar
 
 from routing.errors import UpstreamTimeout
-from spendhub.gateway.attempts import Begun
+from spendhub.gateway.begun import Begun
 from spendhub.gateway.dialect import ClientDialect
 
 Answer = TypeVar("Answer")

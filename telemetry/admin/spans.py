@@ -7,6 +7,7 @@ from typing import Any
 
 from django import forms
 from django.contrib import admin
+from django.db.models import F
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 from django.utils.html import format_html_join
@@ -16,6 +17,7 @@ from unfold.widgets import UnfoldAdminTextInputWidget
 
 from budgets.counters.drive import drive
 from budgets.periods import as_datetime, window_at
+from spendhub.money import parse_usd
 from spendhub.tenants.admin_fields import Labelled, UsdField, show_usd
 from spendhub.tenants.changes import record_change
 from spendhub.tenants.seats import Rank, actor_of, seat_of
@@ -51,6 +53,22 @@ class WhenFilter(DropdownFilter):
         return queryset.filter(occurred_at__gte=as_datetime(window.starts_at))
 
 
+class OverHoldFilter(DropdownFilter):
+    """Calls that cost more than was held for them, which is their estimate also where no budget applies: those by
+    which an enforced budget was carried past its cap are among them."""
+
+    title = "what was held"
+    parameter_name = "over_hold"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [("true", "Cost more than was held"), ("false", "Cost no more than was held")]
+
+    def queryset(self, request: HttpRequest, queryset: Any) -> Any:
+        if self.value() == "true":
+            return queryset.filter(cost_nano_usd__gt=F("reserved_nano_usd"))
+        return queryset.filter(cost_nano_usd__lte=F("reserved_nano_usd")) if self.value() == "false" else queryset
+
+
 class CorrectionForm(forms.Form):
     """What a call really cost, and how one knows."""
 
@@ -74,6 +92,7 @@ class CostSpanAdmin(ExperimentPages, PerformancePages, SavingsPages):
         ("user", FieldTextFilter),
         ("feature", FieldTextFilter),
         "is_estimated",
+        OverHoldFilter,
     )
     search_fields = ("user", "agent", "feature", "model", "request_id")
     search_help_text = "User, agent, feature, model or request id"
@@ -82,7 +101,18 @@ class CostSpanAdmin(ExperimentPages, PerformancePages, SavingsPages):
     actions_detail = ("correct",)
     fieldsets = (
         ("The call", {"fields": (("occurred_at", "recorded_at"), ("status", "source"), "request_id")}),
-        ("What it cost", {"fields": ("shown_cost", "shown_breakdown", "shown_reserved_nano_usd", "shown_corrections")}),
+        (
+            "What it cost",
+            {
+                "fields": (
+                    "shown_cost",
+                    "shown_breakdown",
+                    ("shown_held", "shown_worst_case"),
+                    "shown_over_hold",
+                    "shown_corrections",
+                )
+            },
+        ),
         (
             "Model",
             {"fields": (("provider", "model"), "requested_model", ("duration_ms", "first_token_ms"), "error_code")},
@@ -134,6 +164,18 @@ class CostSpanAdmin(ExperimentPages, PerformancePages, SavingsPages):
     def shown_breakdown(self, span: CostSpan) -> str:
         parts = [(kind.replace("_", " "), show_usd(nano_usd)) for kind, nano_usd in span.breakdown.items()]
         return format_html_join(", ", "{} {}", parts) or "–"
+
+    @display(description="Held")
+    def shown_held(self, span: CostSpan) -> str:
+        return show_usd(span.reserved_nano_usd)
+
+    @display(description="More than was held")
+    def shown_over_hold(self, span: CostSpan) -> str:
+        return show_usd(span.over_hold_nano_usd)
+
+    @display(description="Could have cost at most")
+    def shown_worst_case(self, span: CostSpan) -> str:
+        return show_usd(None if span.worst_case_cost is None else parse_usd(span.worst_case_cost))
 
     @display(description="Corrections")
     def shown_corrections(self, span: CostSpan) -> str:

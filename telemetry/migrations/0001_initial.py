@@ -257,6 +257,10 @@ class Migration(migrations.Migration):
             model_name='costspan',
             index=models.Index(fields=['tenant', 'user', '-occurred_at'], name='span_by_user'),
         ),
+        migrations.AddIndex(
+            model_name='costspan',
+            index=models.Index(condition=models.Q(('cost_nano_usd__gt', models.F('reserved_nano_usd'))), fields=['tenant', '-occurred_at'], name='span_over_hold'),
+        ),
         migrations.AddConstraint(
             model_name='costspan',
             constraint=models.UniqueConstraint(fields=('tenant', 'request_id'), name='one_span_per_request_id'),

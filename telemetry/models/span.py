@@ -9,6 +9,7 @@ from django.db import models
 from spendhub.ids import new_id
 from spendhub.tenants.models import Tenant
 from spendhub.tenants.scoping import TenantManager
+from telemetry.drafts import WORST_CASE_COST
 
 
 class CostSpan(models.Model):
@@ -71,10 +72,28 @@ class CostSpan(models.Model):
         indexes = [
             models.Index(fields=["tenant", "-occurred_at"], name="span_by_time"),
             models.Index(fields=["tenant", "user", "-occurred_at"], name="span_by_user"),
+            # Few, among all that an account has ever recorded.
+            models.Index(
+                fields=["tenant", "-occurred_at"],
+                condition=models.Q(cost_nano_usd__gt=models.F("reserved_nano_usd")),
+                name="span_over_hold",
+            ),
         ]
 
     def __str__(self) -> str:
         return f"{self.model or 'call'} {self.occurred_at:%Y-%m-%d %H:%M}"
+
+    @property
+    def over_hold_nano_usd(self) -> int | None:
+        """By how much it cost more than was held for it; None where nothing was."""
+        return None if self.reserved_nano_usd is None else max(0, self.cost_nano_usd - self.reserved_nano_usd)
+
+    @property
+    def worst_case_cost(self) -> str | None:
+        """What it could have cost at most, in USD, where the gateway held for less; None where it did not, or nobody
+        knows."""
+        # What others have sent in says nothing: their metadata is their own.
+        return self.metadata.get(WORST_CASE_COST) if self.source == "gateway" else None
 
 
 class SpanCorrection(models.Model):

@@ -12,8 +12,10 @@ from django.core.exceptions import ValidationError
 from django.test import Client
 from django.utils import timezone
 
+from budgets.calls import Call
 from budgets.counters.drive import drive
 from budgets.models import Budget, BudgetEvent
+from budgets.reservations import check
 from spendhub.snapshots import refresh_all
 from spendhub.tenants.attribution import Attribution
 from spendhub.tenants.models import Change, Tenant
@@ -35,8 +37,8 @@ def typed(**changed: str) -> dict[str, str]:
     """The budget form as a person fills it in."""
     return {
         "name": "Support bot", "scope_type": "agent", "scope_key": "support-bot", "limit_nano_usd": "25", "period": "month",
-        "soft_cap": "80", "hard_cap": "100", "mode": "enforce", "downgrade_rules": "", "disabled_tools": "",
-        "thresholds": "50 %\n100", "starts_at_0": "", "starts_at_1": "", "ends_at_0": "", "ends_at_1": "",
+        "soft_cap": "80", "hard_cap": "100", "mode": "enforce", "patience_seconds": "0", "downgrade_rules": "",
+        "disabled_tools": "", "thresholds": "50 %\n100", "starts_at_0": "", "starts_at_1": "", "ends_at_0": "", "ends_at_1": "",
         "raises-TOTAL_FORMS": "0", "raises-INITIAL_FORMS": "0",
     } | changed  # fmt: skip
 
@@ -47,17 +49,28 @@ def make_budget(tenant: Tenant, **values: Any) -> Budget:
     return budget
 
 
-def spend(tenant: Tenant, nano_usd: int, *, is_estimated: bool = False) -> CostSpan:
+def spend(
+    tenant: Tenant, nano_usd: int, *, is_estimated: bool = False, held_nano_usd: int | None = None, **facts: Any
+) -> CostSpan:
     draft = SpanDraft(
         request_id=f"call-{nano_usd}",
         occurred_at=timezone.now(),
-        source="api",
+        source="gateway",
         cost_nano_usd=nano_usd,
         attribution=Attribution(agent="support-bot"),
         is_estimated=is_estimated,
+        reserved_nano_usd=held_nano_usd,
+        metadata=facts,
     )
     drive(record(tenant.pk, [draft], timezone.now()))
     return CostSpan.objects.for_tenant(tenant).get(request_id=draft.request_id)
+
+
+def shown_on(page: Any, *labels: str) -> list[str]:
+    """What stands beside each of these labels on the page of a row that nobody edits."""
+    fields = [field for fieldset in page.context["adminform"] for line in fieldset for field in line]
+    shown = {str(field.field["label"]): str(field.contents()) for field in fields}
+    return [shown[label] for label in labels]
 
 
 def test_a_budget_is_typed_in_dollars_and_percent_and_stored_exactly(acme: Tenant, browser_of: BrowserOf) -> None:
@@ -158,6 +171,37 @@ def test_a_model_may_be_typed_by_any_of_its_names(acme: Tenant, browser_of: Brow
         answer = browser_of("adam").post(ADD, typed(scope_type="model", scope_key=called, period=period))
         assert answer.status_code == 302
     assert [budget.scope_key for budget in Budget.objects.for_tenant(acme)] == ["gpt-small"] * 2
+
+
+def test_a_strict_budget_and_its_patience_are_set_and_seen_in_the_browser(acme: Tenant, browser_of: BrowserOf) -> None:
+    browser = browser_of("adam")
+    assert browser.post(ADD, typed(strict="on", patience_seconds="30")).status_code == 302
+    budget = Budget.objects.for_tenant(acme).get()
+    assert (budget.strict, budget.patience_seconds) == (True, 30)
+    assert "Strict: no gateway call passes its cap" in browser.get("/admin/budgets/budget/").content.decode()
+    page = browser.get(f"/admin/budgets/budget/{budget.pk}/change/").content.decode()
+    assert "each call is held at the most it can cost" in page
+    assert "A budget that only observes is never strict." in page
+    assert 'name="patience_seconds" value="30"' in page
+    changed = typed(patience_seconds="0", scope_type="agent") | {"limit_nano_usd": "20"}
+    assert browser.post(f"/admin/budgets/budget/{budget.pk}/change/", changed).status_code == 302
+    budget.refresh_from_db()
+    assert (budget.strict, budget.patience_seconds) == (False, 0)
+    assert "Strict:" not in browser.get("/admin/budgets/budget/").content.decode()
+    too_long = browser.post(ADD, typed(name="Other", period="day", patience_seconds="61"))
+    assert "less than or equal to 60" in too_long.content.decode()
+
+
+def test_a_strict_budget_that_only_observes_is_not_called_strict_and_its_admin_is_warned(
+    acme: Tenant, browser_of: BrowserOf
+) -> None:
+    browser, warning = browser_of("adam"), "It is not strict while it only observes"
+    assert warning in browser.post(ADD, typed(strict="on", mode="observe"), follow=True).content.decode()
+    assert "Strict:" not in browser.get("/admin/budgets/budget/").content.decode()
+    for name, period, chosen in (("Enforced", "day", {"strict": "on"}), ("Observing", "week", {"mode": "observe"})):
+        answer = browser.post(ADD, typed(name=name, period=period, **chosen), follow=True)
+        assert Budget.objects.for_tenant(acme).filter(name=name).exists()
+        assert warning not in answer.content.decode()
 
 
 def test_a_name_that_no_model_has_is_taken_with_a_word_of_warning(acme: Tenant, browser_of: BrowserOf) -> None:
@@ -265,3 +309,56 @@ def test_totals_of_the_filtered_list_are_above_it(acme: Tenant, browser_of: Brow
     browser = browser_of("ben")
     assert browser.get("/admin/telemetry/costspan/").context["total_cost"] == "$5.00"
     assert browser.get("/admin/telemetry/costspan/?is_estimated__exact=1").context["total_cost"] == "$1.00"
+
+
+@pytest.mark.parametrize(
+    ("spent", "told"),
+    [(10, "<b>$10.00</b> of $10.00 · $0.00 left"), (12, "<b>$12.00</b> of $10.00 · <b>$2.00 over</b>")],
+)
+def test_a_budget_that_is_overspent_is_told_from_one_that_is_used_up(
+    acme: Tenant, browser_of: BrowserOf, spent: int, told: str
+) -> None:
+    budget = make_budget(acme)
+    spend(acme, spent * USD)
+    for page in ("/admin/", "/admin/budgets/budget/", f"/admin/budgets/budget/{budget.pk}/change/"):
+        assert told in browser_of("ben").get(page).content.decode()
+
+
+def test_an_allowance_that_a_budget_of_its_own_replaces_is_no_bar_and_not_over(
+    acme: Tenant, browser_of: BrowserOf
+) -> None:
+    make_budget(acme, name="Each", scope_type="agent", scope_key="*", limit_nano_usd=USD)
+    make_budget(acme, name="Bot", scope_type="agent", scope_key="support-bot", limit_nano_usd=100 * USD)
+    spend(acme, 50 * USD)
+    for page in ("/admin/", "/admin/budgets/budget/"):
+        shown = browser_of("ben").get(page).content.decode()
+        assert "<b>$50.00</b> of $100.00 · $50.00 left" in shown
+        assert "of $1.00" not in shown
+    assert "$1.00 for each agent; nobody has used it yet" in shown
+
+
+def test_a_refusal_says_by_how_much_its_budget_was_overspent(acme: Tenant, browser_of: BrowserOf) -> None:
+    make_budget(acme)
+    spend(acme, 12 * USD)
+    refresh_all()
+    refused = drive(check(Call(tenant_id=acme.pk, now=timezone.now(), estimated_nano_usd=USD)))
+    page = browser_of("ben").get(f"/admin/budgets/decision/{refused.id}/change/")
+    assert '<td data-label="Left">$2.00 over</td>' in page.content.decode()
+
+
+def test_calls_that_cost_more_than_was_held_are_found_and_say_by_how_much(acme: Tenant, browser_of: BrowserOf) -> None:
+    spans = [
+        spend(acme, 4 * USD, held_nano_usd=3 * USD, worst_case_cost="7.50"),
+        spend(acme, 2 * USD, held_nano_usd=2 * USD),
+        spend(acme, 1 * USD),
+    ]
+    browser = browser_of("ben")
+    totals = {chosen: browser.get(f"/admin/telemetry/costspan/?over_hold={chosen}").context["total_cost"]
+              for chosen in ("", "true", "false")}  # fmt: skip
+    assert totals == {"": "$7.00", "true": "$4.00", "false": "$2.00"}
+    pages = [browser.get(f"/admin/telemetry/costspan/{span.pk}/change/") for span in spans]
+    assert [shown_on(page, "Held", "More than was held", "Could have cost at most") for page in pages] == [
+        ["$3.00", "$1.00", "$7.50"],
+        ["$2.00", "$0.00", "–"],
+        ["–", "–", "–"],
+    ]

@@ -71,6 +71,22 @@ def test_a_shared_model_becomes_ones_own_with_its_prices(acme: Tenant, browser_o
     assert Model.objects.across_tenants().filter(tenant=None).count() == 1
 
 
+def a_provider() -> dict[str, str]:
+    """The form of a provider as a person fills it in."""
+    return {
+        "name": "mine", "dialect": "openai", "base_url": "https://llm.example.com/v1", "api_key_env": "",
+        "auth_header": "authorization", "timeout_seconds": "60",
+    }  # fmt: skip
+
+
+def test_a_tenants_own_azure_is_entered_with_its_header_and_its_responses(acme: Tenant, browser_of: BrowserOf) -> None:
+    azure = {"base_url": "https://acme.openai.azure.com/openai/v1", "auth_header": "api-key", "has_responses": "on"}
+    answer = browser_of("adam").post("/admin/routing/provider/add/", a_provider() | azure)
+    assert answer.status_code == 302
+    row = Provider.objects.for_tenant(acme).get()
+    assert (row.auth_header, row.has_responses) == ("api-key", True)
+
+
 @pytest.mark.parametrize(
     ("changed", "told"),
     [
@@ -79,13 +95,13 @@ def test_a_shared_model_becomes_ones_own_with_its_prices(acme: Tenant, browser_o
         ({"timeout_seconds": "3601"}, "less than or equal to 3600"),
         ({"timeout_seconds": "9223372036854775807"}, "less than or equal to 2147483647"),
         ({"dialect": "sandbox"}, "The sandbox is built in"),
+        ({"auth_header": "cookie"}, "A header for keys, in lower case"),
     ],
 )
 def test_a_tenants_own_provider_reaches_neither_our_keys_nor_our_network(
     acme: Tenant, browser_of: BrowserOf, changed: dict[str, str], told: str
 ) -> None:
-    typed = {"name": "mine", "dialect": "openai", "base_url": "https://llm.example.com/v1", "api_key_env": ""}
-    answer = browser_of("adam").post("/admin/routing/provider/add/", typed | {"timeout_seconds": "60"} | changed)
+    answer = browser_of("adam").post("/admin/routing/provider/add/", a_provider() | changed)
     assert told in answer.content.decode()
     assert not Provider.objects.for_tenant(acme).exists()
 
@@ -185,6 +201,7 @@ def test_the_key_variable_is_explained_with_one_that_works(
         "base_url": "",
         "api_key_env": "OPENAI_API_KEY",
         "timeout_seconds": "9",
+        "auth_header": "authorization",
     }
     answer = browser_of("adam").post("/admin/routing/provider/add/", typed)
     assert answer.context["adminform"].form.errors == {

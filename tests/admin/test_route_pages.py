@@ -24,11 +24,12 @@ ADD, LIST, TRY = "/admin/routing/route/add/", "/admin/routing/route/", "/admin/r
 
 @pytest.fixture(autouse=True)
 def catalog(db: None) -> Iterator[None]:
-    """`small` at 1 and 4 USD, `large` (premium, sees pictures) at 10 and 40, and the shared route auto."""
+    """`small` at 1 and 4 USD, `large` (premium, sees pictures) at 10 and 40, `llama-*`, and the shared route auto."""
     vendor = ProviderFactory(base_url="https://vendor.example/v1")
     PriceFactory(model=ModelFactory(name="small", provider=vendor, aliases=["tiny"], capabilities=["tools"]))
     large = ModelFactory(name="large", provider=vendor, quality="premium", capabilities=["tools", "vision"])
     PriceFactory(model=large, input_nano_usd_per_mtok=10**10, output_nano_usd_per_mtok=4 * 10**10)
+    ModelFactory(name="llama-*", provider=vendor)
     Route.objects.create(tenant=None, name="auto")
     forget_observed()
     yield
@@ -77,6 +78,10 @@ def test_the_form_shows_what_it_stored(acme: Tenant, browser_of: BrowserOf) -> N
     ("changed", "told"),
     [
         ({"candidate_models": "gone"}, "No model is called &#x27;gone&#x27;; see Models."),
+        (
+            {"fallback": "llama-*"},
+            "&#x27;llama-*&#x27; is a wildcard, which stands for no model in particular: write a name that it catches.",
+        ),
         ({"match": "support"}, "Line 1: &#x27;support&#x27; should look like “feature: support”."),
         (
             {"match": "mood: good"},

@@ -54,7 +54,7 @@ def opened(browser: Client, row: Budget | Route | Model) -> dict[str, str]:
 def typed_budget(**changed: str) -> dict[str, str]:
     return {
         "name": "All", "limit_nano_usd": "5", "soft_cap": "80", "hard_cap": "100", "mode": "enforce",
-        "downgrade_rules": "", "disabled_tools": "", "thresholds": "75\n90\n100",
+        "patience_seconds": "0", "downgrade_rules": "", "disabled_tools": "", "thresholds": "75\n90\n100",
         "starts_at_0": "", "starts_at_1": "", "ends_at_0": "", "ends_at_1": "",
         "raises-TOTAL_FORMS": "0", "raises-INITIAL_FORMS": "0",
     } | changed  # fmt: skip

@@ -12,6 +12,7 @@ from django.db.models import F
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
+from budgets import reports
 from budgets.counters.charge import counters
 from budgets.models import Budget, BudgetRaise, BudgetWindow
 from spendhub.snapshots import refresh_all
@@ -164,6 +165,43 @@ def test_an_allowance_shows_its_fullest_key_and_lists_every_one(client: Any) -> 
         ("cy", "2.00", 0, None),
     ]
     assert {row["window"]["start"] for row in rows} == {told["window"]["start"]}
+
+
+def test_an_allowance_says_nothing_of_a_key_whose_own_budget_replaces_it(client: Any) -> None:
+    allowance = make(client, "user:*", limit="1")
+    make(client, "user:ada", limit="100")
+    make(client, "user:ben", limit="100", period="day")  # of another period: ben has both
+    make(client, "agent:cy", limit="100")
+    spend(client, "50", user="ada")
+    spend(client, "0.25", user="ben")
+    spend(client, "0.5", user="cy")
+    told = get(client, f"v1/budgets/{allowance['id']}")
+    figures = ("live_key", "spent", "remaining", "overspent", "state")
+    assert picked(told, *figures) == ("cy", "0.50", "0.50", "0.00", "active")
+    rows: Any = get(client, f"v1/budgets/{allowance['id']}/windows")
+    assert [picked(row, "scope_key", "overspent") for row in rows] == [("cy", "0.00"), ("ben", "0.00")]
+
+
+def test_an_allowance_that_takes_over_again_tells_of_the_key_again(client: Any, acme: Tenant) -> None:
+    allowance, exact = make(client, "user:*", limit="1"), make(client, "user:ada", limit="100")
+    spend(client, "50")
+    figures = ("live_key", "overspent", "state")
+    assert picked(get(client, f"v1/budgets/{allowance['id']}"), *figures) == (None, "0.00", "active")
+    assert client.delete(f"/api/v1/budgets/{exact['id']}").status_code == 204
+    assert picked(get(client, f"v1/budgets/{allowance['id']}"), *figures) == ("ada", "49.00", "stopped")
+
+
+def test_replaced_keys_take_no_place_from_those_that_an_allowance_shows(
+    client: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reports, "MAX_KEYS_PER_ALLOWANCE", 2)
+    allowance = make(client, "user:*", limit="1")
+    for replaced in ("ada", "ben"):
+        make(client, f"user:{replaced}", limit="100")
+    for user, cost in (("ada", "9"), ("ben", "8"), ("cy", "0.75"), ("di", "0.5"), ("ed", "0.25")):
+        spend(client, cost, user=user)
+    rows: Any = get(client, f"v1/budgets/{allowance['id']}/windows")
+    assert [row["scope_key"] for row in rows] == ["cy", "di"]
 
 
 def test_an_exact_budget_has_a_window_before_anything_is_spent(client: Any) -> None:
@@ -463,6 +501,21 @@ def test_a_budget_that_was_put_away_is_listed_with_what_its_last_window_has_spen
     assert {budget_id: picked(row, *figures) for budget_id, row in before.items()} == expected
     (window,) = BudgetWindow.objects.for_tenant(acme).filter(budget_id=exact["id"])
     assert datetime.fromisoformat(after[exact["id"]]["window"]["start"]) == window.starts_at
+
+
+def test_an_allowance_that_was_put_away_says_nothing_of_keys_that_were_replaced_then(client: Any, acme: Tenant) -> None:
+    given_up = make(client, "user:cy", limit="100")
+    assert client.delete(f"/api/v1/budgets/{given_up['id']}").status_code == 204
+    allowance, own = make(client, "user:*", limit="1"), make(client, "user:ada", limit="100")
+    for user, cost in (("ada", "50"), ("ben", "0.25"), ("cy", "0.5")):
+        spend(client, cost, user=user)
+    assert client.delete(f"/api/v1/budgets/{allowance['id']}").status_code == 204
+    # What came or went afterwards changes nothing of how it stood.
+    make(client, "user:cy", limit="100")
+    assert client.delete(f"/api/v1/budgets/{own['id']}").status_code == 204
+    rows = {row["id"]: row for row in get(client, "v1/budgets", archived="true")["results"]}
+    figures = ("live_key", "spent", "overspent", "state")
+    assert picked(rows[allowance["id"]], *figures) == ("cy", "0.50", "0.00", "active")
 
 
 def test_rules_show_the_step_and_the_chain_that_they_make_of_a_model(client: Any) -> None:

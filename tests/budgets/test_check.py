@@ -98,6 +98,18 @@ def test_a_refusal_is_402_with_the_whole_answer_and_when_to_come_back(acme: Tena
     assert (row.budget_id, row.allowed) == (budget.id, False)
 
 
+def test_a_refusal_for_money_that_is_merely_held_says_to_come_back_soon(acme: Tenant) -> None:
+    define(acme, "user:ada", 1, period="total")
+    client = client_of(acme)
+    post(client, "v1/reservations", {"attribution": {"user": "ada"}, "estimated_cost": "0.80"}, 201)
+    for path in ("check", "reservations"):
+        body = {"attribution": {"user": "ada"}, "estimated_cost": "0.50"}
+        response = client.post(f"/api/v1/{path}", body, format="json")
+        told = response.json()
+        assert (response.status_code, response["Retry-After"]) == (402, "2")
+        assert (told["error"]["details"]["is_merely_held"], told["resets_at"]) == (True, None)
+
+
 def test_a_refusal_by_a_frozen_budget_promises_no_moment(acme: Tenant) -> None:
     define(acme, "user:ada", 1, name="Ada's month", is_frozen=True)
     client = client_of(acme)

@@ -15,6 +15,7 @@ from budgets.calls import Call
 from budgets.counters.base import Count
 from budgets.decisions import STRICTNESS, Decision, LookedAt, decide, state_of
 from budgets.errors import BudgetExceeded
+from budgets.reports import LiveWindow
 from budgets.snapshot import BudgetFacts
 from budgets.suggestions import downgrade_chain, model_is_known
 from spendhub.ids import new_id
@@ -68,6 +69,16 @@ def test_the_strictest_answer_wins(row: list[str]) -> None:
     for ordered in (stands, stands[::-1]):
         told = decision(asked, *ordered)
         assert (told.action, told.allowed) == (row[1], row[1] != "hard-stop")
+
+
+@pytest.mark.parametrize("row", table("overspent"), ids=" ".join)
+def test_what_is_spent_beyond_the_hard_cap_is_told_from_what_is_used_up(row: list[str]) -> None:
+    limit, hard, spent, held, remaining, overspent = row
+    of = budget("user:ada", limit, hard=hard)
+    (looked_at,) = decision(call("0.01"), (of, spent, held)).looked_at
+    live = LiveWindow(looked_at.matched, parse_usd(spent), parse_usd(held), looked_at.state)
+    for each in (looked_at, live):
+        assert (format_usd(each.remaining_nano_usd), format_usd(each.overspent_nano_usd)) == (remaining, overspent)
 
 
 @pytest.mark.parametrize("row", table("states"), ids=" ".join)

@@ -53,7 +53,7 @@ def test_the_examples_of_the_page_are_true() -> None:
     refresh_all()
     client = client_of(factories.acme())
     known = {"SPENDHUB": "/api"}
-    assert len(EXAMPLES) == PAGE.count("```sh\n") == 24
+    assert len(EXAMPLES) == PAGE.count("```sh\n") == 28
     for command, answer in EXAMPLES:
         response = send(client, command, known)
         told, shown = response.json(), json.loads(answer)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from budgets import matching
 from budgets.calls import scopes_of
-from budgets.matching import Matches, _match, count_budgets, match_budgets
+from budgets.matching import Matches, _match, count_budgets, match_budgets, replaced_keys
 from budgets.periods import as_datetime
 from budgets.snapshot import BudgetFacts, Raise, TenantBudgets
 from spendhub.tenants.attribution import NOBODY, Attribution
@@ -95,6 +95,8 @@ def test_an_allowance_is_replaced_only_while_the_exact_budget_is_in_force() -> N
         ["user:ada/month"],
         ["user:*/month"],
     ]
+    (allowance,) = budgets.by_scope["user", "*"]
+    assert [replaced_keys(allowance, budgets.by_id.values(), day) for day in days] == [set(), {"ada"}, set()]
 
 
 def test_a_frozen_exact_budget_replaces_the_allowance_too() -> None:

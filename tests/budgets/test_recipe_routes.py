@@ -102,6 +102,14 @@ def test_a_hard_stop_is_402_with_the_same_answer_the_error_and_when_to_come_back
     assert Decision.objects.for_tenant(acme).get().allowed is False
 
 
+def test_money_that_is_merely_held_is_worth_coming_back_for_soon(client: Any, acme: Tenant) -> None:
+    define(acme, "user:ada", 10, period="total")
+    held = client.post("/api/budget/check", {**ADA, "estimatedCost": 8, "requestId": "1"}, format="json")
+    response = client.post("/api/budget/check", {**ADA, "estimatedCost": 4}, format="json")
+    assert (held.status_code, response.status_code, response["Retry-After"]) == (200, 402, "2")
+    assert response.json()["resetsAt"] is None
+
+
 def test_a_frozen_budget_says_no_moment_to_come_back(client: Any, acme: Tenant) -> None:
     define(acme, "user:ada", 10, name="Ada", is_frozen=True)
     response = client.post("/api/budget/check", {**ADA, "estimatedCost": 1}, format="json")

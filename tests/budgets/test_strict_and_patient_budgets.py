@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
+from msgspec.structs import replace
 
 from budgets.calls import Call
 from budgets.counters.drive import drive
 from budgets.decisions import Decision
+from budgets.errors import BudgetExceeded
 from budgets.patience import has_room_now, patience_of
 from budgets.reservations import reserve
 from budgets.strictness import is_strict, least_room
@@ -35,6 +37,21 @@ def test_a_refusal_is_merely_held_when_the_call_would_fit_once_calls_in_flight_a
     assert not refused(held, full).is_merely_held
     assert not refused((budget("user:ada"), "10", "3")).is_merely_held
     assert not refused((budget("user:ada", is_frozen=True), "0", "8")).is_merely_held
+
+
+def test_who_is_refused_for_money_that_is_merely_held_may_come_back_in_two_seconds() -> None:
+    error = BudgetExceeded(refused((budget("tenant"), "2", "8")))
+    assert (error.retry_after_seconds, error.details["resets_at"]) == (2, "2026-12-01T00:00:00Z")
+    assert BudgetExceeded(refused((budget("tenant", period="total"), "2", "8"))).retry_after_seconds == 2
+    # Twelve hours and six days: what is spent does not come back before.
+    assert BudgetExceeded(refused((budget("tenant"), "6", "2"))).retry_after_seconds == 156 * 3600 + 1
+
+
+def test_who_is_refused_for_held_money_is_not_sent_beyond_the_end_of_the_window() -> None:
+    told = refused((budget("tenant"), "2", "8"))
+    assert told.resets_at is not None
+    late = replace(told, call=replace(told.call, now=told.resets_at - timedelta(milliseconds=500)))
+    assert late.is_merely_held and BudgetExceeded(late).retry_after_seconds == 1
 
 
 def test_a_budget_that_observes_makes_nobody_wait_and_nothing_merely_held() -> None:

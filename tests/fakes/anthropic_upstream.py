@@ -125,14 +125,16 @@ def _event(kind: str, **fields: Any) -> bytes:
 
 
 def _stop_reason(answer: Answer) -> str:
-    return "refusal" if answer.fault == "blocked" else "tool_use" if answer.calls else "end_turn"
+    if answer.fault in ("blocked", "filtered", "filtered-late"):
+        return "refusal"
+    return "tool_use" if answer.calls else "end_turn"
 
 
 def _content(answer: Answer) -> list[dict[str, Any]]:
     blocks: list[dict[str, Any]] = []
     if answer.thoughts:
         blocks.append({"type": "thinking", "thinking": answer.thoughts, "signature": SIGNATURE})
-    if answer.text and answer.fault != "blocked":
+    if answer.text and answer.fault not in ("blocked", "filtered"):
         blocks.append({"type": "text", "text": answer.text})
     for number, (name, arguments) in enumerate(answer.calls, 1):
         blocks.append({"type": "tool_use", "id": f"toolu_0{number}", "name": name, "input": arguments})

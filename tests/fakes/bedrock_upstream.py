@@ -166,6 +166,8 @@ def _stop(body: Mapping[str, Any], answer: Answer) -> dict[str, Any]:
         return {"stopReason": "stop_sequence", "additionalModelResponseFields": {"stop_sequence": stops[0]}}
     if answer.fault == "blocked":
         return {"stopReason": "content_filtered"}
+    if answer.fault in ("filtered", "filtered-late"):
+        return {"stopReason": "guardrail_intervened"}
     return {"stopReason": "tool_use" if answer.calls else "end_turn"}
 
 
@@ -174,7 +176,7 @@ def _content(answer: Answer) -> Iterator[dict[str, Any]]:
         yield {"reasoningContent": {"redactedContent": REDACTED}}
     elif answer.thoughts:
         yield {"reasoningContent": {"reasoningText": {"signature": SIGNATURE, "text": answer.thoughts}}}
-    if answer.text and answer.fault != "blocked":
+    if answer.text and answer.fault not in ("blocked", "filtered"):
         yield {"text": answer.text}
     for number, (name, arguments) in enumerate(answer.calls, 1):
         yield {"toolUse": {"input": arguments, "name": name, "toolUseId": f"tooluse_{number}"}}

@@ -44,7 +44,9 @@ class FakeGemini(FakeVendor):
 
     def plan(self, path: str, body: Mapping[str, Any]) -> Answer:
         if path == EMBEDDINGS:
-            return plan(str(body["input"]), model=str(body["model"]), tool=None, words=words_in(body["input"]))
+            planned = plan(str(body["input"]), model=str(body["model"]), tool=None, words=words_in(body["input"]))
+            planned.completion, planned.text = 0, ""
+            return planned
         found = _CALL.match(path)
         parts = body["contents"][-1]["parts"]
         asked = " ".join(str(part.get("text", "")) for part in parts)
@@ -113,7 +115,7 @@ def _likelihoods(words: list[str], top: int) -> dict[str, Any]:
 
 
 def _parts(answer: Answer) -> Iterator[dict[str, Any]]:
-    if answer.fault in ("blocked", "failed"):
+    if answer.fault in ("blocked", "failed", "filtered"):
         return
     if answer.thoughts:
         yield {"text": answer.thoughts, "thought": True}
@@ -133,7 +135,8 @@ def _chunk(
     candidate: dict[str, Any] = {"content": {"role": "model", "parts": parts}, "index": 0}
     if is_last:
         has_failed = answer.fault in ("failed", "failed-late")
-        candidate["finishReason"] = "MALFORMED_FUNCTION_CALL" if has_failed else "STOP"
+        is_filtered = answer.fault in ("filtered", "filtered-late")
+        candidate["finishReason"] = "MALFORMED_FUNCTION_CALL" if has_failed else "SAFETY" if is_filtered else "STOP"
     usage = _usage(answer)
     if not is_last:
         # On the way it counts what was said so far, and no thoughts.

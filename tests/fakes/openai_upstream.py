@@ -1,4 +1,5 @@
-"""A vendor for tests that speaks OpenAI's chat completions, responses and embeddings; see vendor.py for its faults.
+"""A vendor for tests that speaks OpenAI's chat completions, responses and embeddings; see vendor.py for its faults. Two are
+its own: `content-400` (the request is refused for its content), `safety-400` (for a field that has to do with safety).
 
 In the test's process: `with FakeOpenAI() as upstream: upstream.base_url`. On its own:
 `python -m tests.fakes.openai_upstream --port 9000`, its base URL then is http://127.0.0.1:9000/v1.
@@ -29,6 +30,18 @@ from tests.fakes.vendor import (
 __all__ = ["WORDS_OF_ANSWER", "FakeOpenAI"]
 LOGPROB = -0.5
 CHAT, RESPONSES, EMBEDDINGS = "/v1/chat/completions", "/v1/responses", "/v1/embeddings"
+REFUSAL = "I cannot say that."
+REFUSALS: Mapping[str, dict[str, Any]] = {
+    "content-400": {
+        "error": {"message": "Not this.", "type": "invalid_request_error", "param": None, "code": "content_filter"}
+    },
+    "safety-400": {
+        "error": {
+            "message": "Invalid 'safety_identifier': string too long. See also safety_settings, content_filter.",
+            "type": "invalid_request_error", "param": "safety_identifier", "code": "string_above_max_length",
+        }
+    },
+}  # fmt: skip
 
 
 class FakeOpenAI(FakeVendor):
@@ -68,7 +81,7 @@ class FakeOpenAI(FakeVendor):
         if path == EMBEDDINGS:
             return _embeddings(body, answer)
         if path == RESPONSES:
-            return _response(body, answer, "completed", _output(answer))
+            return _ended_response(body, answer, _output(answer))
         return _completion(body, answer)
 
     def events(self, path: str, body: Mapping[str, Any], answer: Answer) -> Iterator[bytes]:
@@ -77,6 +90,9 @@ class FakeOpenAI(FakeVendor):
     def error(self, status: int, message: str) -> dict[str, Any]:
         kinds = {401: "invalid_api_key", 429: "rate_limit_exceeded"}
         return {"error": {"message": message, "type": "fake_error", "param": None, "code": kinds.get(status)}}
+
+    def told_400(self, fault: str) -> dict[str, Any] | None:
+        return REFUSALS.get(fault)
 
     def error_event(self, path: str, status: int, message: str) -> bytes:
         if path != RESPONSES:
@@ -92,7 +108,9 @@ def _completion(body: Mapping[str, Any], answer: Answer) -> dict[str, Any]:
     if answer.calls:
         message["tool_calls"] = _tool_calls(answer)
     if answer.fault == "blocked":
-        message |= {"content": None, "refusal": "I cannot say that."}
+        message |= {"content": None, "refusal": REFUSAL}
+    if answer.fault == "filtered":
+        message["content"] = ""
     whole = {
         **_head(body, "chat.completion"),
         "choices": [
@@ -126,8 +144,8 @@ def _chunks(body: Mapping[str, Any], answer: Answer) -> Iterator[bytes]:
     for piece in pieces_of(answer.thoughts):
         yield chunk({"reasoning_content": piece})
     if answer.fault == "blocked":
-        yield chunk({"refusal": "I cannot say that."})
-    else:
+        yield chunk({"refusal": REFUSAL})
+    elif answer.fault != "filtered":
         for piece in pieces_of(answer.text):
             yield chunk({"content": piece})
     for index, call in enumerate(_tool_calls(answer)):
@@ -160,7 +178,9 @@ def _logprobs(body: Mapping[str, Any], text: str | None) -> dict[str, Any] | Non
 
 
 def _finish_reason(answer: Answer) -> str:
-    return "content_filter" if answer.fault == "blocked" else "tool_calls" if answer.calls else "stop"
+    if answer.fault in ("blocked", "filtered", "filtered-late"):
+        return "content_filter"
+    return "tool_calls" if answer.calls else "stop"
 
 
 def _tool_calls(answer: Answer) -> list[dict[str, Any]]:
@@ -225,8 +245,10 @@ def _output(answer: Answer) -> list[dict[str, Any]]:
     if answer.thoughts:
         summary = [{"type": "summary_text", "text": answer.thoughts}]
         items.append({"id": "rs_fake", "type": "reasoning", "summary": summary})
-    if answer.text:
-        part = {"type": "output_text", "text": answer.text, "annotations": [], "logprobs": []}
+    if answer.text and answer.fault != "filtered":
+        part: dict[str, Any] = {"type": "output_text", "text": answer.text, "annotations": [], "logprobs": []}
+        if answer.fault == "blocked":
+            part = {"type": "refusal", "refusal": REFUSAL}
         message = {"id": "msg_fake", "type": "message", "role": "assistant", "status": "completed", "content": [part]}
         items.append(message)
     for number, (name, arguments) in enumerate(answer.calls, 1):
@@ -294,14 +316,15 @@ def _response_events(body: Mapping[str, Any], answer: Answer) -> Iterator[bytes]
         bare = {**item, "status": "in_progress", "content": [], "summary": [], "arguments": ""}
         yield event("response.output_item.added", output_index=index, item={key: bare[key] for key in item})
         if item["type"] == "message":
-            text = item["content"][0]["text"]
+            part = item["content"][0]
+            name = "refusal" if part["type"] == "refusal" else "text"
+            kind, likely = ("refusal", {}) if name == "refusal" else ("output_text", {"logprobs": []})
             where = {**place, "content_index": 0}
-            empty = {**item["content"][0], "text": ""}
-            yield event("response.content_part.added", **where, part=empty)
-            for piece in pieces_of(text):
-                yield event("response.output_text.delta", **where, delta=piece, logprobs=[])
-            yield event("response.output_text.done", **where, text=text, logprobs=[])
-            yield event("response.content_part.done", **where, part=item["content"][0])
+            yield event("response.content_part.added", **where, part={**part, name: ""})
+            for piece in pieces_of(part[name]):
+                yield event(f"response.{kind}.delta", **where, delta=piece, **likely)
+            yield event(f"response.{kind}.done", **where, **{name: part[name]}, **likely)
+            yield event("response.content_part.done", **where, part=part)
         elif item["type"] == "reasoning":
             where = {**place, "summary_index": 0}
             yield event("response.reasoning_summary_part.added", **where, part={"type": "summary_text", "text": ""})
@@ -319,11 +342,15 @@ def _response_events(body: Mapping[str, Any], answer: Answer) -> Iterator[bytes]
         failed["error"] = {"code": "server_error", "message": "failed on demand"}
         yield event("response.failed", response=failed)
         return
-    is_cut = answer.fault == "incomplete"
-    last = _response(body, answer, "incomplete" if is_cut else "completed", output)
-    if is_cut:
-        last["incomplete_details"] = {"reason": "max_output_tokens"}
-    yield event("response.incomplete" if is_cut else "response.completed", response=last)
+    last = _ended_response(body, answer, output)
+    yield event(f"response.{last['status']}", response=last)
+
+
+def _ended_response(body: Mapping[str, Any], answer: Answer, output: list[dict[str, Any]]) -> dict[str, Any]:
+    reasons = {"incomplete": "max_output_tokens", "filtered": "content_filter", "filtered-late": "content_filter"}
+    reason = reasons.get(answer.fault)
+    told = _response(body, answer, "incomplete" if reason else "completed", output)
+    return {**told, "incomplete_details": {"reason": reason}} if reason else told
 
 
 def _is_result(item: Mapping[str, Any]) -> bool:

@@ -5,7 +5,8 @@ A fault is asked for by text in the last message, `[fault:NAME]`, or by a model 
 answered before a test's `holding_back` ends), `slow-stream`,
 `slow-body` (a whole answer's head at once, its end after 10 s), `broken-body` (never), `hang`, `reset` (mid-stream), `stall` (mid-stream), `reset-at-once`, `split-utf8` (every byte its own chunk), `crlf`,
 `malformed-sse`, `not-json`, `html`, `no-usage`, `impossible-usage`, `usage-every-chunk`, `cut` (ends without its end),
-`error` (the vendor's error event in mid-stream; `error-at-once`: as the first one), `blocked` (the content is refused). `[say:words]` sets the answer's
+`error` (the vendor's error event in mid-stream; `error-at-once`: as the first one), `blocked` (the content is refused),
+`filtered` (the vendor's filter ends the answer before a word; `filtered-late`: after its words). `[say:words]` sets the answer's
 text, `[think:words]` its thoughts; `[in:N]`, `[cached:N]`, `[written:N]`, `[written1h:N]`, `[reasoning:N]` and
 `[out:N]` its counts, `[searches:N]` how often its vendor searched for it (responses and messages), `[ticks:N]` what it says that the call has
 cost, as xAI does. Where tools are offered and the last message is no tool's result, the first tool is called;
@@ -46,9 +47,14 @@ class Served:
     """What the fake vendor would bill. `prompt_tokens` is all input and `completion_tokens` all output; the others
     are parts of them."""
 
+    connections: int = 0  # that were opened to it
     calls: int = 0
     completed: int = 0
     streams_left: int = 0  # by their reader, before their end
+    # Of streams that are not written to their end, or not yet: their whole input, and the words of their answers so far.
+    unended_streams: int = 0
+    unended_prompt_tokens: int = 0
+    unended_words: int = 0
     prompt_tokens: int = 0
     completion_tokens: int = 0
     cache_read_tokens: int = 0
@@ -168,6 +174,10 @@ class FakeVendor:
         """An error's body."""
         raise NotImplementedError
 
+    def told_400(self, fault: str) -> dict[str, Any] | None:
+        """The body of a 400 that is this vendor's own, None for a fault that is none."""
+        return None
+
     def other(self, method: str, path: str) -> dict[str, Any] | None:
         """The answer of a route that serves no tokens, None where there is none."""
         return None
@@ -218,6 +228,7 @@ class FakeVendor:
                 task.cancel()
 
     async def _connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.served.connections += 1
         try:
             while await self._request(reader, writer):
                 pass
@@ -299,6 +310,8 @@ class FakeVendor:
             pause = argument or ("7" if name == "429" else "")
             extra = {"retry-after": pause} if pause else {}
             _send_json(writer, int(name), self.error(int(name), f"fault {name} on demand"), {**self.named, **extra})
+        elif (told := self.told_400(name)) is not None:
+            _send_json(writer, 400, told, self.named)
         elif self.is_stream(path, body):
             try:
                 return await self._stream(writer, path, body, answer, name)
@@ -331,6 +344,8 @@ class FakeVendor:
         lines = "".join(f"{header}: {value}\r\n" for header, value in head.items())
         writer.write(f"HTTP/1.1 200 OK\r\n{lines}\r\n".encode())
         events = list(self._faulty(self.events(path, body, answer), fault))
+        words = _Words(answer)
+        self._note_unended(answer, 1)
         for index, event in enumerate(events):
             if fault == "reset" and index == len(events) // 2:
                 await writer.drain()
@@ -351,10 +366,13 @@ class FakeVendor:
                 if fault == "split-utf8":
                     await writer.drain()
                     await asyncio.sleep(0)
+            self.served.unended_words += words.note_written(event)
             await writer.drain()
             if fault == "slow-stream":
                 await asyncio.sleep(0.1)
         else:
+            self._note_unended(answer, -1)
+            self.served.unended_words -= words.written
             self._count(answer)
         writer.write(b"0\r\n\r\n")
         await writer.drain()
@@ -370,6 +388,10 @@ class FakeVendor:
             if fault == "malformed-sse" and index:
                 yield b"data: {not json\n\n: a comment\n\nstrange: field\n\n"
 
+    def _note_unended(self, answer: Answer, streams: int) -> None:
+        self.served.unended_streams += streams
+        self.served.unended_prompt_tokens += streams * answer.all_input
+
     def _count(self, answer: Answer) -> None:
         self.served.completed += 1
         self.served.prompt_tokens += answer.all_input
@@ -378,6 +400,20 @@ class FakeVendor:
         self.served.cache_write_tokens += answer.written
         self.served.cache_write_1h_tokens += answer.written_1h
         self.served.reasoning_tokens += answer.reasoning
+
+
+class _Words:
+    """How many words of an answer have been written: each is an event of its own, in every vendor's format."""
+
+    def __init__(self, answer: Answer) -> None:
+        self.written = 0
+        self._pieces = [to_json(piece) for piece in pieces_of(answer.thoughts) + pieces_of(answer.text)]
+
+    def note_written(self, event: bytes) -> int:
+        """Whether the next word is in `event`: 0 or 1."""
+        has_next = self.written < len(self._pieces) and self._pieces[self.written] in event
+        self.written += has_next
+        return int(has_next)
 
 
 def words_in(value: Any) -> int:

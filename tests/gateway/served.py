@@ -17,6 +17,7 @@ from typing import Any
 import httpx
 import openai
 import psycopg
+import redis
 
 from tests.fakes.openai_upstream import FakeOpenAI
 from tests.prepared import copy_prepared_sqlite
@@ -146,6 +147,13 @@ class Served:
         self.native("POST", "models", json={"provider": name, "name": name, **facts})
         self.native("POST", "prices", json={"model": name, "input": price, "output": price})
 
+    def enter_catalog(self, **content: Any) -> None:
+        """Providers, models and routes for everybody, as a catalog file lists them; in force when this returns."""
+        path = self.server.directory / f"{uuid.uuid4().hex}.json"
+        path.write_text(json.dumps(content), "utf-8")
+        self.server.manage("catalog", "update", str(path))
+        pause_for_snapshots()
+
     def define_budget(self, user: str, limit: str, *, period: str = "total", **facts: Any) -> str:
         """A budget for one user (or the scope that `facts` name), in force when this returns; its id. Its window ends
         in no test, unless a `period` is asked for."""
@@ -198,6 +206,20 @@ class Served:
         told = httpx.post(f"{self.server.url}/api/v1/check", headers=headers, json=asked, timeout=30).json()
         told = told.get("error", {}).get("details", told)
         return str(max(told["budgets"], key=lambda each: float(each["reserved"]))["reserved"])
+
+    def holds(self) -> dict[str, int]:
+        """What is held for calls on their way, in nano_usd by their request ids, as the counter store has it."""
+        if not self._is_postgres:
+            rows = self._rows("SELECT id, amount_nano_usd FROM budgets_hold")
+            return {str(uuid.UUID(row["id"])): row["amount_nano_usd"] for row in rows}
+        with redis.Redis.from_url(self.server.env["REDIS_URL"]) as room:
+            names = list(room.scan_iter("*:h:*"))
+            held = dict(zip(names, room.mget(names) if names else (), strict=True))
+        return {
+            str(uuid.UUID(name.decode().rpartition(":")[2])): int(hold.partition(b"|")[0])
+            for name, hold in held.items()
+            if hold is not None  # it ended meanwhile
+        }
 
     def wait_for_spans(self, user: str, count: int, seconds: float = 10) -> list[dict[str, Any]]:
         """The spans of one user once there are `count`."""

@@ -226,6 +226,17 @@ def test_each_good_body_is_answered(served: Served, holder: str, name: str) -> N
     assert answered.status_code == 200, answered.text
 
 
+@pytest.mark.usefixtures("untouched")
+def test_the_recipes_router_takes_no_parameters_and_sdks_may_say_what_they_like(served: Served) -> None:
+    headers = {"authorization": f"Bearer {served.key}"}
+    for method in ("GET", "POST"):
+        answered = httpx.request(method, f"{served.server.url}/api/router?foo=1", headers=headers, timeout=30)
+        told = answered.json()
+        assert (answered.status_code, told["code"], told["issues"][0]["path"]) == (400, "invalid_query", "foo")
+    # Azure's clients say `api-version`, Anthropic's `beta`.
+    assert httpx.get(f"{served.server.url}/v1/models?api-version=1&beta=true", headers=headers).status_code == 200
+
+
 @pytest.mark.parametrize("what", RAW)
 @pytest.mark.parametrize("name", ROUTES)
 @pytest.mark.usefixtures("untouched")

@@ -57,7 +57,7 @@ async def hold(tenant: Tenant, nano_usd: int) -> HeldCall:
 def opened(held: HeldCall, more_held: HeldCall) -> OpenCall:
     origin = Origin(SimpleNamespace(tenant_id=held.call.tenant_id), ADA, "")  # type: ignore[arg-type]  # all it needs
     candidate: Any = SimpleNamespace(model=model_facts("m"), quote=SimpleNamespace(is_estimated=False))
-    price: Any = None
+    price = model_facts("m").prices.prices[0]
     made = OpenCall(
         origin, CallRequest(wire="chat", body={}, model="m"), candidate, MoneyHeld(held), {},
         need=Need(1, 1, 1, True), price=price,
@@ -101,3 +101,15 @@ def test_all_that_a_call_holds_stays_held_until_its_span_is_stored(
 
     asyncio.run(story())
     assert CostSpan.objects.for_tenant(acme).count() == 1
+
+
+def test_a_call_that_is_booked_holds_no_more(acme: Tenant) -> None:
+    """A refusal that was set aside is booked, and may be streamed after all."""
+
+    async def story() -> bool:
+        call = opened(await hold(acme, NANO), await hold(acme, 1))
+        await call.settle_unanswered(RuntimeError("the vendor said no"))
+        return await call.hold_more(10)
+
+    assert asyncio.run(story()) is False
+    assert held_now(acme) == 0

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import httpx
 import openai
 import pytest
@@ -147,6 +149,14 @@ def test_a_thumb_is_kept_beside_what_the_call_has_cost(served: Served, user: str
 
 
 def test_the_shadow_report_says_what_another_model_would_have_cost(served: Served, user: str) -> None:
-    served.ask(CALL, user=user)
-    told = served.native("GET", "shadow?model=vendor-out")
-    assert told["calls"] >= 1
+    key = served.server.manage("tenant", "create", user).strip().splitlines()[-1]
+    pause_for_snapshots()  # it is known
+    own = replace(served, key=key)
+    assert [own.ask(CALL).status_code for _ in range(3)] == [200] * 3
+    told = own.native("GET", "shadow?model=vendor-out")
+    assert told["sample"]["recorded"] == 3
+    # 20 tokens out are 0.0002 USD at both; the 100 in, which are as much at the one, are free at the other.
+    totals = {name: told[name] for name in ("calls", "actual_cost", "shadow_cost", "savings", "answered_by")}
+    assert totals == {
+        "calls": 3, "actual_cost": "0.0012", "shadow_cost": "0.0006", "savings": "0.0006", "answered_by": {"vendor-out": 3},
+    }  # fmt: skip

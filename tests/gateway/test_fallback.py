@@ -10,7 +10,14 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.gateway.served import INPUT_NANO_USD, OUTPUT_NANO_USD, Served, events_of, metadata_of
+from tests.gateway.served import (
+    INPUT_NANO_USD,
+    OUTPUT_NANO_USD,
+    Served,
+    events_of,
+    metadata_of,
+    pause_for_snapshots,
+)
 from tests.servers import wait_until
 
 pytestmark = pytest.mark.slow
@@ -85,6 +92,35 @@ def test_a_vendor_that_says_200_and_then_has_no_answer_gives_way_too(
     assert served.held(user) == "0.00"
 
 
+@pytest.fixture(scope="module")
+def impatient(served: Served) -> str:
+    """A route by a model that never answers, at a provider that is waited for 1 s; its name."""
+    name = f"impatient-{uuid.uuid4().hex}"
+    vendor = {"name": name, "dialect": "openai", "base_url": served.vendor.base_url, "api_key_env": "VENDOR_KEY"}
+    model = {"name": name, "provider": name, "upstream_name": "fault-hang", "capabilities": ["streaming"]}
+    served.enter_catalog(
+        providers=[{**vendor, "timeout_seconds": 1}],
+        models=[{**model, "prices": [{"input": "900", "output": "900"}]}],
+        routes=[{"name": f"by-{name}", "models": [name], "fallback": ["vendor-chat"]}],
+    )
+    return f"by-{name}"
+
+
+@pytest.mark.parametrize("is_stream", [False, True])
+def test_a_vendor_that_does_not_answer_in_time_gives_way_and_is_not_asked_again(
+    served: Served, user: str, impatient: str, is_stream: bool
+) -> None:
+    budget = served.define_budget(user, "10")
+    answered = served.ask(CALL, model=impatient, user=user, stream=is_stream, max_tokens=50)
+    assert (answered.status_code, answered.headers["x-spendhub-model"]) == (200, "vendor-chat")
+    assert "Grüße" in answered.text and '"error"' not in answered.text
+    first, second = served.wait_for_spans(user, 2)
+    assert (first["status"], first["error_code"], first["cost_nano_usd"]) == ("error", "upstream_timeout", 0)
+    assert (second["model"], second["status"], second["cost_nano_usd"]) == ("vendor-chat", "ok", CALL_NANO_USD)
+    assert first["trace_id"] == second["trace_id"]
+    assert (served.ledger(budget), served.held(user)) == (CALL_NANO_USD, "0.00")
+
+
 def test_the_cost_that_is_told_counts_the_attempts_that_broke_off(served: Served, user: str) -> None:
     route = define_route(served, ["fault-not-json"], ["fault-html", "fault-500", "vendor-chat"])
     budget = served.define_budget(user, "10")
@@ -153,11 +189,59 @@ def test_a_judges_answer_tells_what_broke_off_before_the_reviewed_answer_too(ser
     assert served.ledger(budget) == 2 * BROKEN_NANO_USD + doubted + review + judged == 290_600_000
 
 
-def test_a_free_model_with_a_paid_fallback_does_not_slip_through(served: Served, user: str) -> None:
+def test_where_a_routes_one_model_is_switched_off_its_fallback_answers_and_is_no_arm_of_its_experiment(
+    served: Served, user: str
+) -> None:
+    model = f"soon-off-{uuid.uuid4().hex[:12]}"
+    served.define_model(model, price="1000", capabilities=["general", "streaming"])
+    route = define_route(
+        served, [model], ["vendor-off", "vendor-chat"], strategy="weighted", match={"user": user},
+        options={"split": {model: 1.0}},
+    )  # fmt: skip
+    budget = served.define_budget(user, "10")
+    answered = served.ask(CALL, model="auto", user=user, max_tokens=50)
+    assert answered.headers["x-spendhub-model"] == model
+    arms = served.native("GET", f"experiments/{route}")["arms"]
+    (found,) = served.native("GET", "models", params={"search": model})["results"]
+    served.native("PATCH", f"models/{found['id']}", json={"is_enabled": False})
+    pause_for_snapshots()
+
+    for is_stream in (False, True):
+        answered = served.ask(CALL, model="auto", user=user, max_tokens=50, stream=is_stream)
+        assert (answered.status_code, answered.headers["x-spendhub-model"]) == (200, "vendor-chat"), answered.text
+    routed = route_prompt(served, prompt=CALL, maxTokens=50, metadata={"user": user}).json()
+    why = f"none of the route's models can be called: {model} (it is switched off)"
+    assert (routed["model"], routed["isFallback"], routed["reason"]) == ("vendor-chat", True, why)
+    asked = {"model": "auto", "prompt": "hello", "attribution": {"user": user}}
+    told = served.native("POST", "routes/dry-run", json=asked)
+    assert (told["chosen"], told["strategy"], told["reason"]) == ("vendor-chat", "weighted", why)
+
+    first, *others = served.wait_for_spans(user, 4)
+    assert metadata_of(first)["arm"] == model
+    for span in others:
+        chosen = metadata_of(span)
+        assert (span["model"], span["cost_nano_usd"]) == ("vendor-chat", CALL_NANO_USD)
+        assert (chosen["route"], chosen["strategy"], chosen["reason"]) == (route, "weighted", why)
+        assert not {"experiment", "arm", "attempt"} & set(chosen)
+    assert served.native("GET", f"experiments/{route}")["arms"] == arms
+    assert served.ledger(budget) == first["cost_nano_usd"] + 3 * CALL_NANO_USD
+    assert served.held(user) == "0.00"
+
+
+def test_the_answer_of_a_fallback_that_stands_in_is_not_given_again(served: Served, user: str) -> None:
+    stands_in, as_meant = define_route(served, ["vendor-off"], ["vendor-chat"]), define_route(served, ["vendor-chat"])
+    headers = {"x-spendhub-cache": "60", "x-spendhub-feature": user}
+    told = [served.ask(CALL, model=route, user=user, headers=headers) for route in (stands_in, as_meant) for _ in "12"]
+    assert [each.headers["x-spendhub-model"] for each in told] == ["vendor-chat"] * 4
+    assert [each.headers.get("x-spendhub-cache") for each in told] == [None, None, None, "hit"]
+
+
+@pytest.mark.parametrize("is_stream", [False, True])
+def test_a_free_model_with_a_paid_fallback_does_not_slip_through(served: Served, user: str, is_stream: bool) -> None:
     route = define_route(served, ["fault-503"], ["vendor-chat"])
     served.define_budget(user, "0.000001")
     calls = served.vendor.served.calls
-    answered = served.ask(CALL, model=route, user=user)
+    answered = served.ask(CALL, model=route, user=user, stream=is_stream)
     # The budget refused the fallback, so the vendor's own error is what there is to tell.
     assert answered.status_code == 503
     assert served.vendor.served.calls == calls + 1
@@ -179,6 +263,21 @@ def test_the_same_model_is_asked_again_as_often_as_the_route_says(served: Served
     assert (answered.status_code, answered.json()["error"]["message"]) == (500, "fault 500 on demand")
     assert served.vendor.served.calls == calls + 3
     assert attempts(served, user)[-3:] == [("fault-500", "error", 0)] * 3
+
+
+@pytest.mark.parametrize("is_stream", [False, True])
+def test_the_same_model_is_not_asked_again_before_its_vendor_wants_to_be(
+    served: Served, user: str, is_stream: bool
+) -> None:
+    route = define_route(served, ["vendor-chat"], options={"retries": 1})
+    calls = served.vendor.served.calls
+    began = time.monotonic()
+    # It says `Retry-After: 1`; without it the pause would be a quarter of a second at most.
+    answered = served.ask("[fault:503=1]", model=route, user=user, stream=is_stream)
+    assert time.monotonic() - began >= 1
+    assert (answered.status_code, answered.headers["retry-after"]) == (503, "1")
+    assert served.vendor.served.calls == calls + 2
+    assert attempts(served, user) == [("vendor-chat", "error", 0)] * 2
 
 
 def test_a_client_that_leaves_before_a_retry_is_not_served_and_not_billed(served: Served, user: str) -> None:

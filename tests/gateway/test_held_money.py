@@ -29,10 +29,26 @@ pytestmark = pytest.mark.slow
 USUAL_HOLD_NANO_USD = 1_024 * OUTPUT_NANO_USD
 CALL = "[in:100] [out:20]"
 CALL_NANO_USD = 100 * INPUT_NANO_USD + 20 * OUTPUT_NANO_USD
+OVER_HOLD = "x-spendhub-over-hold"
 
 
 def usd(nano_usd: int) -> str:
     return f"{nano_usd / 10**9:.9f}"
+
+
+def money_of_spans(served: Served, user: str, **filters: str) -> list[tuple[str, str, str]]:
+    """What was held for each of the user's calls, what it has cost, and by how much that was more, as the native API
+    tells it."""
+    found = served.native("GET", "spans", params={"user": user, **filters})["results"]
+    return [(each["reserved"], each["cost"], each["over_hold"]) for each in found]
+
+
+def told_span(served: Served, user: str) -> dict[str, Any]:
+    """The only span of the user, as the native API tells it."""
+    (found,) = served.native("GET", "spans", params={"user": user})["results"]
+    told: dict[str, Any] = served.native("GET", f"spans/{found['id']}")
+    assert told == found
+    return told
 
 
 def limits_sent(served: Served, user: str) -> dict[str, Any]:
@@ -149,10 +165,97 @@ def test_a_strict_budget_writes_a_limit_that_it_can_afford_into_the_request(serv
 
 def test_a_strict_budget_is_not_exceeded_by_a_bill_of_twelve_times_the_input(served: Served, user: str) -> None:
     budget = served.define_budget(user, "0.01", strict=True)
-    # The text is estimated at 9 tokens or so; as to its output the vendor keeps to the limit it was given.
-    answered = [served.ask(f"[in:108] [out:{output}]", user=user) for output in (700, 16, 16, 16, 16)]
-    assert [answer.status_code for answer in answered] == [200, 200, 200, 402, 402]
-    assert served.ledger(budget) == 3 * 108 * INPUT_NANO_USD + 732 * OUTPUT_NANO_USD <= 10_000_000
+    # The text is estimated at 17 tokens; as to its output the vendor keeps to the limit it was given.
+    answered = [served.ask(f"[in:204] [out:{output}]", user=user) for output in (600, 16, 16, 16, 16)]
+    assert [answer.status_code for answer in answered] == [200, 200, 200, 200, 402]
+    assert served.ledger(budget) == 4 * 204 * INPUT_NANO_USD + 648 * OUTPUT_NANO_USD <= 10_000_000
+    assert served.native("GET", f"budgets/{budget}")["overspent"] == "0.00"
+    assert [over_hold for _, _, over_hold in money_of_spans(served, user)] == ["0.00"] * 4
+    assert not any(OVER_HOLD in answer.headers for answer in answered)
+
+
+# 204 tokens of input, where the text is estimated at 17 of them, and the output that it was held for.
+TWELVEFOLD = "[in:204] [out:20]"
+
+
+def test_enforce_says_by_how_much_a_bill_of_twelve_times_the_input_went_over(served: Served, user: str) -> None:
+    budget = served.define_budget(user, "0.0005")
+    answered = served.ask(TWELVEFOLD, user=user, max_tokens=20)
+    span = served.the_span(user)
+    assert (span["reserved_nano_usd"], span["cost_nano_usd"]) == (
+        17 * INPUT_NANO_USD + 20 * OUTPUT_NANO_USD, 204 * INPUT_NANO_USD + 20 * OUTPUT_NANO_USD,
+    )  # fmt: skip
+    assert span["cost_nano_usd"] - span["reserved_nano_usd"] == 374_000
+    assert (answered.status_code, answered.headers[OVER_HOLD]) == (200, "0.000374")
+    assert money_of_spans(served, user) == [("0.000234", "0.000608", "0.000374")]
+    assert money_of_spans(served, user, over_hold="true") == [("0.000234", "0.000608", "0.000374")]
+    assert money_of_spans(served, user, over_hold="false") == []
+    assert served.ledger(budget) - 500_000 == 108_000
+    told = served.native("GET", f"budgets/{budget}")
+    assert (told["spent"], told["remaining"], told["overspent"]) == ("0.000608", "0.00", "0.000108")
+    (window,) = served.native("GET", f"budgets/{budget}/windows")
+    assert (window["spent"], window["remaining"], window["overspent"]) == ("0.000608", "0.00", "0.000108")
+
+
+def test_who_is_refused_is_told_by_how_much_the_budget_was_overspent(served: Served, user: str) -> None:
+    served.define_budget(user, "0.0005")
+    assert served.ask(TWELVEFOLD, user=user, max_tokens=20).status_code == 200
+    refused = served.ask(TWELVEFOLD, user=user, max_tokens=20)
+    error = refused.json()["error"]
+    assert (refused.status_code, error["remaining"], error["overspent"]) == (402, "0.00", "0.000108")
+    assert "0.00 USD left of 0.0005 USD and is overspent by 0.000108 USD" in error["message"]
+    headers = {"authorization": f"Bearer {served.key}", "x-spendhub-user": user}
+    (looked_at,) = httpx.get(f"{served.url}/budget", headers=headers, timeout=30).json()["budgets"]
+    assert (looked_at["remaining"], looked_at["overspent"]) == ("0.00", "0.000108")
+    decision = served.native("GET", f"decisions/{refused.headers['x-spendhub-decision-id']}")
+    assert [each["overspent"] for each in decision["budgets"]] == ["0.000108"]
+
+
+def test_a_budget_that_is_exactly_used_up_is_not_overspent(served: Served, user: str) -> None:
+    budget = served.define_budget(user, usd(20 * OUTPUT_NANO_USD))
+    answered = served.ask("[out:20]", model="vendor-out", user=user, max_tokens=20)
+    assert (answered.status_code, OVER_HOLD in answered.headers) == (200, False)
+    told = served.native("GET", f"budgets/{budget}")
+    assert (told["spent"], told["remaining"], told["overspent"]) == ("0.0002", "0.00", "0.00")
+    refused = served.ask("[out:20]", model="vendor-out", user=user, max_tokens=20)
+    assert (refused.status_code, refused.json()["error"]["overspent"]) == (402, "0.00")
+    assert "overspent" not in refused.json()["error"]["message"]
+
+
+def test_a_stream_says_at_its_end_by_how_much_it_cost_more_than_was_held(served: Served, user: str) -> None:
+    asked: dict[str, Any] = {"user": user, "max_tokens": 20, "stream": True, "stream_options": {"include_usage": True}}
+    answered = served.ask(TWELVEFOLD, **asked)
+    *_, usage, _done = events_of(answered.text)
+    assert (usage["spendhub"]["cost"], usage["spendhub"]["over_hold"]) == ("0.000608", "0.000374")
+    assert OVER_HOLD not in answered.headers  # nobody knew when it began
+    *_, usage, _done = events_of(served.ask("[in:17] [out:20]", **asked).text)
+    assert "over_hold" not in usage["spendhub"]
+
+
+def test_a_span_tells_what_was_held_and_what_the_call_could_have_cost_at_most(served: Served, user: str) -> None:
+    # The model may say 2,000 tokens.
+    served.ask("[in:17] [out:20]", user=user)
+    told = told_span(served, user)
+    assert (told["reserved"], told["worst_case"], told["cost"]) == ("0.010274", "0.020034", "0.000234")
+    held_nano_usd = 17 * INPUT_NANO_USD + 1_024 * OUTPUT_NANO_USD
+    assert (held_nano_usd, held_nano_usd + (2_000 - 1_024) * OUTPUT_NANO_USD) == (10_274_000, 20_034_000)
+
+
+def test_what_a_model_may_say_that_nobody_knows_the_limit_of_is_assumed(served: Served, user: str) -> None:
+    served.ask("[out:20]", model="vendor-out", user=user, n=2)
+    told = told_span(served, user)
+    # 128,000 tokens for each choice, where 1,024 are held.
+    assert (told["reserved"], told["worst_case"]) == ("0.02048", "2.56")
+
+
+@pytest.mark.parametrize(("strict", "asked"), [(False, {"max_tokens": 50}), (True, {})])
+def test_where_all_that_may_be_said_is_held_for_there_is_no_worse_case(
+    served: Served, user: str, strict: bool, asked: dict[str, Any]
+) -> None:
+    served.define_budget(user, "1", strict=strict)
+    assert served.ask("[in:17] [out:20]", user=user, **asked).status_code == 200
+    told = told_span(served, user)
+    assert (told["worst_case"], "worst_case_cost" in told["metadata"]) == (None, False)
 
 
 def test_of_two_limits_the_larger_is_held_and_a_strict_budget_sends_what_it_holds(served: Served, user: str) -> None:
@@ -279,6 +382,21 @@ def test_a_stream_without_a_limit_holds_more_as_it_goes_on(served: Served, user:
     assert answered.status_code == 200
     assert served.ledger(budget) == 1_500 * OUTPUT_NANO_USD
     assert served.held(user) == "0.00"
+    # All that was held for it is more than it has cost.
+    assert served.the_span(user)["reserved_nano_usd"] == 2 * 1_024 * OUTPUT_NANO_USD
+    assert money_of_spans(served, user) == [("0.02048", "0.015", "0.00")]
+
+
+def test_a_stream_that_finds_no_room_for_more_says_by_how_much_it_went_over(served: Served, user: str) -> None:
+    # Room for what is held at first, and for no more.
+    budget = served.define_budget(user, usd(1_024 * OUTPUT_NANO_USD))
+    words = " ".join(["word"] * 1_500)
+    asked = {"user": user, "stream": True, "stream_options": {"include_usage": True}}
+    answered = served.ask(f"[in:10] [out:1500] [say:{words}]", model="vendor-out", **asked)
+    *_, usage, _done = events_of(answered.text)
+    assert usage["spendhub"]["over_hold"] == "0.00476"
+    assert money_of_spans(served, user) == [("0.01024", "0.015", "0.00476")]
+    assert served.native("GET", f"budgets/{budget}")["overspent"] == "0.00476"
 
 
 def test_what_is_left_for_the_holder_of_the_key_can_be_asked(served: Served, user: str) -> None:

@@ -143,6 +143,29 @@ def test_an_error_that_the_vendor_calls_a_200_leaves_the_key_free(served: Served
     assert served.vendor.served.calls == calls + 2
 
 
+def test_whoever_has_read_an_error_to_its_end_has_the_key_for_another_request(served: Served, user: str) -> None:
+    """Thirty times each: a whole error, a stream's before it began, and one in the middle of a stream."""
+    failing: tuple[tuple[str, dict[str, Any], int], ...] = (
+        ("[fault:400]", {}, 400),
+        ("[fault:400]", {"stream": True}, 400),
+        ("[fault:error]", {"stream": True}, 200),
+    )
+    headers = {"authorization": f"Bearer {served.key}"}
+    with httpx.Client(base_url=f"{served.url}/", headers=headers, timeout=30) as client:
+
+        def ask(text: str, key: str, **more: Any) -> httpx.Response:
+            body = {"model": "vendor-chat", "user": user, "messages": [{"role": "user", "content": text}], **more}
+            return client.post("chat/completions", json=body, headers={"Idempotency-Key": key})
+
+        for number in range(30):
+            for place, (text, more, status) in enumerate(failing):
+                key = f"{user}-{number}-{place}"
+                failed = ask(text, key, **more)
+                assert (failed.status_code, '"error"' in failed.text) == (status, True)
+                answered = ask(CALL, key)
+                assert (answered.status_code, "x-spendhub-replayed" in answered.headers) == (200, False), answered.text
+
+
 def test_a_stream_whose_client_has_left_is_given_whole_to_the_client_who_comes_back(served: Served, user: str) -> None:
     calls = served.vendor.served.calls
     text, is_stream = f"[fault:slow-stream] {CALL}", {"stream": True, "stream_options": {"include_usage": True}}

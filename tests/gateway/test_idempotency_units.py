@@ -208,6 +208,12 @@ async def stream(exchange: Exchange) -> None:
     await exchange.end(b"data: [DONE]\n\n")
 
 
+async def break_off(exchange: Exchange) -> None:
+    await exchange.begin(list(EVENTS))
+    await exchange.write(b"data: 0\n\n")
+    await exchange.fail(b'data: {"error": {}}\n\n')
+
+
 WHOLE_STREAM = b"data: 0\n\ndata: 1\n\ndata: 2\n\ndata: [DONE]\n\n"
 
 
@@ -229,13 +235,55 @@ def test_a_stream_whose_client_has_left_is_read_on_and_kept_whole(acme: Tenant) 
 
 
 def test_a_stream_that_breaks_off_is_not_kept(acme: Tenant) -> None:
-    async def break_off(exchange: Exchange) -> None:
-        await exchange.begin(list(EVENTS))
-        await exchange.write(b"data: 0\n\n")
-        await exchange.fail(b'data: {"error": {}}\n\n')
-
     assert ask(whose(acme), break_off).body == b'data: 0\n\ndata: {"error": {}}\n\n'
     assert ask(whose(acme), stream).body == WHOLE_STREAM
+
+
+class Watchful(Client):
+    """Looks, whenever it is sent something, whether its key is taken."""
+
+    def __init__(self, tenant: Tenant) -> None:
+        super().__init__()
+        self.tenant, self.was_taken = tenant, []
+
+    async def _send(self, message: Any) -> None:
+        self.was_taken.append(await asyncio.to_thread(is_taken, self.tenant))
+        await super()._send(message)
+
+
+def is_taken(tenant: Tenant) -> bool:
+    from django.db import connections
+
+    try:
+        return KeyedCall.objects.for_tenant(tenant).exists()
+    finally:
+        connections.close_all()
+
+
+def test_the_key_is_free_before_a_whole_error_goes_out(acme: Tenant) -> None:
+    client = Watchful(acme)
+    ask(whose(acme), Vendor(400).answer, client)
+    assert (client.status, client.was_taken) == (400, [False, False])
+
+
+def test_the_key_is_free_before_a_stream_ends_in_an_error_and_taken_until_then(acme: Tenant) -> None:
+    client = Watchful(acme)
+    ask(whose(acme), break_off, client)
+    assert client.body == b'data: 0\n\ndata: {"error": {}}\n\n'
+    assert client.was_taken == [True, True, False]
+
+
+@pytest.mark.parametrize("answer", [Vendor(400).answer, break_off])
+def test_an_error_is_told_also_where_the_key_cannot_be_freed(
+    acme: Tenant, answer: Answer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(*_: Any) -> Any:
+        raise Unavailable("the ledger does not answer")
+        yield
+
+    monkeypatch.setattr("spendhub.gateway.idempotency.free", away)
+    assert ask(whose(acme), answer).sent[-1].get("more_body", False) is False
+    assert is_taken(acme)  # until its lease ends
 
 
 def test_the_door_knows_whether_a_kept_answer_has_begun(acme: Tenant) -> None:

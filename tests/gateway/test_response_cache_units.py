@@ -17,7 +17,7 @@ from django.test import Client
 from msgspec.structs import replace
 
 from budgets.counters.base import CounterStoreDown
-from routing.plans import Declared
+from routing.plans import Declared, Plan
 from routing.token_usage import TokenUsage
 from spendhub.gateway import response_cache
 from spendhub.gateway.dialect import CallRequest
@@ -90,6 +90,7 @@ def call_of(**changes: Any) -> Any:
     model = SimpleNamespace(name="small", provider=SimpleNamespace(name="vendor"))
     decision = SimpleNamespace(action=changes.pop("action", "allow"))
     facts = {"model": model, "decision": decision, "usage": USAGE, "cost_nano_usd": COST, "is_estimated": False}
+    facts["all_nano_usd"] = changes.get("cost_nano_usd", COST)
     return SimpleNamespace(**{**facts, "clamp_to": None, **changes})
 
 
@@ -199,10 +200,20 @@ def test_a_header_that_is_no_number_of_seconds_is_told(principal: Principal, wro
         caching(principal, (b"x-spendhub-cache", wrong))
 
 
-def keep(principal: Principal, call: Any, body: bytes = ANSWER, finish: str | None = "stop", seconds: int = 60) -> Any:
+AS_MEANT, OF_A_STAND_IN = Plan(()), Plan((), begins_with_fallback=True)
+
+
+def keep(
+    principal: Principal,
+    call: Any,
+    body: bytes = ANSWER,
+    finish: str | None = "stop",
+    seconds: int = 60,
+    plan: Plan = AS_MEANT,
+) -> Any:
     async def both() -> Any:
         place = Caching("a-key", seconds)
-        await place.keep(call, body, finish)
+        await place.keep(call, plan, body, finish)
         return await place.find(principal.tenant_id)
 
     return asyncio.run(both())
@@ -235,6 +246,11 @@ def test_a_part_of_an_answer_or_a_poorer_one_is_not_kept(
     assert keep(principal, call_of(**facts), body, finish) is None
 
 
+def test_the_answer_of_a_fallback_that_stands_in_for_its_routes_models_is_not_kept(principal: Principal) -> None:
+    assert keep(principal, call_of(), plan=OF_A_STAND_IN) is None
+    assert keep(principal, call_of()) is not None
+
+
 def test_several_answers_that_have_all_ended_are_kept(principal: Principal) -> None:
     several = b'{"choices":[{"finish_reason":"stop"},{"finish_reason":"tool_calls"}]}'
     assert keep(principal, call_of(), several).body == several
@@ -246,6 +262,46 @@ def test_an_answer_is_not_given_again_beyond_its_time(principal: Principal, monk
     monkeypatch.setattr("spendhub.gateway.response_cache.time.time", lambda: later)
     assert asyncio.run(Caching("a-key", 100).find(principal.tenant_id)) is not None
     assert asyncio.run(Caching("a-key", 61).find(principal.tenant_id)) is None
+
+
+def at(seconds: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is so many seconds after 1970, for the store too."""
+    monkeypatch.setattr("spendhub.gateway.response_cache.time.time", lambda: seconds)
+
+
+def test_who_wants_a_fresh_answer_leaves_it_to_those_who_take_an_older_one(
+    principal: Principal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    began = time.time()
+    at(began, monkeypatch)
+    assert keep(principal, call_of(), b"first", seconds=3600).ends_at == began + 3600
+    at(began + 2, monkeypatch)
+    assert asyncio.run(Caching("a-key", 1).find(principal.tenant_id)) is None
+    # It is kept as long as the first one would have been.
+    assert keep(principal, call_of(), b"second", seconds=1).ends_at == began + 3600
+    at(began + 10, monkeypatch)
+    found = asyncio.run(Caching("a-key", 3600).find(principal.tenant_id))
+    assert found is not None and found.body == b"second"
+    assert asyncio.run(Caching("a-key", 5).find(principal.tenant_id)) is None
+
+
+def test_who_takes_an_older_answer_has_it_kept_for_longer(
+    principal: Principal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    began = time.time()
+    at(began, monkeypatch)
+    keep(principal, call_of(), b"first", seconds=10)
+    at(began + 5, monkeypatch)
+    assert keep(principal, call_of(), b"second", seconds=3600).ends_at == began + 5 + 3600
+
+
+def test_what_an_answer_has_saved_is_all_that_it_had_cost_the_first_time(principal: Principal) -> None:
+    """With the attempts that broke off before it, its reviews and its judges."""
+    kept = keep(principal, call_of(cost_nano_usd=4_200_000, all_nano_usd=9_700_000))
+    sent: list[Any] = []
+    asyncio.run(answer_from_cache(exchange_of(sent=sent), principal, request_of(), FAQ, kept))
+    assert dict(sent[0]["headers"])[b"x-spendhub-saved"] == b"0.0097"
+    assert usage_of(factories.acme())["saved"] == "0.0097"
 
 
 def test_an_answer_of_a_model_that_was_switched_off_is_not_given_again(principal: Principal) -> None:

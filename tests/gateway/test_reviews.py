@@ -141,6 +141,19 @@ def test_an_answer_that_one_reviewer_doubts_is_given_anew_by_a_judge_where_all_m
     assert [(model, score) for model, score, _ in feedback(served, user)] == [("vendor-chat", 1.0)]
 
 
+def test_a_reviewed_answer_from_memory_has_saved_its_reviews_and_its_judge_too(served: Served, user: str) -> None:
+    route = reviewed_route(served, "0.9", "0.2", consensus="all")
+    headers = {"x-spendhub-cache": "60", "x-spendhub-feature": user}
+    first, again = (ask(served, route, user, headers=headers) for _ in range(2))
+    cost = CALL_NANO_USD + 2 * REVIEW_NANO_USD + JUDGE_NANO_USD
+    assert (again.headers["x-spendhub-cache"], again.headers["x-spendhub-cost"]) == ("hit", "0.00")
+    assert again.headers["x-spendhub-saved"] == first.headers["x-spendhub-cost"]
+    assert float(first.headers["x-spendhub-cost"]) == usd(cost)
+    assert metadata_of(served.spans(user)[-1])["saved_nano_usd"] == cost
+    saved = served.native("GET", "usage", params={"feature": user})["totals"]["saved"]
+    assert float(saved) == usd(cost)
+
+
 def test_a_majority_outvotes_one_who_doubts(served: Served, user: str) -> None:
     route = reviewed_route(served, "0.2", "0.8", "0.9", consensus="majority", escalate_below=0.8)
     answered = ask(served, route, user)
@@ -295,6 +308,14 @@ def test_a_reviewer_who_knows_no_schemas_is_asked_again_in_plain_words(served: S
     reviews = [body for body in bodies if body["model"] == "reviewer-plain-0.9"][-2:]
     assert [body.get("max_tokens") for body in reviews] == [100, 100]
     assert [("response_format" in body) for body in reviews] == [True, False]
+
+
+@pytest.mark.parametrize("cheaper", ["vendor-chat", "reviewer-0.9"])
+def test_no_budgets_policy_puts_another_model_in_a_reviewers_place(served: Served, user: str, cheaper: str) -> None:
+    route = reviewed_route(served, "0.2", escalate_below=0)
+    served.define_budget(user, "10", soft_cap="0", downgrade_rules=[{"from": ["reviewer-0.2"], "to": cheaper}])
+    assert told(ask(served, route, user)) == ("0.2", "false", "1 of 1", None)
+    assert calls(served, user) == [("vendor-chat", "ok", CALL_NANO_USD), ("reviewer-0.2", "ok", REVIEW_NANO_USD)]
 
 
 def test_a_reviewer_that_the_caller_denies_is_not_shown_the_call(served: Served, user: str) -> None:

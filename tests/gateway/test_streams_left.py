@@ -51,6 +51,8 @@ def begun_with(execution: Execution, settled: Settled) -> Any:
         "earlier_nano_usd": 0,
         "beside_nano_usd": 0,
         "all_nano_usd": 0,
+        "over_hold_nano_usd": 0,
+        "is_booked": False,
     }
     request = CallRequest(wire="chat", body={}, model="m")
     opened = SimpleNamespace(**facts, **told, request=request, settle=settle, note_first_token=lambda: None)

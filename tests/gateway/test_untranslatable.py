@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Callable
 from typing import Any
 
 import httpx
 import pytest
 
+from tests.gateway.dialect_calls import Asked, chat, generate, responses
 from tests.gateway.served import Served, pause_for_snapshots
 
 pytestmark = pytest.mark.slow
@@ -54,6 +56,30 @@ def test_where_none_understands_it_the_answer_names_the_field(served: Served, us
     assert (refused.status_code, refused.json()["error"]["code"]) == (400, "not_translatable")
     assert refused.json()["error"]["param"] == "seed"
     assert (served.spans(user), served.held(user)) == ([], "0.00")
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize(
+    ("dialect", "field", "asked"),
+    [
+        (chat, "logprobs", {"logprobs": True}),
+        (responses, "top_logprobs", {"top_logprobs": 2}),
+        (responses, "include", {"include": ["message.output_text.logprobs"]}),
+        (generate, "generationConfig.responseLogprobs", {"generationConfig": {"responseLogprobs": True}}),
+    ],
+)
+def test_the_sandbox_refuses_probabilities_by_the_clients_own_name(
+    served: Served, user: str, dialect: Callable[..., Asked], field: str, asked: dict[str, Any], stream: bool
+) -> None:
+    call = dialect(user, "sandbox-small", stream=stream)
+    answered = httpx.post(
+        f"{served.server.url}/{call.path}",
+        headers={"authorization": f"Bearer {served.key}"}, json={**call.body, **asked}, timeout=30,
+    )  # fmt: skip
+    assert answered.status_code == 400, answered.text
+    assert f"{field} cannot be said to a model of SpendHub's sandbox" in answered.text
+    assert "not_translatable" in answered.text
+    assert served.spans(user) == []
 
 
 def test_a_model_that_the_client_names_is_not_replaced(served: Served, user: str, foreign: list[str]) -> None:

@@ -115,6 +115,14 @@ def test_a_tenants_own_rows_are_made_seen_changed_and_deleted_by_it_alone(
     assert [change.action for change in changes.order_by("pk")] == ["create", "create", "create", "update"]
 
 
+def test_a_provider_of_ones_own_says_how_its_key_is_sent_and_whether_it_speaks_responses(acme: Caller) -> None:
+    azure = {"name": "azure", "base_url": "https://acme.openai.azure.com/openai/v1", "auth_header": "api-key"}
+    _, made = acme.call("post", "providers", azure | {"has_responses": True})
+    assert (made["auth_header"], made["has_responses"]) == ("api-key", True)
+    _, usual = acme.call("post", "providers", {"name": "own", "base_url": "https://llm.acme.example/v1"})
+    assert (usual["auth_header"], usual["has_responses"]) == ("authorization", False)
+
+
 def test_a_shared_model_can_have_a_price_of_ones_own(acme: Caller, globex: Caller, shared: Model) -> None:
     assert acme.call("post", "prices", {"model": "m", "input": "1", "output": "1"})[0] == 201
     assert acme.call("get", f"models/{shared.pk}")[1]["price"]["input"] == "1.00"
@@ -366,6 +374,12 @@ def test_lists_come_in_pages(acme: Caller, shared: Model) -> None:
         ("providers", {"name": "own", "dialect": "sandbox"}),
         ("providers", {"name": "not a slug"}),
         ("providers", {"name": "own", "timeout_seconds": 0}),
+        ("providers", {"name": "own", "auth_header": "content-type"}),
+        ("providers", {"name": "own", "auth_header": "cookie"}),
+        ("providers", {"name": "own", "auth_header": "x-forwarded-key"}),
+        ("providers", {"name": "own", "auth_header": "proxy-authorization"}),
+        ("providers", {"name": "own", "auth_header": "x-key\n"}),
+        ("providers", {"name": "own", "auth_header": "X Key"}),
         ("models", {"name": "x", "provider": "nobody"}),
         ("models", {"name": "x", "provider": "vendor", "base_url": "https://10.0.0.1/v1"}),
         ("models", {"name": "x", "provider": "vendor", "api_key_env": "OPENAI_API_KEY"}),

@@ -147,6 +147,7 @@ ROUTES = [
     {"options": {"deny": ["vendor/MINE"]}},
     {"match": {"model": ["mine"]}},
     {"strategy": "weighted", "options": {"split": {"mine": 0.5, "large": 0.5}}},
+    {"options": {"scored_by": "mine"}},
 ]
 
 
@@ -343,68 +344,3 @@ def test_a_shared_model_takes_no_name_that_any_accounts_budget_counts_by(acme: T
     type(olga).objects.filter(pk=olga.pk).update(is_superuser=True)
     told = "'house' is what the budget 'Cap' of Globex counts by"
     assert told in save(browser_of("olga"), large, aliases="house", tenant="")
-
-
-def test_a_provider_is_not_called_in_another_case_what_a_budget_counts_by(acme: Tenant) -> None:
-    row = make_budget(acme, scope_type="provider", scope_key="our-house")
-    told = (
-        "'Our-House' is what the budget 'Cap' counts by, which would see no more calls: they would count for "
-        "'Our-House'"
-    )
-    body = {"name": "Our-House", "dialect": "openai", "base_url": "https://house.example/v1"}
-    status, answer = ask(acme, "post", "providers", body)
-    assert (status, problems_of(answer)) == (400, {"name": [told]})
-    typed = {**body, "timeout_seconds": "60", "is_enabled": "on", "api_key_env": ""}
-    page = browser_of("ada").post("/admin/routing/provider/add/", typed)
-    assert f"{told}." in html.unescape(page.content.decode())
-    assert not Provider.objects.for_tenant(acme).exists()
-    assert ask(acme, "post", "providers", {**body, "name": "our-house"})[0] == 201  # the very name goes on to count
-    row.archived_at = timezone.now()
-    row.save()
-    assert ask(acme, "post", "providers", body)[0] == 201
-
-
-def test_a_provider_that_stands_beside_the_one_a_budget_counts_by_draws_nothing_away(acme: Tenant) -> None:
-    make_budget(acme, scope_type="provider", scope_key="vendor")
-    body = {"name": "Vendor", "dialect": "openai", "base_url": "https://house.example/v1"}
-    assert ask(acme, "post", "providers", body)[0] == 201
-
-
-def make_own_provider(tenant: Tenant) -> Provider:
-    """acme's provider `house` with its model `house-chat`."""
-    row = ProviderFactory(name="house", tenant=tenant, base_url="https://house.example/v1")
-    ModelFactory(name="house-chat", provider=row, tenant=tenant)
-    return row
-
-
-@pytest.mark.parametrize(
-    ("used_by", "told"),
-    [
-        ("budget", "the budget 'Cap' names it as it is called now: change that first"),
-        ("route", "the route 'support' names it as it is called now: change that first"),
-        ("both", "the budget 'Cap' and the route 'support' name it as it is called now: change them first"),
-    ],
-)
-def test_a_provider_keeps_its_name_while_something_names_it(acme: Tenant, used_by: str, told: str) -> None:
-    row = make_own_provider(acme)
-    if used_by != "route":
-        make_budget(acme, scope_type="provider", scope_key="house")
-    if used_by != "budget":
-        Route.objects.create(tenant=acme, name="support", candidate_models=["house/house-chat"])
-    status, answer = ask(acme, "patch", f"providers/{row.pk}", {"name": "home"})
-    assert (status, problems_of(answer)) == (400, {"name": [told]})
-    typed = {"name": "home", "dialect": "openai", "base_url": row.base_url, "timeout_seconds": "60", "api_key_env": ""}
-    page = browser_of("ada").post(f"/admin/routing/provider/{row.pk}/change/", typed | {"is_enabled": "on"})
-    assert f"{told}." in html.unescape(page.content.decode())
-    assert ask(acme, "patch", f"providers/{row.pk}", {"name": "house", "timeout_seconds": 30})[0] == 200
-    Budget.objects.across_tenants().update(archived_at=timezone.now())
-    Route.objects.for_tenant(acme).delete()
-    assert ask(acme, "patch", f"providers/{row.pk}", {"name": "home"})[0] == 200
-
-
-def test_a_provider_may_be_renamed_where_what_counts_by_it_finds_it_all_the_same(acme: Tenant) -> None:
-    row = make_own_provider(acme)
-    make_budget(acme, scope_type="provider", scope_key="house")
-    make_budget(TenantFactory(slug="globex"), scope_type="provider", scope_key="house")  # another account's
-    Route.objects.create(tenant=acme, name="support", candidate_models=["house-chat"])
-    assert ask(acme, "patch", f"providers/{row.pk}", {"name": "House"})[0] == 200

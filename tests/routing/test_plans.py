@@ -15,12 +15,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from routing import hooks
+from routing.candidates import Candidate
+from routing.dry_run import dry_run
 from routing.errors import InvalidRoute, ModelNotAvailable, NoModelFits, UnknownModel
-from routing.extras import Extras
+from routing.extras import NO_EXTRAS, Extras
+from routing.pasted_requests import ReadRequest
 from routing.performance import forget_observed, set_observed
 from routing.plans import Plan, choose, find_route, make_plan
 from routing.pricing import CompiledPrice, PriceTable, Rates
-from routing.requirements import Wanted, is_in_region
+from routing.requirements import FellOut, Wanted, is_in_region
 from routing.snapshot import Catalog, ModelFacts
 from routing.strategies.base import Option, Ranked, Ranking, Strategy, Task
 from routing.strategies.registry import STRATEGIES, register
@@ -419,6 +422,28 @@ def test_a_wildcard_is_no_candidate_but_what_it_catches_may_be_named() -> None:
     assert names(make_plan(catalog, wanted("mine"))) == ["llama-3"]
 
 
+@pytest.mark.parametrize(
+    ("named", "found"),
+    [
+        ("llama-*", "llama-*"), ("LLAMA-*", "llama-*"), ("vendor/llama-*", "llama-*"), ("any-llama", "llama-*"),
+        ("llama-3*", "llama-3*"),
+    ],
+)  # fmt: skip
+def test_a_wildcard_that_a_route_names_itself_answers_no_call(named: str, found: str) -> None:
+    models = [priced("llama-*", 1, 1, aliases=("any-llama",)), priced("off", 1, 1, is_enabled=False), priced("m", 2, 2)]
+    among, spare = route("among", models=(named, "m")), route("spare", models=("off",), fallback=(named, "m"))
+    alone = route("alone", models=("off",), fallback=(named,))
+    catalog = catalog_of(*models, routes=[among, spare, alone])
+    for name in ("among", "spare"):
+        plan = make_plan(catalog, wanted(name))
+        assert names(plan) == ["m"]
+        assert (found, "it is a wildcard, which stands for no model in particular") in [
+            (each.model, each.reason) for each in plan.fell_out
+        ]
+    with pytest.raises(NoModelFits):
+        make_plan(catalog, wanted("alone"))
+
+
 def test_embeddings_keep_their_model_and_are_never_answered_by_another() -> None:
     models = [priced(name, usd, 0, kind="embedding") for name, usd in (("a", 1), ("b", 2), ("c", 3))]
     rule = route("all", match={"model": ["*"]}, models=("c",))
@@ -535,6 +560,208 @@ def test_a_fallback_may_be_outside_the_candidates_and_is_skipped_where_it_cannot
     assert [(each.model, each.reason) for each in plan.fell_out] == [
         ("off", "it is switched off"), ("ghost", "no model is called so"),
     ]  # fmt: skip
+
+
+# Where none of the route's models can be called
+
+UNABLE: dict[str, tuple[dict[str, Any] | None, str]] = {
+    "switched off": ({"is_enabled": False}, "it is switched off"),
+    "missing": (None, "no model is called so"),
+    "retired": ({"retires_at": NOW}, "it was retired on 2026-11-24"),
+    "unable": ({"capabilities": frozenset()}, "it lacks vision"),
+    "keyless": (
+        {"api_key_env": "NO_SUCH_KEY"},
+        "provider vendor has no key: the environment variable NO_SUCH_KEY is empty",
+    ),
+    "denied": ({"aliases": ("denied",)}, "it is on the list of models not to use"),
+    "dear": ({"prices": priced("dear", 99, 99).prices}, "it would cost 0.1485 USD, above 0.03"),
+}
+SEES = frozenset({"vision"})
+SPARE = priced("spare", 9, 9, capabilities=SEES)
+DEMANDED: dict[str, Any] = {"needs": SEES, "declared": {"deny": frozenset({"denied"}), "max_cost_nano_usd": 30_000_000}}
+NONE = "none of the route's models can be called: "
+NONE_CHOSEN = "none of the route's models can be chosen: "
+
+
+def unable(name: str, facts: dict[str, Any] | None) -> list[ModelFacts]:
+    return [] if facts is None else [priced(name, 1, 1, **{"capabilities": SEES, **facts})]
+
+
+@pytest.mark.parametrize("strategy", ["cost-optimized", "pinned", "weighted", "judgment-based"])
+@pytest.mark.parametrize(("facts", "reason"), UNABLE.values(), ids=UNABLE)
+def test_a_routes_fallback_answers_where_its_one_model_cannot_be_called(
+    facts: dict[str, Any] | None, reason: str, strategy: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("NO_SUCH_KEY", raising=False)
+    options = {"split": {"a": 1.0}} if strategy == "weighted" else {}
+    mine = route("mine", strategy, models=("a",), fallback=("ghost", "spare", "next"), options=options)
+    models = [*unable("a", facts), SPARE, replace(SPARE, name="next")]
+    plan = make_plan(catalog_of(*models, routes=[mine]), wanted("mine", **DEMANDED))
+    assert names(plan) == ["spare", "next"]
+    assert (plan.strategy, plan.route, plan.reason) == (strategy, "mine", f"{NONE}a ({reason})")
+    assert (plan.begins_with_fallback, plan.confidence, plan.may_choose_cheaper) == (True, 0.5, True)
+    # 1,500 tokens at 9 USD per million; nobody has scored, or drawn, a model.
+    assert plan.facts == {"estimate_nano_usd": 13_500_000, "alternatives": ["next"]}
+    assert (plan.cheaper, plan.review) == ((), None)
+    assert {each.model: each.reason for each in plan.fell_out} == {"a": reason, "ghost": "no model is called so"}
+
+
+EMPTY_RANKINGS: dict[str, tuple[str, dict[str, Any], dict[str, Any], str]] = {
+    "split": ("weighted", {"split": {"off": 1.0}}, {},
+              "none of the models that calls are shared out among can do it (off: it is switched off)"),
+    "pinned": ("pinned", {"model": "off"}, {}, "off, to which the route is pinned, cannot do it (off: it is switched off)"),
+    "pool": ("judgment-based", {"workhorses": ["off"], "judges": ["able"]}, {"text": "hello"},
+             "none of the route's workhorses can do it (complexity 0.00 for a standard user)"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("strategy", "options", "asked", "why"), EMPTY_RANKINGS.values(), ids=EMPTY_RANKINGS)
+def test_a_routes_fallback_answers_where_its_strategy_can_choose_none_of_its_models(
+    strategy: str, options: dict[str, Any], asked: dict[str, Any], why: str
+) -> None:
+    models = [priced("off", 1, 1, is_enabled=False), priced("able", 2, 2), priced("spare", 9, 9)]
+    given = {"models": ("off", "able"), "options": options}
+    left, told = route("left", strategy, **given), route("told", strategy, fallback=("spare", "able"), **given)
+    catalog = catalog_of(*models, routes=[left, told])
+    with pytest.raises(NoModelFits) as refused:
+        make_plan(catalog, wanted("left", **asked))
+    assert refused.value.message == f"no model fits this call of 'left': {why}"
+    plan = make_plan(catalog, wanted("told", **asked))
+    assert (names(plan), plan.strategy, plan.reason) == (["spare", "able"], strategy, NONE_CHOSEN + why)
+    assert plan.begins_with_fallback
+    assert not {"experiment", "arm", "score"} & set(plan.facts)
+    assert [each.model for each in plan.fell_out] == ["off"]
+
+
+TOO_LATE = "no model is expected to answer within the timeout of 600 ms"
+# The prior of 500 ms, and 100 for each USD of its prices together.
+LATE = "it is expected to take {} ms (p95), above the timeout of 600"
+
+
+def test_a_fallback_that_the_strategy_expects_too_late_is_not_asked_either() -> None:
+    models = [priced("a", 1, 1), priced("b", 2, 2, aliases=("bee",)), priced("spare", 9, 9)]
+    given = {"models": ("a", "b")}
+    mixed = route("mixed", "latency-optimized", fallback=("bee", "spare", "a"), **given)
+    late = route("late", "latency-optimized", fallback=("bee", "a"), **given)
+    catalog = catalog_of(*models, routes=[mixed, late])
+    in_a_hurry = {"declared": {"timeout_ms": 600}}
+    plan = make_plan(catalog, wanted("mixed", **in_a_hurry))
+    assert (names(plan), plan.begins_with_fallback, plan.reason) == (["spare"], True, NONE_CHOSEN + TOO_LATE)
+    assert {each.model: each.reason for each in plan.fell_out} == {"a": LATE.format(700), "b": LATE.format(900)}
+    with pytest.raises(NoModelFits) as refused:
+        make_plan(catalog, wanted("late", **in_a_hurry))
+    assert refused.value.message == f"no model fits this call of 'late': {TOO_LATE}"
+    assert list(refused.value.fell_out) == [("a", LATE.format(700)), ("b", LATE.format(900))]
+
+
+def test_after_a_failure_the_fallback_is_asked_though_it_is_expected_too_late() -> None:
+    set_observed({"a": measured(100)})
+    mine = route("mine", "latency-optimized", models=("a", "b"), fallback=("b",))
+    catalog = catalog_of(priced("a", 1, 1), priced("b", 2, 2), routes=[mine])
+    plan = make_plan(catalog, wanted("mine", declared={"timeout_ms": 600}))
+    assert (names(plan), plan.begins_with_fallback) == (["a", "b"], False)
+
+
+class SaysNothing(Strategy):
+    """It chooses none, and gives no reason; what `leaves_out` it names."""
+
+    name, summary = "says-nothing", "For tests: it chooses none of the models."
+
+    def __init__(self, *leaves_out: str) -> None:
+        self.leaves_out = leaves_out
+
+    def settings(self, given: Mapping[str, Any], models: Any) -> None:
+        return None
+
+    def rank(self, options: Any, task: Task, settings: Any) -> Ranking:
+        return Ranking((), "", "", fell_out=tuple(FellOut(name, "it is Monday") for name in self.leaves_out))
+
+
+@pytest.mark.parametrize(
+    ("leaves_out", "why"),
+    [
+        (("a",), "a (it is Monday)"),
+        ((), "off (it is switched off)"),
+    ],
+)
+def test_for_a_strategy_that_says_no_reason_the_models_own_reasons_are_told(
+    leaves_out: tuple[str, ...], why: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(STRATEGIES, "says-nothing", SaysNothing(*leaves_out))
+    models = [priced("a", 1, 1), priced("off", 1, 1, is_enabled=False), SPARE]
+    told = route("told", "says-nothing", models=("a", "off"), fallback=("spare",))
+    left = route("left", "says-nothing", models=("a", "off"))
+    catalog = catalog_of(*models, routes=[told, left])
+    assert make_plan(catalog, wanted("told")).reason == NONE_CHOSEN + why
+    with pytest.raises(NoModelFits) as refused:
+        make_plan(catalog, wanted("left"))
+    assert refused.value.message == f"no model fits this call of 'left': {why}"
+
+
+def test_a_strategy_that_tells_nothing_at_all_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(STRATEGIES, "says-nothing", SaysNothing())
+    mine = route("mine", "says-nothing", models=("a",), fallback=("spare",))
+    plan = make_plan(catalog_of(priced("a", 1, 1), SPARE, routes=[mine]), wanted("mine"))
+    assert (names(plan), plan.reason) == (["spare"], f"{NONE_CHOSEN}says-nothing gives no reason")
+
+
+def test_a_fallback_is_no_stand_in_while_a_model_of_the_route_can_be_called() -> None:
+    mine = route("mine", models=("off", "a"), fallback=("spare",))
+    plan = make_plan(
+        catalog_of(priced("off", 1, 1, is_enabled=False), priced("a", 9, 9), SPARE, routes=[mine]), wanted("mine")
+    )
+    assert (names(plan), plan.begins_with_fallback) == (["a", "spare"], False)
+
+
+def test_of_many_models_that_cannot_be_called_the_three_nearest_are_told() -> None:
+    models = [priced(f"m{number}", 1, 1, is_enabled=False) for number in range(4)]
+    mine = route("mine", models=(*(model.name for model in models), "blind"), fallback=("spare",))
+    plan = make_plan(catalog_of(*models, priced("blind", 1, 1), SPARE, routes=[mine]), wanted("mine", needs=SEES))
+    off = "it is switched off"
+    assert plan.reason == f"{NONE}blind (it lacks vision), m0 ({off}), m1 ({off}) and 2 more"
+
+
+def test_where_the_fallback_falls_out_as_well_both_are_told() -> None:
+    models = [priced("a", 1, 1, is_enabled=False), priced("blind", 1, 1), priced("plain", 1, 1, region="eu")]
+    catalog = catalog_of(
+        *models, routes=[
+            route("mine", models=("a",), fallback=("blind", "ghost")),
+            route("late", "latency-optimized", models=("plain",), fallback=("blind",), options={"region": "eu"}),
+            route("itself", models=("a",), fallback=("a",)),
+        ],
+    )  # fmt: skip
+    told = {}
+    for name, asked in (("mine", {"needs": SEES}), ("late", {"declared": {"timeout_ms": 600}}), ("itself", {})):
+        with pytest.raises(NoModelFits) as refused:
+            make_plan(catalog, wanted(name, **asked))
+        details = refused.value.details["fell_out"]
+        told[name] = (refused.value.message.partition(": ")[2], [each["model"] for each in details])
+    assert told == {
+        "mine": ("none can be called (a: it is switched off); nor can its fallback: blind comes nearest, but it lacks "
+                 "vision", ["a", "blind", "ghost"]),
+        "late": ("no model is expected to answer within the timeout of 600 ms; nor can its fallback: there is only "
+                 "blind, and it runs in a region nobody has noted, not in eu", ["plain", "blind"]),
+        "itself": ("none can be called (a: it is switched off)", ["a"]),
+    }  # fmt: skip
+
+
+def test_no_fallback_steps_in_for_a_model_that_embeds() -> None:
+    models = [priced("a", 1, 0, kind="embedding", is_enabled=False), priced("b", 2, 0, kind="embedding")]
+    catalog = catalog_of(*models, routes=[route("vectors", models=("a",), fallback=("b",))])
+    with pytest.raises(NoModelFits, match=r"none can be called \(a: it is switched off\)$"):
+        make_plan(catalog, wanted("vectors", kind="embedding", wire="embeddings", max_output_tokens=0))
+
+
+def test_a_dry_run_shows_the_fallback_that_would_answer() -> None:
+    mine = route("mine", "weighted", models=("a",), fallback=("spare", "next"), options={"split": {"a": 1.0}})
+    models = [priced("a", 1, 1, is_enabled=False), SPARE, replace(SPARE, name="next")]
+    found = dry_run(catalog_of(*models, routes=[mine]), ReadRequest(wanted("mine"), lambda model: NO_EXTRAS))
+    assert [(line.option.name, line.role, line.score) for line in found.lines] == [
+        ("spare", "chosen", None), ("next", "fallback", None),
+    ]  # fmt: skip
+    assert (found.measure, found.error) == ("", None)
+    assert found.plan is not None and found.plan.reason == f"{NONE}a (it is switched off)"
+    assert [each.model for each in found.fell_out] == ["a"]
 
 
 def test_cheaper_ones_stand_by_the_cheapest_last() -> None:
@@ -665,6 +892,46 @@ def test_a_share_of_the_answers_is_reviewed(monkeypatch: pytest.MonkeyPatch, dra
     judged = route("auto", "judgment-based", options=options)
     plan = make_plan(catalog_of(priced("a", 1, 1), priced("b", 2, 2), routes=[judged]), wanted(text="hello"))
     assert (plan.review is not None) is is_reviewed
+
+
+@pytest.mark.parametrize(("drawn", "is_scored"), [(0.0, True), (0.24, True), (0.25, False), (0.99, False)])
+@pytest.mark.parametrize("strategy", [None, "latency-optimized"])
+def test_a_share_of_the_answers_is_scored_whatever_the_strategy(
+    monkeypatch: pytest.MonkeyPatch, strategy: str | None, drawn: float, is_scored: bool
+) -> None:
+    monkeypatch.setattr(random, "random", lambda: drawn)
+    sampled = route("auto", models=("a",), options={"scored_by": "b", "scored_share": 0.25})
+    catalog = catalog_of(priced("a", 1, 1), priced("b", 2, 2), routes=[sampled])
+    scoring = make_plan(catalog, wanted(declared={"strategy": strategy})).scoring
+    assert (scoring is not None) is is_scored
+    if scoring is not None:
+        assert isinstance(scoring.scorer, Candidate) and scoring.scorer.model.name == "b"
+
+
+def test_a_scorer_is_held_to_who_may_see_the_call_and_where_it_may_run_alone() -> None:
+    models = [priced("a", 1, 1, region="eu", capabilities=frozenset({"vision"})), priced("b", 900, 900, region="eu")]
+    options = {"scored_by": "b", "scored_share": 1, "region": "eu", "max_cost": "0.01", "min_quality": "standard"}
+    catalog = catalog_of(*models, priced("c", 1, 1), routes=[route("auto", options=options), route("plain")])
+
+    def scorer(name: str = "auto", **facts: Any) -> Candidate | FellOut | None:
+        scoring = make_plan(catalog, wanted(name, **facts)).scoring
+        return None if scoring is None else scoring.scorer
+
+    found = scorer(needs={"vision"})
+    assert isinstance(found, Candidate) and found.model.name == "b"
+    denied = scorer(declared={"deny": frozenset({"b"})})
+    assert isinstance(denied, FellOut) and denied.reason == "it is on the list of models not to use"
+    assert scorer("plain") is None
+    assert scorer("a") is None
+
+
+def test_embeddings_are_not_scored() -> None:
+    models = [priced("a", 1, 0, kind="embedding"), priced("b", 1, 1)]
+    catalog = catalog_of(
+        *models, routes=[route("vectors", models=("a",), options={"scored_by": "b", "scored_share": 1})]
+    )
+    plan = make_plan(catalog, wanted("vectors", kind="embedding", wire="embeddings", max_output_tokens=0))
+    assert plan.scoring is None
 
 
 def test_a_strategy_of_ones_own_is_one_class_and_one_registration() -> None:

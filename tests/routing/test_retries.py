@@ -17,6 +17,7 @@ from routing.retries import (
     may_repeat,
     pause_seconds,
 )
+from routing.upstreams.vendor_errors import raise_for_error, raise_for_error_answer
 
 
 def refused(status: int, body: bytes = b"{}", **headers: str) -> UpstreamRefused:
@@ -96,7 +97,7 @@ def test_what_is_repeated_may_also_fall_back() -> None:
         FILTERED,
         b'{"error": {"code": "content_policy_violation"}}',
         b'{"error": {"innererror": {"code": "ResponsibleAIPolicyViolation"}}}',
-        b'{"promptFeedback": {"blockReason": "safety"}}',
+        b'{"promptFeedback": {"blockReason": "SAFETY"}}',
     ],
 )
 def test_a_refusal_of_content_falls_back_only_where_the_tenant_says_so(status: int, body: bytes) -> None:
@@ -108,9 +109,14 @@ def test_a_refusal_of_content_falls_back_only_where_the_tenant_says_so(status: i
 
 
 def test_so_does_one_that_is_told_in_a_stream() -> None:
-    error = UpstreamError("the vendor broke off in mid-stream: content_filter: not this")
-    assert may_fall_back(error, on_content_refusal=True)
-    assert not may_fall_back(error, on_content_refusal=False)
+    for tell in (raise_for_error, raise_for_error_answer):
+        with pytest.raises(UpstreamError) as told:
+            tell({"error": {"code": "content_filter", "message": "not this"}})
+        assert may_fall_back(told.value, on_content_refusal=True)
+        assert not may_fall_back(told.value, on_content_refusal=False)
+        with pytest.raises(UpstreamError) as told:
+            tell({"error": {"code": "overloaded", "message": "content_filter and safety are overloaded"}})
+        assert may_fall_back(told.value, on_content_refusal=False)
 
 
 @pytest.mark.parametrize(("status", "body"), [(400, b"{}"), (500, FILTERED), (404, FILTERED)])

@@ -275,12 +275,14 @@ def test_the_chosen_model_goes_first_then_the_chain_without_it(vector: dict[str,
 
 @case("missing model is skipped")
 def test_a_missing_model_of_the_chain_is_skipped_with_its_reason(vector: dict[str, Any]) -> None:
-    chain = tuple(vector["given"]["chain"])
-    plan = make_plan(catalog_of(priced("b", 1, 1), routes=[route("auto", models=chain, fallback=chain)]), wanted())
+    first, *others = vector["given"]["chain"]
+    chain = route("auto", models=(first,), fallback=tuple(others))
+    plan = make_plan(catalog_of(priced("b", 1, 1), routes=[chain]), wanted())
     assert names(plan) == [vector["then"]["selected"]]
     assert [(each.model, each.reason) for each in plan.fell_out] == [
         ("ghost", "no model is called so"),
     ]
+    assert plan.reason == "none of the route's models can be called: ghost (no model is called so)"
 
 
 @case("fallback only when the request names the chain", "the chain is the route's, so every call by it has one")

@@ -11,6 +11,7 @@ from django.test import Client
 from routing.catalog import BUILT_IN_FILES, refresh_catalog
 from routing.models import Model, Price, Provider, Route
 from routing.snapshot import CATALOG
+from routing.strategies.registry import STRATEGIES
 from spendhub.money import parse_usd
 from spendhub.tenants.models import Change, Tenant
 from tests.factories import ApiKeyFactory, TenantFactory
@@ -143,6 +144,10 @@ def test_globex_never_sees_a_route_of_acmes(acme: Caller, globex: Caller) -> Non
         ({"name": "Tiny"}, "name", "'Tiny' is the model 'small', so a call for it never comes to the route: give the route another name, or a match"),
         ({"options": {"deny": ["small", "smal"]}}, "options", "deny: 'smal' names no model: neither by name or alias, nor as provider/name or provider/*"),
         ({"options": {"deny": ["vendr/*"]}}, "options", "deny: 'vendr/*' names no model: neither by name or alias, nor as provider/name or provider/*"),
+        ({"options": {"scored_by": "gone"}}, "options", "no catalog model has the name 'gone'"),
+        ({"options": {"scored_by": "large", "scored_share": 1.5}}, "options", "route: scored_share must be a number from 0 to 1, not '1.5'"),
+        ({"options": {"scored_by": ["large"]}}, "options", None),
+        ({"options": {"scored_share": 0.1}}, "options", "route: scored_by must name the model that scores that share, not ''"),
         ({"match": {"mood": "good"}}, "match", "'mood' is none of org, user, agent, feature, session, task, model"),
         ({"match": {"feature": []}}, "match", "feature: must be a key, or a list of 1 to 50 keys"),
         ({"match": {"feature": ["\u0000"]}}, None, None),
@@ -173,6 +178,24 @@ def test_a_route_may_deny_models_by_each_name_that_they_have(acme: Caller) -> No
     assert acme.make(name="mine", options={"deny": by_each})["options"] == {"deny": by_each}
 
 
+WILDCARD = "{!r} is a wildcard, which stands for no model in particular: write a name that it catches"
+
+
+@pytest.mark.parametrize("named", ["llama-*", "LLAMA-*", "vendor/llama-*", "any-llama", "llama-4*"])
+def test_a_route_names_no_wildcard_but_what_one_catches(acme: Caller, named: str) -> None:
+    vendor = Provider.objects.across_tenants().get(name="vendor")
+    Model.objects.create(tenant=None, provider=vendor, name="llama-*", aliases=["any-llama"])
+    for field in ("models", "fallback"):
+        status, answer = acme.call("post", "routes", {"name": "mine", field: [named]})
+        assert (status, answer["error"]["details"]["fields"]) == (400, {field: [WILDCARD.format(named)]})
+    for strategy, options in (("cost-optimized", {"scored_by": "llama-*"}), ("pinned", {"model": "llama-*"})):
+        status, answer = acme.call("post", "routes", {"name": "mine", "strategy": strategy, "options": options})
+        assert (status, answer["error"]["details"]["fields"]) == (400, {"options": [WILDCARD.format("llama-*")]})
+    assert not Route.objects.for_tenant(acme.tenant).exists()
+    row = acme.make(name="mine", models=["llama-4"], fallback=["llama-3"])
+    assert (row["models"], row["fallback"]) == (["llama-4"], ["llama-3"])
+
+
 def test_a_rule_may_have_a_models_name_and_auto_is_a_route_whatever_models_are_called(acme: Caller) -> None:
     vendor = Provider.objects.across_tenants().get(name="vendor")
     Model.objects.create(tenant=None, provider=vendor, name="auto")
@@ -184,7 +207,10 @@ def test_a_rule_may_have_a_models_name_and_auto_is_a_route_whatever_models_are_c
     assert (status, list(answer["error"]["details"]["fields"])) == (400, ["name"])
 
 
-def test_reviewers_and_preferred_models_need_not_be_candidates(acme: Caller) -> None:
+def test_reviewers_scorers_and_preferred_models_need_not_be_candidates(acme: Caller) -> None:
+    for number, strategy in enumerate(set(STRATEGIES) - {"weighted"}):
+        options = {"scored_by": "large", "scored_share": 0}
+        assert acme.make(name=f"r{number}", strategy=strategy, models=["small"], options=options)["options"] == options
     pools = {"workhorses": ["small"], "reviewers": ["large"]}
     acme.make(name="careful", strategy="judgment-based", models=["small"], options=pools)
     acme.make(name="able", strategy="capability-based", models=["small"], options={"default_models": ["large"]})

@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, Field
 
+from routing.conversation import NotTranslatable
 from routing.errors import UpstreamRefused
 from routing.execution import execute
 from routing.tokens import PIECE, count_chat_tokens, count_tokens, estimate_input_tokens
@@ -178,6 +179,20 @@ def test_it_refuses_what_openai_would(body: dict[str, Any]) -> None:
     with pytest.raises(UpstreamRefused) as refused:
         ask(**body)
     assert refused.value.status == 400
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("asked", [{"logprobs": True}, {"logprobs": True, "top_logprobs": 2}, {"top_logprobs": 2}])
+def test_what_nobody_has_thought_is_not_said_to_be_likely(asked: dict[str, Any], stream: bool) -> None:
+    with pytest.raises(NotTranslatable) as refused:
+        ask(stream=stream, **asked)
+    assert refused.value.field == "logprobs"
+    assert str(refused.value).startswith("logprobs cannot be said to a model of SpendHub's sandbox")
+
+
+@pytest.mark.parametrize("asked", [{"logprobs": False}, {"logprobs": None, "top_logprobs": None}, {"top_logprobs": 0}])
+def test_who_wants_no_probabilities_is_answered(asked: dict[str, Any]) -> None:
+    assert ask(**asked)[0]["choices"][0]["logprobs"] is None
 
 
 def test_it_can_be_slow(monkeypatch: pytest.MonkeyPatch) -> None:

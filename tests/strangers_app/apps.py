@@ -21,7 +21,7 @@ class StrangersAppConfig(AppConfig):
         from routing.strategies.registry import register
 
         class LastName(Strategy):
-            name, summary = "last-name", "The model whose name begins latest in the alphabet."
+            name, summary = "last-name", "The model whose name begins latest in the alphabet; of several, the cheapest."
 
             def settings(self, given: Mapping[str, Any], models: Sequence[str]) -> None:
                 return None
@@ -32,11 +32,11 @@ class StrangersAppConfig(AppConfig):
 
         register(LastName())
 
-        def never_nobody(wanted: Any) -> Any:
-            denied = wanted.declared.deny | {"sandbox-small"}
+        def never_vendor_out(wanted: Any) -> Any:
+            denied = wanted.declared.deny | {"vendor-out"}
             return replace(wanted, declared=replace(wanted.declared, deny=denied))
 
-        hooks.BEFORE_ROUTING.append(never_nobody)
+        hooks.BEFORE_ROUTING.append(never_vendor_out)
         # Nobody asks again where a vendor has failed; 501, which is never repeated otherwise, is asked again.
         hooks.MAY_REPEAT.append(lambda error: {500: False, 501: True}.get(getattr(error, "status", 0)))
         hooks.AFTER_ROUTING.append(

@@ -212,6 +212,19 @@ def test_what_other_models_think_of_a_call_is_a_judges_feedback_and_replaces_wha
 
 
 @pytest.mark.django_db(transaction=True)
+def test_a_judgment_that_only_adds_leaves_an_earlier_judges_as_it_is() -> None:
+    tenant, now = factories.acme(), timezone.now()
+    judged, unjudged = span(tenant), span(tenant)
+    drive(keep_judgment(tenant.pk, judged.request_id, 0.2, "a judge", now))
+    for call in (judged, unjudged):
+        drive(keep_judgment(tenant.pk, call.request_id, 0.8, "a sample", now, replaces=False))
+    rows = Feedback.objects.for_tenant(tenant)
+    assert {(row.span_id, row.overall, row.comment) for row in rows} == {
+        (judged.id, 1.0, "a judge"), (unjudged.id, 4.0, "a sample"),
+    }  # fmt: skip
+
+
+@pytest.mark.django_db(transaction=True)
 def test_nobody_judges_another_tenants_call() -> None:
     call = span(factories.acme())
     globex = factories.globex()

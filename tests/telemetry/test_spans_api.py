@@ -7,6 +7,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from django.db import connection, transaction
+from django.db.models import F
 from django.utils import timezone
 
 from budgets.counters.drive import drive
@@ -221,6 +223,37 @@ def test_a_request_id_is_one_for_spans_commits_and_the_recipe_alike(client: Any,
     post(client, f"v1/reservations/{held}/commit", {"actual_cost": 1, "request_id": "r-1"})
     (row,) = get(client, "v1/budgets")["results"]
     assert (row["spent"], row["reserved"]) == ("1.00", "0.00")
+
+
+def test_calls_that_cost_more_than_was_held_say_by_how_much_and_are_found(client: Any) -> None:
+    committed = []
+    for cost in ("1.5", "1", "0.25"):
+        held = post(client, "v1/reservations", {**ADA, "estimated_cost": 1}, 201)["id"]
+        committed.append(post(client, f"v1/reservations/{held}/commit", {"actual_cost": cost}, 200)["span_id"])
+    # Nothing was held for it, and what its metadata says is its sender's own.
+    recorded = send(client, {**ADA, "cost": 7, "metadata": {"worst_case_cost": "9.00"}})["ids"][0]
+    told = [get(client, f"v1/spans/{span_id}") for span_id in (*committed, recorded)]
+    assert [(each["reserved"], each["over_hold"], each["worst_case"]) for each in told] == [
+        ("1.00", "0.50", None), ("1.00", "0.00", None), ("1.00", "0.00", None), (None, None, None),
+    ]  # fmt: skip
+
+    def found(over_hold: str) -> set[str]:
+        return {each["id"] for each in get(client, f"v1/spans?over_hold={over_hold}")["results"]}
+
+    assert (found("true"), found("false")) == ({committed[0]}, set(committed[1:]))
+    assert get(client, "v1/spans?over_hold=perhaps", 400)["error"]["code"] == "invalid_query"
+    stranger = client_of(factories.globex())
+    assert get(stranger, "v1/spans?over_hold=true")["results"] == []
+
+
+def test_calls_that_cost_more_than_was_held_are_found_without_reading_all_others(acme: Tenant) -> None:
+    rows = CostSpan.objects.for_tenant(acme).order_by("-occurred_at")
+    with transaction.atomic(), connection.cursor() as cursor:
+        if connection.vendor == "postgresql":
+            # It would rather read the whole of so small a table.
+            cursor.execute("SET LOCAL enable_seqscan = off")
+        assert "span_over_hold" in rows.filter(cost_nano_usd__gt=F("reserved_nano_usd")).explain()
+        assert "span_over_hold" not in rows.filter(cost_nano_usd__lte=F("reserved_nano_usd")).explain()
 
 
 # --- what cannot be recorded -----------------------------------------------------------------------

@@ -215,8 +215,9 @@ class ChatReader(Billed):
         if likely:
             found.append(TextDelta("", number, likely))  # tokens of a character that is not whole yet
         likely = logprobs_in(choice, "refusal")
-        if delta.get("refusal") or likely:
-            found.append(RefusalDelta(str(delta.get("refusal") or ""), number, likely))
+        refusal = _refusal_in(delta)
+        if refusal or likely:
+            found.append(RefusalDelta(refusal, number, likely))
             self._has_said = True
         for place, call in enumerate(delta.get("tool_calls") or ()):
             found += self._called(call, place, number)
@@ -305,6 +306,15 @@ def _said_in(content: Any) -> Iterator[tuple[bool, str]]:
             yield is_thought, words
 
 
+def _refusal_in(said: Mapping[str, Any]) -> str:
+    """What a message, or a piece of one, says as a refusal: beside its content, or in parts of it. "" for none."""
+    if said.get("refusal"):
+        return str(said["refusal"])
+    content = said.get("content")
+    parts = content if isinstance(content, list) else ()
+    return "".join(str(part.get("refusal") or "") for part in parts if isinstance(part, dict))
+
+
 def _is_said(block: Block) -> bool:
     return isinstance(block, Text | Refusal) or (isinstance(block, ToolCall) and is_whole_call(block.arguments))
 
@@ -335,8 +345,8 @@ def _blocks(message: Mapping[str, Any]) -> list[Block]:
             break
     blocks += [Thinking(words) if is_thought else Text(words)
                for is_thought, words in _said_in(message.get("content"))]  # fmt: skip
-    if message.get("refusal"):
-        blocks.append(Refusal(str(message["refusal"])))
+    if refusal := _refusal_in(message):
+        blocks.append(Refusal(refusal))
     for position, call in enumerate(message.get("tool_calls") or ()):
         function = call.get("function") or {}
         arguments = str(function.get("arguments") or "{}")

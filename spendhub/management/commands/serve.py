@@ -28,9 +28,11 @@ class Command(BaseCommand):
     help = "Serve the API, the gateway and the admin on one port, with the worker beside them. Ctrl-C drains and stops."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--port", type=int, default=int(os.environ.get("PORT") or 8000))
-        parser.add_argument("--host", default="127.0.0.1", help="Address to listen on; 0.0.0.0 for every one.")
-        parser.add_argument("--workers", type=int, default=1, help="Server processes.")
+        parser.add_argument("--port", type=int, default=settings.PORT)
+        parser.add_argument(
+            "--host", default=settings.SPENDHUB_HOST, help="Address to listen on; 0.0.0.0 for every one."
+        )
+        parser.add_argument("--workers", type=int, default=settings.WORKERS, help="Server processes.")
         parser.add_argument("--plane", choices=["all", "data", "web"], default="all", help="data: /v1 alone.")
         parser.add_argument("--no-worker", action="store_true", help="Another machine runs `manage.py worker`.")
 
@@ -50,14 +52,19 @@ class Command(BaseCommand):
         children.append(Child("server", door, stop_seconds=settings.DRAIN_SECONDS + EXTRA_STOP_SECONDS))
         os.chdir(settings.BASE_DIR)
         connection.close()
-        shown = "localhost" if host in {"127.0.0.1", "0.0.0.0"} else host
         what = f"{workers} server process{'es' if workers > 1 else ''}, plane {options['plane']}"
 
         def when_ready() -> None:
-            print(f"SpendHub is ready on http://{shown}:{port} ({what}). Ctrl-C stops it.", flush=True)
+            print(f"SpendHub is ready on {address_to_show(host, port)} ({what}). Ctrl-C stops it.", flush=True)
 
         supervisor = Supervisor(children, lambda: _is_ready(host, port), when_ready)
         sys.exit(supervisor.run())
+
+
+def address_to_show(host: str, port: int) -> str:
+    """The address at which a browser on this machine finds the server."""
+    shown = "localhost" if host in {"127.0.0.1", "0.0.0.0"} else host
+    return f"http://{shown}:{port}"
 
 
 def _server_command(host: str, port: int, workers: int, plane: str) -> list[str]:

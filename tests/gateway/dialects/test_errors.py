@@ -123,6 +123,25 @@ def test_no_client_is_told_to_come_back_to_a_frozen_budget() -> None:
     assert (status, json.loads(body)["resetsAt"], b"retry-after" in dict(headers)) == (429, None, False)
 
 
+def test_sdks_are_told_to_come_back_soon_for_money_that_is_merely_held() -> None:
+    error = BudgetExceeded(decision(call("5"), (budget("user:ada", "10"), "2", "8")))
+    for dialect in (*ALL, GENERATE_DIALECT, EmbedDialect("m", is_batch=False)):
+        status, body, headers = dialect.error_answer(error)
+        told = dict(headers)
+        assert (status, told[b"retry-after"], told[b"x-should-retry"]) == (402, b"2", b"true")
+        assert b"2026-12-01T00:00:00Z" in body  # when the window ends, all the same
+    status, body, headers = tell_recipe_error(error)
+    assert (status, dict(headers)[b"retry-after"]) == (429, b"2")
+    assert json.loads(body)["resetsAt"] == "2026-12-01T00:00:00Z"
+
+
+def test_no_sdk_asks_again_for_money_that_is_spent() -> None:
+    error = BudgetExceeded(decision(call("5"), (budget("user:ada", "10"), "8", "0")))
+    for dialect in (*ALL, GENERATE_DIALECT, EmbedDialect("m", is_batch=False)):
+        told = dict(dialect.error_answer(error)[2])
+        assert (int(told[b"retry-after"]), told[b"x-should-retry"]) == (156 * 3600 + 1, b"false")
+
+
 def test_facts_stand_beside_the_words() -> None:
     error = Refused("no room", remaining="0.01", suggested_model="small", type="never")
     assert json.loads(CHAT_DIALECT.error_answer(error)[1])["error"]["suggested_model"] == "small"

@@ -128,7 +128,10 @@ def test_an_answer_that_is_given_again_is_an_array_too() -> None:
     async def keep(answer: KeptAnswer | None, *_: Any) -> None:
         kept.append(answer)
 
-    asyncio.run(stream(KeptExchange(sent.array, keep), [data_event(said("a"))], data_event(MONEY)))
+    async def give_back() -> None:
+        raise AssertionError("it is no error")
+
+    asyncio.run(stream(KeptExchange(sent.array, keep, give_back), [data_event(said("a"))], data_event(MONEY)))
     assert kept[0] is not None and kept[0].body == data_event(said("a")) + data_event(MONEY)
     again = Sent()
     headers: Headers = [*kept[0].headers, (b"x-spendhub-replayed", b"true")]

@@ -13,7 +13,7 @@ from tests.fakes.bedrock_upstream import ACCESS_KEY, FakeBedrock
 from tests.fakes.gemini_upstream import FakeGemini
 from tests.fakes.openai_upstream import FakeOpenAI
 from tests.gateway.conftest import running_spendhub
-from tests.gateway.sdks.vendors import Vendors
+from tests.gateway.sdks.vendors import Sdks, Vendors, sdks_for
 
 # What everybody can do here, so that nobody falls out.
 CAN = ["general", "tools", "vision", "json", "streaming", "reasoning", "files"]
@@ -54,3 +54,10 @@ def vendors() -> Iterator[Vendors]:
             valkey_number=2, ROUTER_CONFIG_MODELS=models, BEDROCK_KEY=ACCESS_KEY, UNUSABLE_KEY="no:key"
         ) as served:
             yield Vendors(replace(served, vendor=openai), openai, anthropic, gemini, bedrock)
+
+
+@pytest.fixture(params=["sync", "async"])
+def sdks(request: pytest.FixtureRequest, vendors: Vendors) -> Iterator[Sdks]:
+    """The official clients; a test that asks for them runs with those for event loops as well."""
+    with sdks_for(vendors, request.param) as found:
+        yield found

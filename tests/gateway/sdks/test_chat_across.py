@@ -10,7 +10,15 @@ import openai
 import pytest
 
 from tests.fakes.anthropic_upstream import SIGNATURE
-from tests.gateway.sdks.vendors import CALL, CALL_NANO_USD, CALL_USD, Vendors, asked_of
+from tests.gateway.sdks.vendors import (
+    CALL,
+    CALL_NANO_USD,
+    CALL_USD,
+    WHOLE_BOTH_WAYS_OR_STREAMED,
+    Sdks,
+    Vendors,
+    asked_of,
+)
 
 pytestmark = [pytest.mark.slow, pytest.mark.once]
 
@@ -29,11 +37,11 @@ def ask(*messages: Any, user: str, **fields: Any) -> dict[str, Any]:
     return {"model": "claude", "messages": said, "user": user, **fields}
 
 
-def test_a_call_is_translated_both_ways(vendors: Vendors, user: str) -> None:
+def test_a_call_is_translated_both_ways(vendors: Vendors, sdks: Sdks, user: str) -> None:
     system = {"role": "system", "content": "be brief"}
     image = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}
     text = {"type": "text", "text": f"{CALL} [say:good day]"}
-    raw = vendors.openai_sdk().chat.completions.with_raw_response.create(
+    raw = sdks.openai().chat.completions.with_raw_response.create(
         **ask(system, {"role": "user", "content": [image, text]}, user=user, stop="END", max_tokens=50)
     )
     told = raw.parse()
@@ -95,9 +103,9 @@ def test_an_async_stream_ends_with_usage_and_money(vendors: Vendors, user: str) 
     assert chunks[-1].model_extra["spendhub"]["cost"] == CALL_USD
 
 
-@pytest.mark.parametrize("is_stream", [False, True])
-def test_a_loop_of_tools_goes_round_with_its_thoughts(vendors: Vendors, user: str, is_stream: bool) -> None:
-    sdk = vendors.openai_sdk()
+@pytest.mark.parametrize(("sdks", "is_stream"), WHOLE_BOTH_WAYS_OR_STREAMED, indirect=["sdks"])
+def test_a_loop_of_tools_goes_round_with_its_thoughts(vendors: Vendors, sdks: Sdks, user: str, is_stream: bool) -> None:
+    sdk = sdks.openai()
 
     def create(*messages: Any) -> Any:
         fields = ask(*messages, user=user, tools=[WEATHER], reasoning_effort="low", max_completion_tokens=4_096)
@@ -169,6 +177,15 @@ def test_a_loop_of_tools_goes_round_for_a_client_that_keeps_no_thoughts(
     assert "thinking" not in asked and "additionalModelRequestFields" not in asked
 
 
+@pytest.mark.parametrize("model", ["claude", "gpt"])
+def test_a_budget_without_room_is_a_402(vendors: Vendors, sdks: Sdks, user: str, model: str) -> None:
+    vendors.served.define_budget(user, "0.00001")
+    with pytest.raises(openai.APIStatusError) as refused:
+        sdks.openai().chat.completions.create(**ask("hi", user=user, model=model))
+    assert (refused.value.status_code, refused.value.code) == (402, "budget_exceeded")
+    assert vendors.served.spans(user) == []
+
+
 @pytest.mark.parametrize("field", ["logit_bias", "service_tier", "no_such_field"])
 def test_what_only_openai_understands_is_refused(vendors: Vendors, user: str, field: str) -> None:
     with pytest.raises(openai.BadRequestError) as refused:
@@ -180,8 +197,8 @@ def test_what_only_openai_understands_is_refused(vendors: Vendors, user: str, fi
 @pytest.mark.parametrize(
     ("fault", "kind"), [("429", openai.RateLimitError), ("401", openai.AuthenticationError), ("529", openai.APIError)]
 )
-def test_anthropics_errors_are_told_in_openais_shape(vendors: Vendors, user: str, fault: str, kind: Any) -> None:
+def test_anthropics_errors_are_told_in_openais_shape(sdks: Sdks, user: str, fault: str, kind: Any) -> None:
     with pytest.raises(kind) as raised:
-        vendors.openai_sdk().chat.completions.create(**ask(f"[fault:{fault}]", user=user))
+        sdks.openai().chat.completions.create(**ask(f"[fault:{fault}]", user=user))
     assert raised.value.status_code == int(fault)
     assert f"fault {fault} on demand" in raised.value.message and raised.value.body["code"]

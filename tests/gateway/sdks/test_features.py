@@ -10,7 +10,7 @@ import pytest
 from pydantic import BaseModel, ConfigDict
 
 from tests.fakes.vendor import FakeVendor
-from tests.gateway.sdks.vendors import Vendors, asked_of
+from tests.gateway.sdks.vendors import Sdks, Vendors, asked_of
 
 pytestmark = [pytest.mark.slow, pytest.mark.once]
 
@@ -49,8 +49,8 @@ def turn(user_says: Any) -> Any:
 
 
 @pytest.mark.parametrize("model", MODELS)
-def test_a_class_is_asked_for_and_parsed(vendors: Vendors, model: str) -> None:
-    openai, anthropic = vendors.openai_sdk(), vendors.anthropic_sdk()
+def test_a_class_is_asked_for_and_parsed(vendors: Vendors, sdks: Sdks, model: str) -> None:
+    openai, anthropic = sdks.openai(), sdks.anthropic()
     chat = openai.chat.completions.parse(model=model, messages=turn(ASK), response_format=Town)
     asked = json.dumps(asked_of(vendor_of(vendors, model)))
     response = openai.responses.parse(model=model, input=ASK, text_format=Town)
@@ -63,8 +63,8 @@ def test_a_class_is_asked_for_and_parsed(vendors: Vendors, model: str) -> None:
 
 
 @pytest.mark.parametrize("model", MODELS)
-def test_a_picture_is_shown(vendors: Vendors, model: str) -> None:
-    openai, anthropic = vendors.openai_sdk(), vendors.anthropic_sdk()
+def test_a_picture_is_shown(vendors: Vendors, sdks: Sdks, model: str) -> None:
+    openai, anthropic = sdks.openai(), sdks.anthropic()
     url = f"data:image/png;base64,{PIXEL}"
     chats = turn([{"type": "text", "text": "look"}, {"type": "image_url", "image_url": {"url": url}}])
     items: Any = turn(

@@ -12,7 +12,15 @@ import pytest
 from google.genai import errors, types
 from pydantic import BaseModel
 
-from tests.gateway.sdks.vendors import CALL, CALL_NANO_USD, CALL_USD, Vendors, asked_of
+from tests.gateway.sdks.vendors import (
+    CALL,
+    CALL_NANO_USD,
+    CALL_USD,
+    WHOLE_BOTH_WAYS_OR_STREAMED,
+    Sdks,
+    Vendors,
+    asked_of,
+)
 from tests.gateway.served import events_of, pause_for_snapshots
 
 # The SDK itself does with aiohttp what aiohttp discourages.
@@ -47,8 +55,8 @@ def parts_of(answers: list[types.GenerateContentResponse]) -> list[types.Part]:
 
 
 @pytest.mark.parametrize("model", MODELS)
-def test_a_call_is_answered_accounted_and_told_its_cost(vendors: Vendors, user: str, model: str) -> None:
-    told = vendors.googles_sdk(user).models.generate_content(
+def test_a_call_is_answered_accounted_and_told_its_cost(vendors: Vendors, sdks: Sdks, user: str, model: str) -> None:
+    told = sdks.google(user).models.generate_content(
         model=model,
         contents=f"{CALL} [say:good day]",
         config={"system_instruction": "be brief", "max_output_tokens": 50},
@@ -98,9 +106,9 @@ def test_a_stream_ends_with_usage_and_money(vendors: Vendors, user: str, model: 
 
 
 @pytest.mark.parametrize("model", MODELS)
-@pytest.mark.parametrize("is_stream", [False, True])
-def test_a_loop_of_tools_goes_round(vendors: Vendors, user: str, model: str, is_stream: bool) -> None:
-    sdk = vendors.googles_sdk(user)
+@pytest.mark.parametrize(("sdks", "is_stream"), WHOLE_BOTH_WAYS_OR_STREAMED, indirect=["sdks"])
+def test_a_loop_of_tools_goes_round(vendors: Vendors, sdks: Sdks, user: str, model: str, is_stream: bool) -> None:
+    sdk = sdks.google(user)
     declared = types.FunctionDeclaration.from_callable(client=sdk._api_client, callable=weather)
     config = types.GenerateContentConfig(tools=[types.Tool(function_declarations=[declared])])
     contents: list[Any] = [types.UserContent("[calls:2] weather?")]
@@ -125,8 +133,8 @@ def test_a_loop_of_tools_goes_round(vendors: Vendors, user: str, model: str, is_
 
 
 @pytest.mark.parametrize("model", MODELS)
-def test_functions_are_called_automatically(vendors: Vendors, user: str, model: str) -> None:
-    told = vendors.googles_sdk(user).models.generate_content(
+def test_functions_are_called_automatically(vendors: Vendors, sdks: Sdks, user: str, model: str) -> None:
+    told = sdks.google(user).models.generate_content(
         model=model, contents="weather?", config=types.GenerateContentConfig(tools=[weather])
     )
     assert "sunny in Köln" in told.text
@@ -155,11 +163,11 @@ def test_a_chat_keeps_its_history_from_model_to_model(vendors: Vendors, user: st
 
 
 @pytest.mark.parametrize("model", MODELS)
-@pytest.mark.parametrize("is_stream", [False, True])
-def test_thoughts_are_told_and_counted(vendors: Vendors, user: str, model: str, is_stream: bool) -> None:
+@pytest.mark.parametrize(("sdks", "is_stream"), WHOLE_BOTH_WAYS_OR_STREAMED, indirect=["sdks"])
+def test_thoughts_are_told_and_counted(vendors: Vendors, sdks: Sdks, user: str, model: str, is_stream: bool) -> None:
     config = {"thinking_config": {"include_thoughts": True, "thinking_budget": 2048}, "max_output_tokens": 4096}
     text = f"{CALL} [think:let me think] [reasoning:30] [say:yes]"
-    answers = whole_or_streamed(vendors.googles_sdk(user), is_stream, model=model, contents=text, config=config)
+    answers = whole_or_streamed(sdks.google(user), is_stream, model=model, contents=text, config=config)
     parts = parts_of(answers)
     assert "".join(part.text for part in parts if part.thought) == "let me think"
     assert "".join(part.text for part in parts if not part.thought) == "yes"
@@ -170,10 +178,10 @@ def test_thoughts_are_told_and_counted(vendors: Vendors, user: str, model: str, 
 
 
 @pytest.mark.parametrize("model", MODELS)
-def test_a_schema_is_asked_for_and_parsed(vendors: Vendors, user: str, model: str) -> None:
+def test_a_schema_is_asked_for_and_parsed(vendors: Vendors, sdks: Sdks, user: str, model: str) -> None:
     config = types.GenerateContentConfig(response_mime_type="application/json", response_schema=City)
     said = '{"name": "Oslo", "people": 7}'
-    told = vendors.googles_sdk(user).models.generate_content(model=model, contents=f"[say:{said}]", config=config)
+    told = sdks.google(user).models.generate_content(model=model, contents=f"[say:{said}]", config=config)
     assert told.parsed == City(name="Oslo", people=7)
     if model == "gpt":
         wanted = asked_of(vendors.openai)["response_format"]["json_schema"]
@@ -184,9 +192,9 @@ def test_a_schema_is_asked_for_and_parsed(vendors: Vendors, user: str, model: st
 
 
 @pytest.mark.parametrize("model", MODELS)
-def test_a_picture_is_shown(vendors: Vendors, user: str, model: str) -> None:
+def test_a_picture_is_shown(vendors: Vendors, sdks: Sdks, user: str, model: str) -> None:
     picture = types.Part.from_bytes(data=PICTURE, mime_type="image/png")
-    vendors.googles_sdk(user).models.generate_content(model=model, contents=[picture, "what is it?"])
+    sdks.google(user).models.generate_content(model=model, contents=[picture, "what is it?"])
     if model == "gpt":
         (turn,) = asked_of(vendors.openai)["messages"]
         assert turn["content"][0]["image_url"]["url"] == "data:image/png;base64,iVBOR/v//g=="
@@ -262,11 +270,11 @@ def facts_of(error: errors.APIError) -> dict[str, Any]:
     return found
 
 
-@pytest.mark.parametrize("is_stream", [False, True])
-def test_a_budget_without_room_is_a_client_error(vendors: Vendors, user: str, is_stream: bool) -> None:
+@pytest.mark.parametrize(("sdks", "is_stream"), WHOLE_BOTH_WAYS_OR_STREAMED, indirect=["sdks"])
+def test_a_budget_without_room_is_a_client_error(vendors: Vendors, sdks: Sdks, user: str, is_stream: bool) -> None:
     vendors.served.define_budget(user, "0.00001")
     with pytest.raises(errors.ClientError) as refused:
-        whole_or_streamed(vendors.googles_sdk(user), is_stream, model="gemini", contents="hi")
+        whole_or_streamed(sdks.google(user), is_stream, model="gemini", contents="hi")
     error = refused.value
     assert (error.code, error.status) == (402, "RESOURCE_EXHAUSTED")
     facts = facts_of(error)
@@ -279,10 +287,10 @@ def test_a_budget_without_room_is_a_client_error(vendors: Vendors, user: str, is
 @pytest.mark.parametrize(("fault", "kind"), [("429", errors.ClientError), ("400", errors.ClientError),
                                              ("503", errors.ServerError)])  # fmt: skip
 def test_a_vendors_error_is_raised_as_what_it_is(
-    vendors: Vendors, user: str, model: str, fault: str, kind: type[errors.APIError]
+    vendors: Vendors, sdks: Sdks, user: str, model: str, fault: str, kind: type[errors.APIError]
 ) -> None:
     with pytest.raises(kind) as raised:
-        vendors.googles_sdk(user).models.generate_content(model=model, contents=f"[fault:{fault}]")
+        sdks.google(user).models.generate_content(model=model, contents=f"[fault:{fault}]")
     assert raised.value.code == int(fault) and f"fault {fault} on demand" in raised.value.message
     if fault == "429":
         assert raised.value.status == "RESOURCE_EXHAUSTED"

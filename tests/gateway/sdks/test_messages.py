@@ -11,7 +11,15 @@ import httpx
 import pytest
 
 from spendhub.money import format_usd
-from tests.gateway.sdks.vendors import CALL, CALL_NANO_USD, CALL_USD, Vendors, asked_of
+from tests.gateway.sdks.vendors import (
+    CALL,
+    CALL_NANO_USD,
+    CALL_USD,
+    WHOLE_BOTH_WAYS_OR_STREAMED,
+    Sdks,
+    Vendors,
+    asked_of,
+)
 from tests.gateway.served import json_of, metadata_of, pause_for_snapshots
 
 pytestmark = [pytest.mark.slow, pytest.mark.once]
@@ -37,9 +45,9 @@ def ask(text: str, user: str, *, model: str = "claude", **fields: Any) -> dict[s
 
 
 @pytest.mark.parametrize("model", MODELS)
-def test_a_call_is_answered_accounted_and_told_its_cost(vendors: Vendors, user: str, model: str) -> None:
-    raw = vendors.anthropic_sdk().messages.with_raw_response.create(**ask(f"{CALL} [say:good day]", user, model=model))
-    told = raw.parse()
+def test_a_call_is_answered_accounted_and_told_its_cost(vendors: Vendors, sdks: Sdks, user: str, model: str) -> None:
+    raw = sdks.anthropic().messages.with_raw_response.create(**ask(f"{CALL} [say:good day]", user, model=model))
+    told = sdks.parsed(raw)
     assert [(block.type, block.text) for block in told.content] == [("text", "good day")]
     assert (told.stop_reason, told.usage.input_tokens, told.usage.output_tokens) == ("end_turn", 100, 20)
     assert raw.headers["x-spendhub-cost"] == CALL_USD
@@ -83,9 +91,9 @@ def test_an_async_stream_comes_word_by_word_and_ends_with_the_money(vendors: Ven
 
 
 @pytest.mark.parametrize("model", MODELS)
-@pytest.mark.parametrize("is_stream", [False, True])
-def test_a_loop_of_tools_goes_round(vendors: Vendors, user: str, model: str, is_stream: bool) -> None:
-    sdk = vendors.anthropic_sdk()
+@pytest.mark.parametrize(("sdks", "is_stream"), WHOLE_BOTH_WAYS_OR_STREAMED, indirect=["sdks"])
+def test_a_loop_of_tools_goes_round(vendors: Vendors, sdks: Sdks, user: str, model: str, is_stream: bool) -> None:
+    sdk = sdks.anthropic()
 
     def create(messages: list[Any]) -> Any:
         fields = ask("", user, model=model, tools=[WEATHER]) | {"messages": messages}
@@ -114,11 +122,11 @@ def test_a_loop_of_tools_goes_round(vendors: Vendors, user: str, model: str, is_
 
 
 @pytest.mark.parametrize("model", MODELS)
-@pytest.mark.parametrize("is_stream", [False, True])
-def test_thoughts_are_told_and_counted(vendors: Vendors, user: str, model: str, is_stream: bool) -> None:
+@pytest.mark.parametrize(("sdks", "is_stream"), WHOLE_BOTH_WAYS_OR_STREAMED, indirect=["sdks"])
+def test_thoughts_are_told_and_counted(vendors: Vendors, sdks: Sdks, user: str, model: str, is_stream: bool) -> None:
     text = f"{CALL} [think:let me think] [reasoning:30] [say:yes]"
     fields = ask(text, user, model=model, max_tokens=4_096, thinking={"type": "enabled", "budget_tokens": 2_048})
-    sdk = vendors.anthropic_sdk()
+    sdk = sdks.anthropic()
     if is_stream:
         with sdk.messages.stream(**fields) as stream:
             told = stream.get_final_message()
@@ -172,10 +180,10 @@ def test_what_only_anthropic_understands_is_refused_for_another_vendors_model(ve
     assert vendors.openai.served.calls == calls and vendors.served.spans(user) == []
 
 
-def test_a_budget_without_room_is_a_billing_error(vendors: Vendors, user: str) -> None:
+def test_a_budget_without_room_is_a_billing_error(vendors: Vendors, sdks: Sdks, user: str) -> None:
     vendors.served.define_budget(user, "0.00001")
     with pytest.raises(anthropic.APIStatusError) as refused:
-        vendors.anthropic_sdk().messages.create(**ask("hi", user))
+        sdks.anthropic().messages.create(**ask("hi", user))
     error = refused.value
     assert error.status_code == 402
     assert error.body["type"] == "error"
@@ -192,10 +200,10 @@ def test_a_budget_without_room_is_a_billing_error(vendors: Vendors, user: str) -
      ("529", anthropic.APIStatusError, 529)],
 )  # fmt: skip
 def test_a_vendors_error_is_raised_as_what_it_is(
-    vendors: Vendors, user: str, model: str, fault: str, kind: type[anthropic.APIStatusError], status: int
+    vendors: Vendors, sdks: Sdks, user: str, model: str, fault: str, kind: type[anthropic.APIStatusError], status: int
 ) -> None:
     with pytest.raises(kind) as raised:
-        vendors.anthropic_sdk().messages.create(**ask(f"[fault:{fault}]", user, model=model))
+        sdks.anthropic().messages.create(**ask(f"[fault:{fault}]", user, model=model))
     assert raised.value.status_code == status
     assert raised.value.body["type"] == "error"
     assert f"fault {fault} on demand" in raised.value.body["error"]["message"]

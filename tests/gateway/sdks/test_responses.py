@@ -12,7 +12,15 @@ import pytest
 from pydantic import BaseModel
 
 from spendhub.money import format_usd
-from tests.gateway.sdks.vendors import CALL, CALL_NANO_USD, CALL_USD, Vendors, asked_of
+from tests.gateway.sdks.vendors import (
+    CALL,
+    CALL_NANO_USD,
+    CALL_USD,
+    WHOLE_BOTH_WAYS_OR_STREAMED,
+    Sdks,
+    Vendors,
+    asked_of,
+)
 from tests.gateway.served import events_of, metadata_of, pause_for_snapshots
 
 pytestmark = [pytest.mark.slow, pytest.mark.once]
@@ -39,8 +47,8 @@ def ask(given: Any, user: str, *, model: str = "gpt", **fields: Any) -> dict[str
 
 
 @pytest.mark.parametrize("model", MODELS)
-def test_a_call_is_answered_accounted_and_told_its_cost(vendors: Vendors, user: str, model: str) -> None:
-    raw = vendors.openai_sdk().responses.with_raw_response.create(**ask(f"{CALL} [say:good day]", user, model=model))
+def test_a_call_is_answered_accounted_and_told_its_cost(vendors: Vendors, sdks: Sdks, user: str, model: str) -> None:
+    raw = sdks.openai().responses.with_raw_response.create(**ask(f"{CALL} [say:good day]", user, model=model))
     told = raw.parse()
     assert (told.output_text, told.status, told.usage.total_tokens) == ("good day", "completed", 120)
     assert raw.headers["x-spendhub-cost"] == CALL_USD
@@ -85,9 +93,9 @@ def test_the_sdks_own_accumulation_sees_the_same(vendors: Vendors, user: str, mo
 
 
 @pytest.mark.parametrize("model", MODELS)
-@pytest.mark.parametrize("is_stream", [False, True])
-def test_a_loop_of_tools_goes_round(vendors: Vendors, user: str, model: str, is_stream: bool) -> None:
-    sdk = vendors.openai_sdk()
+@pytest.mark.parametrize(("sdks", "is_stream"), WHOLE_BOTH_WAYS_OR_STREAMED, indirect=["sdks"])
+def test_a_loop_of_tools_goes_round(vendors: Vendors, sdks: Sdks, user: str, model: str, is_stream: bool) -> None:
+    sdk = sdks.openai()
 
     def create(given: Any) -> Any:
         fields = ask(given, user, model=model, tools=[WEATHER], instructions="be brief")
@@ -112,6 +120,18 @@ def test_a_loop_of_tools_goes_round(vendors: Vendors, user: str, model: str, is_
         assert [turn["role"] for turn in asked["messages"]] == ["user", "assistant", "user"]
         assert [block["type"] for block in asked["messages"][2]["content"]] == ["tool_result"] * 2
         assert asked["system"][0]["text"] == "be brief"
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_thoughts_are_told_and_counted(vendors: Vendors, sdks: Sdks, user: str, model: str) -> None:
+    text = f"{CALL} [think:let me think] [reasoning:30] [say:yes]"
+    fields = ask(text, user, model=model, reasoning={"effort": "low", "summary": "auto"}, max_output_tokens=4_096)
+    told = sdks.openai().responses.create(**fields)
+    thought, said = told.output
+    assert (thought.type, thought.summary[0].text, said.content[0].text) == ("reasoning", "let me think", "yes")
+    assert (told.usage.output_tokens, told.usage.output_tokens_details.reasoning_tokens) == (50, 30)
+    span = vendors.served.the_span(user)
+    assert (span["output_tokens"], span["reasoning_tokens"]) == (50, 30)
 
 
 @pytest.mark.parametrize("model", ["claude", "gemini", "compatible"])
@@ -207,17 +227,17 @@ def test_an_error_in_mid_stream_goes_on_counting_and_keeps_the_words_of_who_spea
 
 
 @pytest.mark.parametrize("model", MODELS)
-def test_a_vendors_error_is_raised_as_what_it_is(vendors: Vendors, user: str, model: str) -> None:
+def test_a_vendors_error_is_raised_as_what_it_is(sdks: Sdks, user: str, model: str) -> None:
     with pytest.raises(openai.RateLimitError) as raised:
-        vendors.openai_sdk().responses.create(**ask("[fault:429]", user, model=model))
+        sdks.openai().responses.create(**ask("[fault:429]", user, model=model))
     assert "fault 429 on demand" in raised.value.message
     assert raised.value.response.headers["retry-after"] == "7"
 
 
-def test_a_budget_without_room_is_a_402(vendors: Vendors, user: str) -> None:
+def test_a_budget_without_room_is_a_402(vendors: Vendors, sdks: Sdks, user: str) -> None:
     vendors.served.define_budget(user, "0.00001")
     with pytest.raises(openai.APIStatusError) as refused:
-        vendors.openai_sdk().responses.create(**ask("hi", user))
+        sdks.openai().responses.create(**ask("hi", user))
     assert (refused.value.status_code, refused.value.code) == (402, "budget_exceeded")
 
 

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import inspect
+from collections.abc import Awaitable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -61,6 +65,75 @@ class Vendors:
         client = genai.Client(api_key=self.served.key, http_options=http_options)
         _clients.append(client)
         return client
+
+
+@dataclass(frozen=True)
+class Sdks:
+    """The official clients for answers in one piece: the usual ones, or those for event loops, used in the same words.
+    What cannot be said so, streams above all, has tests of its own."""
+
+    vendors: Vendors
+    loop: asyncio.Runner | None
+    made: list[Any] = field(default_factory=list)  # for event loops, to be closed in theirs
+
+    def openai(self) -> Any:
+        """Of OpenAI."""
+        return self.vendors.openai_sdk() if self.loop is None else self._awaited(self.vendors.async_openai_sdk())
+
+    def anthropic(self) -> Any:
+        """Of Anthropic."""
+        return self.vendors.anthropic_sdk() if self.loop is None else self._awaited(self.vendors.async_anthropic_sdk())
+
+    def google(self, user: str) -> Any:
+        """Of Google, for calls of `user`."""
+        sdk = self.vendors.googles_sdk(user)
+        return sdk if self.loop is None else self._awaited(sdk.aio)
+
+    def parsed(self, raw: Any) -> Any:
+        """What a raw response of theirs says."""
+        return raw.parse() if self.loop is None else Awaited(raw, self.loop).parse()
+
+    def _awaited(self, client: Any) -> Awaited:
+        assert self.loop is not None
+        self.made.append(client)
+        return Awaited(client, self.loop)
+
+
+class Awaited:
+    """A client for event loops, whose calls are awaited for whoever makes them."""
+
+    def __init__(self, client: Any, loop: asyncio.Runner) -> None:
+        self._client, self._loop = client, loop
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self._client, name)
+        return found if name.startswith("_") else Awaited(found, self._loop)
+
+    def __call__(self, *arguments: Any, **fields: Any) -> Any:
+        made = self._client(*arguments, **fields)
+        return self._loop.run(_result_of(made)) if inspect.isawaitable(made) else made
+
+
+async def _result_of(made: Awaitable[Any]) -> Any:
+    return await made
+
+
+@contextmanager
+def sdks_for(vendors: Vendors, way: str) -> Iterator[Sdks]:
+    """The clients of one way: `sync` or `async`."""
+    if way == "sync":
+        yield Sdks(vendors, None)
+        return
+    with asyncio.Runner() as loop:
+        sdks = Sdks(vendors, loop)
+        yield sdks
+        for client in sdks.made:
+            closed = client.aclose() if hasattr(client, "aclose") else client.close()
+            loop.run(_result_of(closed))
+
+
+# For tests of whole answers, both ways, and of streams.
+WHOLE_BOTH_WAYS_OR_STREAMED = [("sync", False), ("sync", True), ("async", False)]
 
 
 def asked_of(vendor: FakeVendor) -> dict[str, Any]:
