@@ -76,6 +76,7 @@ class BudgetForm(ScopedForm):
     class Meta:
         model = Budget
         fields: tuple[str, ...] = ()
+        labels = {"patience_seconds": "Patience (seconds)"}
 
     def clean(self) -> dict[str, Any]:
         cleaned: dict[str, Any] = super().clean() or self.cleaned_data

@@ -57,7 +57,8 @@ def check_route(
         problems["strategy"] = [error.message]
     except InvalidRoute as error:
         is_about_models = error.details.get("field") == "models"
-        problems["models" if is_about_models else "options"] = [error.message]
+        # Where a model that nobody has was named, that is what is wrong.
+        problems.setdefault("models" if is_about_models else "options", [error.message])
     else:
         told = _problems_of_options(catalog.view(tenant_id), found, names)
         if told:

@@ -117,7 +117,10 @@ class OwnUpstreamForm(ScopedForm):
     """Checks the address and key variable that a tenant enters, as the API does."""
 
     class Meta:
-        labels = {"base_url": "Address", "api_key_env": "Key variable", "timeout_seconds": "Timeout (seconds)"}
+        labels = {
+            "base_url": "Address", "api_key_env": "Key variable", "auth_header": "Key header",
+            "timeout_seconds": "Timeout (seconds)",
+        }  # fmt: skip
 
     def clean(self) -> dict[str, Any]:
         cleaned: dict[str, Any] = super().clean() or self.cleaned_data

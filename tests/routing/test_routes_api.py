@@ -178,6 +178,13 @@ def test_a_route_may_deny_models_by_each_name_that_they_have(acme: Caller) -> No
     assert acme.make(name="mine", options={"deny": by_each})["options"] == {"deny": by_each}
 
 
+def test_of_a_model_that_nobody_has_that_is_told_and_not_that_the_strategy_has_none(acme: Caller) -> None:
+    for strategy in ("pinned", "cost-optimized"):
+        status, answer = acme.call("post", "routes", {"name": "mine", "strategy": strategy, "models": ["gone"]})
+        told = {"models": ["no model is called 'gone'; see Models"]}
+        assert (status, answer["error"]["details"]["fields"]) == (400, told)
+
+
 WILDCARD = "{!r} is a wildcard, which stands for no model in particular: write a name that it catches"
 
 
