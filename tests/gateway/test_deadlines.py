@@ -15,7 +15,7 @@ import pytest
 from tests.gateway.served import OUTPUT_NANO_USD, Served, events_of, pause_for_snapshots
 from tests.servers import wait_until
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.once]
 
 SHORT = {"x-spendhub-timeout-ms": "3000"}
 

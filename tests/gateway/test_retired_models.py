@@ -6,7 +6,7 @@ import pytest
 
 from tests.gateway.served import Served, pause_for_snapshots
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.once]
 
 
 @pytest.fixture

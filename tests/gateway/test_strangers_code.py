@@ -12,7 +12,7 @@ from tests.gateway.served import metadata_of
 from tests.gateway.test_fallback import CALL, CALL_NANO_USD, define_route
 from tests.settings import TEST_DIR
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.once]
 
 
 def test_a_strategy_of_ones_own_chooses_each_hook_is_shown_the_call_and_a_checker_says_what_is_repeated(

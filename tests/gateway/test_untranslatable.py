@@ -12,7 +12,7 @@ import pytest
 from tests.gateway.dialect_calls import Asked, chat, generate, responses
 from tests.gateway.served import Served, pause_for_snapshots
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.once]
 
 
 @pytest.fixture(scope="module")
