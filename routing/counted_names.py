@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from routing.model_uses import ModelUse, uses_of_models
 from routing.models import Model
-from routing.snapshot import CATALOG, Catalog
+from routing.snapshot import Catalog
 from spendhub.tenants.models import Tenant
 
 
@@ -27,11 +27,11 @@ def problems_of_counted_names(
     return problems
 
 
-def problem_of_drawing_calls(tenant_id: int | None, name: str) -> str:
-    """What is wrong with calling a provider of `tenant_id` (None: a shared one) so from now on, as a sentence's words;
-    "" for nothing: in another case it is what something counts by, where the catalog has no such provider yet."""
-    catalog = CATALOG.refresh()
-    for use in uses_of_models(tenant_id):
+def problem_of_drawing_calls(catalog: Catalog, uses: Iterable[ModelUse], tenant_id: int | None, name: str) -> str:
+    """What is wrong with calling a provider of `tenant_id` (None: a shared one) so from now on, as a sentence's words,
+    where these are the tenant's `uses`; "" for nothing: in another case it is what something counts by, where the
+    catalog has no such provider yet."""
+    for use in uses:
         for key in use.counted_providers:
             is_unknown = catalog.provider_called(use.tenant_id, key) is None
             if key != name and key.casefold() == name.casefold() and is_unknown:

@@ -19,14 +19,15 @@ def problem_of_provider_name(tenant_id: int | None, row: Provider | None, name: 
     """What is wrong with calling a provider of `tenant_id` (None: a shared one) so from now on, as a sentence's words;
     "" for nothing. `row` is the provider as it is stored, None for a new one. Nothing is wrong with a name that
     stays as it is."""
-    if row is None:
-        return problem_of_drawing_calls(tenant_id, name)
-    if row.name == name:
+    if row is not None and row.name == name:
         return ""
-    catalog, uses = CATALOG.refresh(), uses_of_models(row.tenant_id)
+    catalog, uses = CATALOG.refresh(), uses_of_models(tenant_id)
+    drawn = problem_of_drawing_calls(catalog, uses, tenant_id, name)
+    if row is None:
+        return drawn
     if broken := [use for use in uses if _is_broken(catalog, row, use)]:
         return told_uses(row, broken, " as it is called now")
-    return problem_of_drawing_calls(tenant_id, name) or _problem_of_models_names(catalog, row, uses, name)
+    return drawn or _problem_of_models_names(catalog, row, uses, name)
 
 
 def _is_broken(catalog: Catalog, row: Provider, use: ModelUse) -> bool:

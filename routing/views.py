@@ -7,6 +7,7 @@ from typing import Any
 from django.db.models import Prefetch, Q, QuerySet
 from django.utils import timezone
 from drf_spectacular.utils import OpenApiParameter, extend_schema, extend_schema_view
+from rest_framework.permissions import SAFE_METHODS
 from rest_framework.request import Request
 from rest_framework.serializers import BaseSerializer
 
@@ -51,7 +52,7 @@ class CatalogViewSet(TenantModelViewSet):
 
     def get_object(self) -> Any:
         row = super().get_object()
-        if self.request.method not in ("GET", "HEAD", "OPTIONS") and row.tenant_id is None:
+        if self.request.method not in SAFE_METHODS and row.tenant_id is None:
             raise SharedRow("this belongs to the whole installation; make one of your own with the same name instead")
         return row
 

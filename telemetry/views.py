@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any, ClassVar, cast
 
 import msgspec
-from django.db.models import F, QuerySet
+from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 from drf_spectacular.utils import OpenApiParameter, extend_schema
@@ -25,7 +25,7 @@ from spendhub.money import format_usd, parse_usd
 from spendhub.tenants.snapshot import Principal
 from telemetry.bodies import CommitAnswer, CommitBody, SpanBody, SpansAnswer
 from telemetry.intake import checked_metadata, draft_of, drafts_of, usage_of
-from telemetry.models import CostSpan
+from telemetry.models import CostSpan, costs_over_hold
 from telemetry.periods_asked import RANGE, range_in
 from telemetry.priced import tier_of
 from telemetry.recording import Settlement, commit_reservation, record
@@ -148,10 +148,10 @@ class SpansView(LeanView[Any], NativeView, ListAPIView[CostSpan]):
         names = (*FILTERS, "request_id", "trace_id")
         filters: dict[str, Any] = {name: text_in(query, name) for name in names}
         filters |= {"occurred_at__gte": moment_in(query, "from"), "occurred_at__lt": moment_in(query, "to")}
-        over_hold = flag_in(query, "over_hold")
-        if over_hold is not None:
-            filters["cost_nano_usd__gt" if over_hold else "cost_nano_usd__lte"] = F("reserved_nano_usd")
         rows = CostSpan.objects.for_tenant(principal_of(self.request).tenant_id)
+        is_over = flag_in(query, "over_hold")
+        if is_over is not None:
+            rows = rows.filter(costs_over_hold(is_over))
         return rows.filter(**{name: value for name, value in filters.items() if value is not None})
 
 

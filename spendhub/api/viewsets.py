@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 from django.db import IntegrityError, models, transaction
 from django.db.models import ProtectedError, QuerySet, RestrictedError
 from drf_spectacular.utils import OpenApiParameter
+from rest_framework.permissions import SAFE_METHODS
 from rest_framework.serializers import BaseSerializer
 from rest_framework.viewsets import ModelViewSet
 
@@ -63,7 +64,7 @@ class TenantModelViewSet(NativeView, ModelViewSet[Any]):
             nothing: QuerySet[Any] = self.model.objects.across_tenants().none()  # type: ignore[attr-defined]  # a TenantManager
             return nothing
         principal = principal_of(self.request)
-        is_reading = self.request.method in ("GET", "HEAD", "OPTIONS")
+        is_reading = self.request.method in SAFE_METHODS
         return self.visible_rows(principal) if is_reading else self.editable_rows(principal)
 
     def known_parameters(self) -> Collection[str]:

@@ -77,10 +77,11 @@ class Origin(msgspec.Struct, frozen=True):
 
 
 class OpenCall:
-    """A call whose money is held. `cost_nano_usd` and `usage` are set once it is settled; `earlier_nano_usd` was spent
-    for the same answer before the money was held: on attempts that broke off or refused, on an answer that a judge
-    replaced; `beside_nano_usd` after it: on reviews, on judges who failed or refused, on attempts that were to better a
-    refusal. `is_earlier_estimated`: nobody knows whether all that the other attempts cost is billed."""
+    """A call whose money is held. `cost_nano_usd` and `usage` are set once it is settled (`is_booked`);
+    `earlier_nano_usd` was spent for the same answer before the money was held: on attempts that broke off or refused,
+    on an answer that a judge replaced; `beside_nano_usd` after it: on reviews, on judges who failed or refused, on
+    attempts that were to better a refusal. `is_earlier_estimated`: nobody knows whether all that the other attempts
+    cost is billed."""
 
     def __init__(
         self,
@@ -119,13 +120,8 @@ class OpenCall:
         self._held = held
         self._held_nano_usd = held.call.estimated_nano_usd  # with what is held on the way
         self._more_held: list[HeldCall] = []
-        self._is_booked = False
+        self.is_booked = False
         self._began = time.monotonic()
-
-    @property
-    def is_booked(self) -> bool:
-        """Whether it is settled, so that its cost is known."""
-        return self._is_booked
 
     @property
     def all_nano_usd(self) -> int:
@@ -165,7 +161,7 @@ class OpenCall:
     async def hold_more(self, output_tokens: int) -> bool:
         """Holds money for that much more output of a running call; False where no budget has room for it, or the call
         is booked already."""
-        if self._is_booked:
+        if self.is_booked:
             return False
         call = self._held.call
         more = msgspec.structs.replace(
@@ -203,7 +199,7 @@ class OpenCall:
     async def settle(self, reader: UsageReader, *, status: str = "ok", error_code: str = "") -> None:
         """Books what the vendor reported, or what we have seen of it; on disk when this returns. An answer that was
         booked, and set aside, may go out after all: it counts once."""
-        if self._is_booked:
+        if self.is_booked:
             return
         usage = self.usage_of(reader)
         if reader.usage is None:
@@ -278,7 +274,7 @@ class OpenCall:
             await asyncio.shield(self._book("interrupted", "cancelled", {}, None))
 
     async def _book(self, status: str, error_code: str, breakdown: dict[str, int], reader: UsageReader | None) -> None:
-        self._is_booked = True
+        self.is_booked = True
         draft = self._draft(status, error_code, breakdown, reader)
         try:
             # Redis is told, not waited for: whoever reserves after the answer is behind it.

@@ -124,7 +124,7 @@ class Reviewer:
         question = self._dialect.text(self._request)
         reviewed = found.begun.call
         scoring = Scoring(
-            self._origin, reviewed, self._plan, self._transport,
+            self._origin, reviewed, self._transport, strategy=self._plan.strategy, route=self._plan.route,
             reason=f"it reviews an answer of {reviewed.model.name}", facts={},
         )  # fmt: skip
         asking = [scoring.ask(each, question, words, seconds) for each in self._review.reviewers]

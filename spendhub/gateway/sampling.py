@@ -172,8 +172,8 @@ class Sample:
         wanted = _WantedScore(
             # The client has gone its way, and a score is not worth waiting for money.
             msgspec.structs.replace(self._origin, wait_seconds=NEVER_WAITS, client_left=never),
-            Plan((), strategy=self._plan.strategy, route=self._plan.route),
-            self._transport, self._scorer, call.model.name, call.request_id, question,
+            self._plan.strategy, self._plan.route, self._transport, self._scorer,
+            call.model.name, call.request_id, question,
         )  # fmt: skip
         self._samples.run(wanted.give(words, self._samples.reading), tenant_id)
 
@@ -183,7 +183,8 @@ class _WantedScore:
     """What is kept of a call and its answer until the answer is scored."""
 
     origin: Origin
-    plan: Plan
+    strategy: str
+    route: str
     transport: Transport
     scorer: Candidate
     answered_by: str
@@ -215,7 +216,7 @@ class _WantedScore:
         if not answer:
             return ""
         asking = Scoring(
-            self.origin, self, self.plan, self.transport,
+            self.origin, self, self.transport, strategy=self.strategy, route=self.route,
             reason=f"it scores an answer of {self.answered_by}, as a sample", facts={"is_sample": True},
         )  # fmt: skip
         return await asking.ask(self.scorer, self.question, answer, MAX_SCORING_SECONDS)

@@ -50,12 +50,13 @@ class Scoring:
     the answering model's own."""
 
     def __init__(
-        self, origin: Origin, scored: Scored, plan: Plan, transport: Transport, *,
-        reason: str, facts: Mapping[str, Any],
+        self, origin: Origin, scored: Scored, transport: Transport, *,
+        strategy: str, route: str, reason: str, facts: Mapping[str, Any],
     ) -> None:  # fmt: skip
         # What the client says to its vendor beside the body is not meant for the scorer's.
         self._origin = msgspec.structs.replace(origin, passed_headers={}, notices=[])
-        self._scored, self._plan, self._transport = scored, plan, transport
+        self._scored, self._transport = scored, transport
+        self._strategy, self._route = strategy, route
         self._reason, self._facts = reason, {"review_of": scored.request_id, **facts}
 
     async def ask(self, scorer: Candidate, question: str, answer: str, seconds: float) -> Score | str:
@@ -83,8 +84,8 @@ class Scoring:
             raise UpstreamTimeout("no time is left for a score")
         plan = Plan(
             (scorer,),
-            strategy=self._plan.strategy,
-            route=self._plan.route,
+            strategy=self._strategy,
+            route=self._route,
             reason=self._reason,
             timeout_ms=in_milliseconds(seconds),
             retries=0,

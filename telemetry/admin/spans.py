@@ -7,7 +7,6 @@ from typing import Any
 
 from django import forms
 from django.contrib import admin
-from django.db.models import F
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 from django.utils.html import format_html_join
@@ -25,7 +24,7 @@ from telemetry.admin.experiments import ExperimentPages
 from telemetry.admin.performance import PerformancePages
 from telemetry.admin.savings import SavingsPages
 from telemetry.corrections import correct_span
-from telemetry.models import CostSpan
+from telemetry.models import CostSpan, costs_over_hold
 from telemetry.reports import totals_of
 
 STATUS_COLOURS = {"ok": "success", "error": "danger", "aborted": "warning", "interrupted": "warning"}
@@ -64,9 +63,8 @@ class OverHoldFilter(DropdownFilter):
         return [("true", "Cost more than was held"), ("false", "Cost no more than was held")]
 
     def queryset(self, request: HttpRequest, queryset: Any) -> Any:
-        if self.value() == "true":
-            return queryset.filter(cost_nano_usd__gt=F("reserved_nano_usd"))
-        return queryset.filter(cost_nano_usd__lte=F("reserved_nano_usd")) if self.value() == "false" else queryset
+        is_over = {"true": True, "false": False}.get(self.value() or "")
+        return queryset if is_over is None else queryset.filter(costs_over_hold(is_over))
 
 
 class CorrectionForm(forms.Form):

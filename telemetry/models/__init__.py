@@ -5,7 +5,7 @@ from telemetry.models.cache_rule import CACHE_RULES_SNAPSHOT, ResponseCacheRule
 from telemetry.models.feedback import Feedback
 from telemetry.models.keyed_call import KeyedCall
 from telemetry.models.quality_weights import QualityWeights
-from telemetry.models.span import CostSpan, SpanCorrection
+from telemetry.models.span import CostSpan, SpanCorrection, costs_over_hold
 
 __all__ = [
     "BRAKES_SNAPSHOT",
@@ -19,4 +19,5 @@ __all__ = [
     "ResponseCacheRule",
     "ScopeType",
     "SpanCorrection",
+    "costs_over_hold",
 ]

@@ -12,6 +12,11 @@ from spendhub.tenants.scoping import TenantManager
 from telemetry.drafts import WORST_CASE_COST
 
 
+def costs_over_hold(is_over: bool) -> models.Q:
+    """Calls that cost more than was held for them, or no more; those for which nothing was held are neither."""
+    return models.Q(**{f"cost_nano_usd__{'gt' if is_over else 'lte'}": models.F("reserved_nano_usd")})
+
+
 class CostSpan(models.Model):
     """One recorded LLM call. Never edited: a correction is a row of its own beside it.
 
@@ -75,7 +80,7 @@ class CostSpan(models.Model):
             # Few, among all that an account has ever recorded.
             models.Index(
                 fields=["tenant", "-occurred_at"],
-                condition=models.Q(cost_nano_usd__gt=models.F("reserved_nano_usd")),
+                condition=costs_over_hold(True),
                 name="span_over_hold",
             ),
         ]

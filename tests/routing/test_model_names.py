@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import html
-import json
 from typing import Any
 
 import pytest
@@ -15,8 +14,8 @@ from routing.model_names import problems_of_names
 from routing.models import Model, Provider, Route
 from routing.snapshot import CATALOG
 from spendhub.tenants.models import Tenant
-from tests.factories import ApiKeyFactory, ModelFactory, PriceFactory, ProviderFactory, TenantFactory, UserFactory
-from tests.factories import acme as make_acme
+from tests.factories import ModelFactory, PriceFactory, ProviderFactory, TenantFactory, UserFactory
+from tests.routing.asking import acme_with_key, ask
 
 pytestmark = pytest.mark.django_db
 
@@ -25,10 +24,7 @@ USD = 1_000_000_000
 
 @pytest.fixture
 def acme(db: None) -> Tenant:
-    """acme, with a key of its own."""
-    tenant = make_acme()
-    tenant.secret = ApiKeyFactory(tenant=tenant).secret
-    return tenant
+    return acme_with_key()
 
 
 @pytest.fixture(autouse=True)
@@ -40,12 +36,6 @@ def catalog(acme: Tenant) -> None:
     PriceFactory(model=ModelFactory(name="mine", provider=vendor, tenant=acme, aliases=["my-own"]), tenant=acme)
     for name in ("auto", "fast"):
         Route.objects.create(tenant=None, name=name)
-
-
-def ask(tenant: Tenant, method: str, path: str, body: Any = None) -> tuple[int, Any]:
-    given = {"data": json.dumps(body), "content_type": "application/json"} if body is not None else {}
-    answer = getattr(Client(), method)(f"/api/v1/{path}", headers={"authorization": f"Bearer {tenant.secret}"}, **given)
-    return answer.status_code, answer.json() if answer.content else None
 
 
 def problems_of(answer: Any) -> dict[str, list[str]]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import html
-import json
 from typing import Any
 
 import pytest
@@ -14,8 +13,8 @@ from budgets.models import Budget
 from routing.models import Provider, Route
 from routing.provider_names import problem_of_provider_name
 from spendhub.tenants.models import Tenant
-from tests.factories import ApiKeyFactory, ModelFactory, PriceFactory, ProviderFactory, TenantFactory, UserFactory
-from tests.factories import acme as make_acme
+from tests.factories import ModelFactory, PriceFactory, ProviderFactory, TenantFactory, UserFactory
+from tests.routing.asking import acme_with_key, ask
 
 pytestmark = pytest.mark.django_db
 
@@ -24,10 +23,7 @@ USD = 1_000_000_000
 
 @pytest.fixture
 def acme(db: None) -> Tenant:
-    """acme, with a key of its own."""
-    tenant = make_acme()
-    tenant.secret = ApiKeyFactory(tenant=tenant).secret
-    return tenant
+    return acme_with_key()
 
 
 @pytest.fixture(autouse=True)
@@ -42,12 +38,6 @@ def house(acme: Tenant) -> Provider:
     row = ProviderFactory(name="house", tenant=acme, base_url="https://house.example/v1")
     ModelFactory(name="house-chat", provider=row, tenant=acme)
     return row
-
-
-def ask(tenant: Tenant, method: str, path: str, body: Any = None) -> tuple[int, Any]:
-    given = {"data": json.dumps(body), "content_type": "application/json"} if body is not None else {}
-    answer = getattr(Client(), method)(f"/api/v1/{path}", headers={"authorization": f"Bearer {tenant.secret}"}, **given)
-    return answer.status_code, answer.json() if answer.content else None
 
 
 def rename(tenant: Tenant, row: Provider, name: str) -> str:

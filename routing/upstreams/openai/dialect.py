@@ -32,6 +32,8 @@ class OpenAIDialect:
 
     name = "openai"
     wires: frozenset[Wire] = frozenset((CHAT, RESPONSES, EMBEDDINGS))
+    # What a refusal to translate calls it.
+    towards = TOWARDS
 
     def native_request(
         self, model: ModelFacts, credential: str, wire: Wire, body: Mapping[str, Any], *, is_stream: bool
@@ -51,7 +53,7 @@ class OpenAIDialect:
     ) -> UpstreamRequest:
         """See Dialect."""
         for name in sorted(conversation.asked_beside() & self.lacks(model)):
-            raise NotTranslatable(name, TOWARDS)
+            raise NotTranslatable(name, self.towards)
         asked = chat_body(model, conversation)
         _ask_for_usage(asked, model, is_stream=is_stream)
         return self._request(model, credential, CHAT, asked, is_stream=is_stream)

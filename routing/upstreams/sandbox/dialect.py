@@ -7,14 +7,12 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from routing.conversation import LOGPROBS, Conversation, NotTranslatable
+from routing.conversation import LOGPROBS, NotTranslatable
 from routing.snapshot import ModelFacts
 from routing.upstreams.base import CHAT, EMBEDDINGS, UpstreamRequest, Wire
 from routing.upstreams.openai.dialect import OpenAIDialect
 
 SANDBOX_SCHEME = "sandbox:"
-# What a refusal calls it.
-TOWARDS = "SpendHub's sandbox"
 
 
 class SandboxDialect(OpenAIDialect):
@@ -22,22 +20,15 @@ class SandboxDialect(OpenAIDialect):
 
     name = "sandbox"
     wires: frozenset[Wire] = frozenset((CHAT, EMBEDDINGS))
+    towards = "SpendHub's sandbox"
 
     def native_request(
         self, model: ModelFacts, credential: str, wire: Wire, body: Mapping[str, Any], *, is_stream: bool
     ) -> UpstreamRequest:
         """See Dialect. Raises NotTranslatable where a client wants to know how likely the words are."""
         if wire == CHAT and (body.get("logprobs") or body.get("top_logprobs")):
-            raise NotTranslatable("logprobs", TOWARDS)
+            raise NotTranslatable("logprobs", self.towards)
         return super().native_request(model, credential, wire, body, is_stream=is_stream)
-
-    def translated_request(
-        self, model: ModelFacts, credential: str, conversation: Conversation, *, is_stream: bool
-    ) -> UpstreamRequest:
-        """See Dialect."""
-        for name in sorted(conversation.asked_beside() & self.lacks(model)):
-            raise NotTranslatable(name, TOWARDS)
-        return super().translated_request(model, credential, conversation, is_stream=is_stream)
 
     def lacks(self, model: ModelFacts) -> frozenset[str]:
         """See Dialect. What nobody has thought has no probability."""
