@@ -16,8 +16,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Coroutine, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Coroutine, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -31,16 +30,15 @@ from budgets.strictness import has_strict, tightest_strict
 from routing import hooks
 from routing.candidates import Candidate
 from routing.errors import UpstreamRefused, UpstreamTimeout
-from routing.extras import NO_EXTRAS, estimate_asked, price_asked
-from routing.pricing import CompiledPrice, estimate_nano_usd, is_whole, price_usage
+from routing.extras import estimate_asked, price_asked
+from routing.pricing import CompiledPrice, estimate_nano_usd
 from routing.token_usage import TokenUsage
-from routing.tokens import count_chat_tokens, estimate_input_tokens
-from routing.told_costs import told_nano_usd
-from routing.upstreams.base import CHAT, UsageReader
-from spendhub.errors import SpendHubError, Unavailable
+from routing.upstreams.base import UsageReader
+from spendhub.errors import Unavailable
+from spendhub.gateway.bills import bill_for, seen_usage, unseen_nano_usd, was_given_up
+from spendhub.gateway.booking_later import settle_later
 from spendhub.gateway.dialect import CallRequest
 from spendhub.gateway.exchange import Headers
-from spendhub.gateway.extras_asked import with_untold
 from spendhub.gateway.holding import MoneyHeld, Need, Patience, hold_money, never
 from spendhub.ids import new_call_id, new_id
 from spendhub.money import format_usd
@@ -52,15 +50,8 @@ from telemetry.recording import settle_call
 
 logger = logging.getLogger(__name__)
 
-RETRY_PAUSE_SECONDS = 5.0
-
 # For Origin.wait_seconds: not even as long as a budget grants.
 NEVER_WAITS = -1.0
-
-# We know of no vendor that hides its models' thoughts and is as quick (docs/budgets.md, "Strict budgets").
-MOST_HIDDEN_TOKENS_PER_SECOND = 1_000
-
-_settling: set[asyncio.Task[None]] = set()
 
 
 class Origin(msgspec.Struct, frozen=True):
@@ -113,10 +104,9 @@ class OpenCall:
         self.notices = origin.notices
         self._origin = origin
         self._facts = facts
-        self._quote = candidate.quote
+        self._candidate = candidate
         self._price_asked = price
         self._need = need
-        self._extras = need.extras
         self._held = held
         self._held_nano_usd = held.call.estimated_nano_usd  # with what is held on the way
         self._more_held: list[HeldCall] = []
@@ -192,8 +182,7 @@ class OpenCall:
         if reader.usage is not None:
             return reader.usage
         if self._counted is None:
-            # As the sandbox counts: nearer to what vendors bill than the upper bound that was held.
-            self._counted = _usage_so_far(self.request, reader)
+            self._counted = seen_usage(self.request, reader)
         return self._counted
 
     async def settle(self, reader: UsageReader, *, status: str = "ok", error_code: str = "") -> None:
@@ -201,60 +190,24 @@ class OpenCall:
         booked, and set aside, may go out after all: it counts once."""
         if self.is_booked:
             return
-        usage = self.usage_of(reader)
-        if reader.usage is None:
-            self.is_estimated = True
-        if self._extras is not NO_EXTRAS:
-            completed = with_untold(usage, self._extras, self.request.wire)
-            if completed is not usage:
-                usage, self.is_estimated = completed, True
-        priced = price_usage(usage, self._price_of(reader, usage))
-        self.usage, self.cost_nano_usd, breakdown = usage, priced.total_nano_usd, priced.by_kind()
-        if reader.told_cost and (told := told_nano_usd(reader.told_cost, self.model)) is not None:
-            # Its own bill counts, whatever is in it.
-            self.is_estimated = False
-            self._facts.pop("not_priced", None)
-            if told != self.cost_nano_usd:
-                self._facts["list_price_cost"] = format_usd(self.cost_nano_usd)
-                self.cost_nano_usd, breakdown = told, {"billed": told}
+        bill = bill_for(
+            reader, self.usage_of(reader), self.request, self._candidate, self._need.extras, self._held.call.now
+        )
+        self.usage, self.cost_nano_usd, self.is_estimated = bill.usage, bill.cost_nano_usd, bill.is_estimated
+        self._facts |= bill.facts
+        breakdown = bill.breakdown
         if reader.usage is None and status != "ok" and self.is_strict:
-            at_most = self._unseen_nano_usd(status, error_code)
+            at_most = self._unseen_nano_usd(was_given_up(status, error_code))
             if at_most > self.cost_nano_usd:
                 self.cost_nano_usd, breakdown = at_most, {}
         await self._book(status, error_code, breakdown, reader)
 
-    def _unseen_nano_usd(self, status: str, error_code: str) -> int:
-        """What an answer that has not ended, and is told no usage of, may be billed at, seen or not: a whole one at all
-        that was held, since its vendor may go on; a stream, with which its vendor stops, at the thoughts that it had
-        time for. 0 where nothing is billed that was not seen."""
+    def _unseen_nano_usd(self, is_given_up: bool) -> int:
         call = self._held.call
-        if not self.request.is_stream:
-            is_given_up = status == "aborted" or error_code == UpstreamTimeout.code
-            return call.estimated_nano_usd if is_given_up else 0
-        if "reasoning" not in self.model.capabilities:
-            return 0
-        had_time_for = self._elapsed_ms() * MOST_HIDDEN_TOKENS_PER_SECOND // 1000
-        return min(call.estimated_nano_usd, estimate_nano_usd(self._price_asked, call.input_tokens or 0, had_time_for))
-
-    def _price_of(self, reader: UsageReader, usage: TokenUsage) -> CompiledPrice:
-        """The price at which the answer counts: that of the tier it was given in. Where something that was used has
-        no price, the span says so, and is marked as estimated."""
-        quote, tier = self._quote, reader.service_tier
-        if tier is None and self._extras.service_tier:
-            tier, self.is_estimated = self._extras.service_tier, True  # what was asked for, and not contradicted
-        if tier:
-            quote = quote.in_tier(tier, self._held.call.now)
-            self.is_estimated = self.is_estimated or quote.is_estimated
-            self._facts["service_tier"] = tier
-        not_priced = reader.not_priced
-        if usage.web_searches:
-            self._facts["web_searches"] = usage.web_searches
-            if not is_whole(usage, quote.price):
-                not_priced = (*not_priced, "web_search")
-        if not_priced:
-            self._facts["not_priced"] = list(not_priced)
-            self.is_estimated = True
-        return quote.price
+        return unseen_nano_usd(
+            self.request, self.model, self._price_asked, call.estimated_nano_usd, call.input_tokens or 0,
+            is_given_up=is_given_up, elapsed_ms=self._elapsed_ms(),
+        )  # fmt: skip
 
     async def settle_unanswered(self, error: BaseException) -> None:
         """Books a call to which the vendor gave no answer: cost 0, so that error rates can be seen.
@@ -273,7 +226,9 @@ class OpenCall:
             self.cost_nano_usd, self.is_estimated = self._held.call.estimated_nano_usd, True
             await asyncio.shield(self._book("interrupted", "cancelled", {}, None))
 
-    async def _book(self, status: str, error_code: str, breakdown: dict[str, int], reader: UsageReader | None) -> None:
+    async def _book(
+        self, status: str, error_code: str, breakdown: Mapping[str, int], reader: UsageReader | None
+    ) -> None:
         self.is_booked = True
         draft = self._draft(status, error_code, breakdown, reader)
         try:
@@ -282,7 +237,7 @@ class OpenCall:
         except Unavailable:
             # The vendor has answered, so this must not be lost: all its holds stay until the ledger takes it.
             more_held, self._more_held = self._more_held, []
-            _keep_settling(self._held, draft, more_held)
+            settle_later(self._held, draft, more_held)
             raise
         finally:
             while self._more_held:
@@ -290,7 +245,9 @@ class OpenCall:
             if hooks.AFTER_EXECUTION:
                 hooks.run_after_execution(_told_to_hooks(draft))
 
-    def _draft(self, status: str, error_code: str, breakdown: dict[str, int], reader: UsageReader | None) -> SpanDraft:
+    def _draft(
+        self, status: str, error_code: str, breakdown: Mapping[str, int], reader: UsageReader | None
+    ) -> SpanDraft:
         call = self._held.call
         metadata: dict[str, Any] = {"stream": self.request.is_stream, **self._facts}
         if reader is not None:
@@ -304,7 +261,7 @@ class OpenCall:
             metadata["clamped_to"] = self.clamp_to
         if not self.has_limit:
             worst = estimate_asked(
-                self._extras, self._price_asked, self._need.input_tokens, self._need.worst_output_tokens
+                self._need.extras, self._price_asked, self._need.input_tokens, self._need.worst_output_tokens
             )
             if worst > self._held_nano_usd:
                 metadata[WORST_CASE_COST] = format_usd(worst)
@@ -388,43 +345,3 @@ def _told_to_hooks(draft: SpanDraft) -> dict[str, Any]:
         "first_token_ms": draft.first_token_ms,
         "attribution": draft.attribution.as_dict(),
     }
-
-
-def _input_tokens(request: CallRequest) -> int:
-    return count_chat_tokens(request.body) if request.wire == CHAT else estimate_input_tokens(request.body)
-
-
-def _usage_so_far(request: CallRequest, reader: UsageReader) -> TokenUsage:
-    known, output, searches = reader.usage_so_far, _seen_output(reader), reader.searched()
-    if known is None:
-        return TokenUsage(input_tokens=_input_tokens(request), output_tokens=output, web_searches=searches)
-    return replace(
-        known,
-        output_tokens=max(output, known.output_tokens),
-        web_searches=max(searches, known.web_searches),
-    )
-
-
-def _seen_output(reader: UsageReader) -> int:
-    try:
-        return reader.produced_tokens()
-    except (AttributeError, TypeError):
-        return 0  # an answer of no known shape: there is nothing in it to count
-
-
-def _keep_settling(held: HeldCall, draft: SpanDraft, more_held: Sequence[HeldCall]) -> None:
-    async def settle_later() -> None:
-        while True:
-            await asyncio.sleep(RETRY_PAUSE_SECONDS)
-            try:
-                await drive_async(settle_call(held, draft, datetime.now(UTC), more_held))
-            except SpendHubError as error:
-                logger.error("call %s is still not booked: %s", draft.request_id, error)
-            else:
-                break
-        for more in more_held:
-            await drive_async(release(more, datetime.now(UTC)))
-
-    task = asyncio.ensure_future(settle_later())
-    _settling.add(task)  # the loop itself keeps only weak references
-    task.add_done_callback(_settling.discard)

@@ -18,7 +18,7 @@ from budgets.counters.drive import drive_async
 from budgets.models import Budget, Hold
 from budgets.reservations import HeldCall, reserve
 from spendhub import group_commit
-from spendhub.gateway import open_call
+from spendhub.gateway import booking_later, open_call
 from spendhub.gateway.dialect import CallRequest
 from spendhub.gateway.holding import MoneyHeld, Need
 from spendhub.gateway.open_call import OpenCall, Origin
@@ -83,8 +83,9 @@ def test_all_that_a_call_holds_stays_held_until_its_span_is_stored(
             raise LedgerUnavailable("the ledger does not answer")
         return (yield from settle_call(*arguments))
 
-    monkeypatch.setattr(open_call, "settle_call", settle_when_up)
-    monkeypatch.setattr(open_call, "RETRY_PAUSE_SECONDS", 0.01)
+    for module in (open_call, booking_later):
+        monkeypatch.setattr(module, "settle_call", settle_when_up)
+    monkeypatch.setattr(booking_later, "RETRY_PAUSE_SECONDS", 0.01)
 
     async def story() -> None:
         nonlocal is_down

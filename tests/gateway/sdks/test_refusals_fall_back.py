@@ -384,8 +384,11 @@ def test_with_the_option_a_judge_that_refuses_does_not_take_the_place_of_an_answ
     cost = format_usd(sum(span["cost_nano_usd"] for span in spans))
     workhorse = refusing.model("openai", "workhorse")
     assert [answered.headers[f"x-spendhub-{name}"] for name in told] == [workhorse, "false", "refused", cost]
-    asked = [refusing.model(*each.split("-", 1)) for each in JUDGES[judge]]
-    assert [span["model"] for span in spans] == [workhorse, refusing.model("openai", "reviewer"), *asked]
+    asked = {refusing.model(*each.split("-", 1)) for each in JUDGES[judge]}
+    before, judged = [span["model"] for span in spans[:2]], [span["model"] for span in spans[2:]]
+    assert before == [workhorse, refusing.model("openai", "reviewer")]
+    # Who of them is asked first depends on what this server's calls have shown of their quality by then.
+    assert (set(judged), len(judged)) == (asked, len(asked))
 
 
 def test_without_the_option_a_judge_s_refusal_is_the_answer(refusing: Refusing) -> None:

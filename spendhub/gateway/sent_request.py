@@ -1,0 +1,34 @@
+"""The request as a vendor is sent it: shaped by what budgets' policies say, and how it is said in other dialects."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from budgets.decisions import ALLOW
+from routing.execution import NO_PINS, Asked
+from spendhub.gateway.dialect import CallRequest, ClientDialect
+from spendhub.gateway.foreign_fields import own_name
+from spendhub.gateway.open_call import OpenCall, Origin
+
+
+def shaped_for(call: OpenCall, request: CallRequest, dialect: ClientDialect) -> CallRequest:
+    """The request as it may be sent for `call`: without tools that are disabled, and with a strict budget's limit."""
+    decision = call.decision
+    if decision.action != ALLOW and decision.disabled_tools:
+        disabled = frozenset(decision.disabled_tools) & frozenset(request.tools)
+        if disabled:
+            request = dialect.without_tools(request, disabled)
+    limit = request.max_output_tokens if request.is_limit_ours else None
+    if call.output_limit is not None:
+        limit = call.output_limit
+    return request if limit is None else dialect.with_max_output(request, limit, call.model)
+
+
+def asked_as(request: CallRequest, dialect: ClientDialect, origin: Origin, pins: Mapping[str, Any] = NO_PINS) -> Asked:
+    """What `execute` is told of a request: its words are translated only where the vendor speaks another dialect."""
+    return Asked(
+        request.wire, request.body, request.is_stream, lambda: dialect.conversation(request),
+        origin.passed_headers, pins,
+        lambda word: own_name(word, dialect.own_names, request.body),
+    )  # fmt: skip
