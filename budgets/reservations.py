@@ -80,11 +80,32 @@ def check(call: Call) -> Journey[Decision]:
     if decision.allowed:
         keep_sample(decision)
     else:
-        decision = yield from _refusal(decision)
+        decision = yield from _kept(decision)
     return decision
 
 
 def reserve(
+    call: Call,
+    *,
+    hold_id: uuid.UUID | None = None,
+    kind: HoldKind = "call",
+    ttl_seconds: float | None = None,
+    payload: Mapping[str, Any] | None = None,
+) -> Journey[HeldCall]:
+    """As `try_to_reserve`, but a refusal is stored, with a cheaper model that would fit: the call has been refused."""
+    try:
+        return (yield from try_to_reserve(call, hold_id=hold_id, kind=kind, ttl_seconds=ttl_seconds, payload=payload))
+    except BudgetExceeded as refusal:
+        raise (yield from refuse(refusal)) from None
+
+
+def refuse(refusal: BudgetExceeded) -> Journey[BudgetExceeded]:
+    """Stores the refusal of a call for which nothing else will be tried; the refusal as its caller is told it, with a
+    cheaper model that would still fit, where there is one."""
+    return BudgetExceeded((yield from _kept(refusal.decision)))
+
+
+def try_to_reserve(
     call: Call,
     *,
     hold_id: uuid.UUID | None = None,
@@ -125,8 +146,7 @@ def reserve(
         keep_sample(decision)
         # A repeat of a hold that is there already finds its own money in the counts: it is held all the same.
         return HeldCall(call, decision if decision.allowed else replace(decision, allowed=True), hold, matched)
-    refused = yield from _refusal(decision)
-    raise BudgetExceeded(refused)
+    raise BudgetExceeded(decision)
 
 
 def release(held: HeldCall, now: datetime) -> Journey[None]:
@@ -279,8 +299,8 @@ def _repeat(known: Reservation, request_sha256: str, idempotency_key: str) -> Du
     return DurableReservation(known.id, known.amount_nano_usd, known.expires_at, known.answer, is_repeat=True)
 
 
-def _refusal(decision: Decision) -> Journey[Decision]:
-    """The refusal as it is told and kept: with a cheaper model that would still fit, where there is one."""
+def _kept(decision: Decision) -> Journey[Decision]:
+    """The refusal as it is told and stored: with a cheaper model that would still fit, where there is one."""
     suggested = yield from _cheaper_that_fits(decision)
     if suggested is not None:
         decision = replace(decision, suggested_model=suggested)

@@ -21,7 +21,9 @@ from uuid import UUID
 from django.conf import settings
 from msgspec.structs import replace
 
+from budgets.counters.drive import drive_async
 from budgets.errors import BudgetExceeded
+from budgets.reservations import refuse
 from routing.breakers import Trial
 from routing.candidates import Candidate
 from routing.conversation import NotTranslatable
@@ -93,6 +95,13 @@ class Attempts:
                 raise
             logger.info("no other answer has begun, the refusal goes out (%s); trace %s", error, self._origin.trace_id)
             return self._handed_on(self._refusal)
+
+    async def begin_for_client(self) -> Begun:
+        """As `begin`, for the client's own answer: a budget's refusal is stored, since it goes out."""
+        try:
+            return await self.begin()
+        except BudgetExceeded as refusal:
+            raise await drive_async(refuse(refusal)) from None
 
     async def _first(self) -> Begun:
         refused: BudgetExceeded | None = None

@@ -90,7 +90,7 @@ async def _answer(
         reviewer = None
         if plan.review is not None and not request.is_stream:
             reviewer = Reviewer(origin, request, plan, dialect, transport, input_tokens)
-        return await Attempts(origin, request, plan, dialect, transport, input_tokens).begin(), reviewer
+        return await Attempts(origin, request, plan, dialect, transport, input_tokens).begin_for_client(), reviewer
 
     plan = await planned()
     try:

@@ -21,7 +21,7 @@ from budgets.calls import Call
 from budgets.counters.drive import drive_async
 from budgets.decisions import Decision
 from budgets.errors import BudgetExceeded
-from budgets.reservations import HeldCall, reserve
+from budgets.reservations import HeldCall, try_to_reserve
 from budgets.strictness import is_strict, least_room
 from routing.candidates import Candidate
 from routing.extras import NO_EXTRAS, Extras, affordable_asked, estimate_asked, price_asked
@@ -151,7 +151,7 @@ async def hold_money(
     """Holds the call's money, waiting and clamping as the budgets' policies say. `passed_headers` go to a vendor that
     gets the request as it is.
 
-    Raises BudgetExceeded; under a strict budget UnboundedCall."""
+    Raises BudgetExceeded, not stored, since another model may still be tried; under a strict budget UnboundedCall."""
     if is_strict(call):
         worst = worst_of(need, request, candidate, call.now, passed_headers)
         held = await _hold_worst_case(call, hold_id, payload, worst, patience, request.choices)
@@ -227,7 +227,7 @@ async def _hold_patiently(call: Call, hold_id: uuid.UUID, payload: Mapping[str, 
 
 
 def _reserving(hold_id: uuid.UUID, payload: Mapping[str, Any]) -> Hold:
-    return lambda call: drive_async(reserve(call, hold_id=hold_id, payload=payload))
+    return lambda call: drive_async(try_to_reserve(call, hold_id=hold_id, payload=payload))
 
 
 async def _hold_worst_case(

@@ -25,7 +25,7 @@ import msgspec
 from budgets.calls import Call
 from budgets.counters.drive import drive_async, drive_until_asked
 from budgets.errors import BudgetExceeded
-from budgets.reservations import HeldCall, release, reserve
+from budgets.reservations import HeldCall, release, try_to_reserve
 from budgets.strictness import has_strict, tightest_strict
 from routing import hooks
 from routing.candidates import Candidate
@@ -167,7 +167,7 @@ class OpenCall:
             held_nano_usd=held_nano_usd,
         )  # fmt: skip
         try:
-            self._more_held.append(await drive_async(reserve(more, hold_id=new_id(), payload=payload)))
+            self._more_held.append(await drive_async(try_to_reserve(more, hold_id=new_id(), payload=payload)))
         except BudgetExceeded:
             return False
         self._held_nano_usd = held_nano_usd

@@ -111,7 +111,7 @@ async def _answer(exchange: Exchange, principal: Principal, transport: Transport
     if plan.review is not None:
         reviewer = Reviewer(origin, request, plan, CHAT_DIALECT, transport, input_tokens)
     try:
-        begun = await Attempts(origin, request, plan, CHAT_DIALECT, transport, input_tokens).begin()
+        begun = await Attempts(origin, request, plan, CHAT_DIALECT, transport, input_tokens).begin_for_client()
     except CallFailed as failed:
         await _answer_error(exchange, failed.call, failed.error)
         return

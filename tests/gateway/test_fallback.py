@@ -487,7 +487,7 @@ def test_the_recipes_router_lists_its_models(served: Served) -> None:
     assert "vendor-chat" in [model["id"] for model in answered.json()["models"]]
 
 
-def test_when_nothing_is_left_a_route_asks_the_budgets_once(served: Served, user: str) -> None:
+def test_a_call_that_no_model_of_a_route_has_money_for_is_refused_once(served: Served, user: str) -> None:
     served.define_budget(user, "0")
     assert served.ask(CALL, model="auto", user=user).status_code == 402
     # (Defining the budget has checked it too, without a model.)
