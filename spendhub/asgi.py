@@ -1,4 +1,4 @@
-"""The door: /v1/*, /v1beta/* and /api/router go to the data plane, everything else to Django in a thread pool.
+"""The door: /v1, /v1beta and /api/router go to the data plane, everything else to Django in a thread pool.
 
 Django stays WSGI on purpose: its own ASGI path costs twice the CPU per request, and only the data
 plane streams (docs/decisions/0001-one-door-two-planes.md).
@@ -10,7 +10,7 @@ import asyncio
 import multiprocessing
 import os
 import signal
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import MutableMapping
 from typing import Any
 
 import django
@@ -27,32 +27,26 @@ if multiprocessing.parent_process() is not None:
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "spendhub.settings")
 django.setup(set_prefix=False)
 
-from spendhub.gateway.app import RECIPE_ROUTER  # noqa: E402  # models may be imported only after set-up
-from spendhub.gateway.app import application as gateway  # noqa: E402  # as above
+from spendhub.gateway.app import application as gateway  # noqa: E402  # models may be imported only after set-up
+from spendhub.gateway.app import is_of_data_plane  # noqa: E402  # as above
 from spendhub.health import HEALTH_PATHS, health_answer  # noqa: E402  # as above
 from spendhub.processes import (  # noqa: E402  # as above
     die_with_parent,
     start_background_threads,
     stop_background_threads,
 )
+from spendhub.whole_requests import (  # noqa: E402  # as above
+    Application,
+    Message,
+    Receive,
+    Send,
+    WholeRequests,
+)
 
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
-Application = Callable[[MutableMapping[str, Any], Receive, Send], Awaitable[None]]
 
-
-def _web_plane() -> Application:
+def _web_plane() -> WholeRequests:
     wsgi: Application = WSGIMiddleware(get_wsgi_application(), workers=settings.WEB_THREADS)  # type: ignore[assignment,arg-type]  # a2wsgi types scopes as TypedDicts
-
-    async def web(scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
-        async def receive_as_coroutine() -> Message:
-            # granian's `receive` gives an awaitable that is no coroutine; a2wsgi needs a coroutine.
-            return await receive()
-
-        await wsgi(scope, receive_as_coroutine, send)
-
-    return web
+    return WholeRequests(wsgi)
 
 
 async def _no_web_plane(scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
@@ -67,14 +61,14 @@ async def _send_json(send: Send, status: int, body: bytes) -> None:
     await send({"type": "http.response.body", "body": body})
 
 
-def open_door(web: Application) -> Application:
+def open_door(calls: Application, web: Application) -> Application:
     """The ASGI application that sends each request to its plane and looks after the process."""
 
     async def door(scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
             path: str = scope["path"]
-            if path.startswith(("/v1/", "/v1beta/")) or path == RECIPE_ROUTER:
-                await gateway(scope, receive, send)
+            if is_of_data_plane(path):
+                await calls(scope, receive, send)
             elif path in HEALTH_PATHS:
                 await _send_json(send, *await asyncio.to_thread(health_answer, path))
             else:
@@ -92,9 +86,19 @@ async def _live(scope: MutableMapping[str, Any], receive: Receive, send: Send) -
     if os.environ.get("SPENDHUB_IS_SUPERVISED"):
         die_with_parent()
     await asyncio.to_thread(start_background_threads)
-    await gateway(scope, receive, send)
+
+    async def receive_when_answered() -> Message:
+        message = await receive()
+        if message["type"] == "lifespan.shutdown":
+            await _web.all_answered()
+        return message
+
+    await gateway(scope, receive_when_answered, send)
     await asyncio.to_thread(stop_background_threads)
 
 
-application = open_door(_web_plane())
-data_plane = open_door(_no_web_plane)
+_web = _web_plane()
+application = open_door(gateway, _web)
+data_plane = open_door(gateway, _no_web_plane)
+# Calls are answered as any address that is not there.
+web_plane = open_door(_web, _web)

@@ -7,8 +7,7 @@ that does not answer is told, but spending goes on through the database, so it d
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
-from typing import Any
+import math
 
 import redis
 from django.conf import settings
@@ -60,7 +59,7 @@ def _counters_say() -> str:
 def _snapshots_say() -> str:
     age = snapshots_age_seconds()
     if age is not None and age > MAX_SNAPSHOT_AGE_SECONDS:
-        return f"{age:.0f} s old"
+        return "not read yet" if age == math.inf else f"{age:.0f} s old"
     return "ok"
 
 
@@ -71,17 +70,3 @@ def health_answer(path: str) -> tuple[int, bytes]:
     is_ready, report = readiness()
     body = {"status": "ready" if is_ready else "not ready", **report}
     return (200 if is_ready else 503), json.dumps(body).encode()
-
-
-def answer_health_first(application: Callable[..., Iterable[bytes]]) -> Callable[..., Iterable[bytes]]:
-    """A WSGI application that answers HEALTH_PATHS itself, whatever host name was asked for."""
-
-    def with_health(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-        if environ["PATH_INFO"] not in HEALTH_PATHS:
-            return application(environ, start_response)
-        status, body = health_answer(environ["PATH_INFO"])
-        reason = "OK" if status == 200 else "Service Unavailable"
-        start_response(f"{status} {reason}", [("Content-Type", "application/json"), ("Cache-Control", "no-store")])
-        return [body]
-
-    return with_health

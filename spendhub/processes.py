@@ -18,6 +18,7 @@ from django.db import Error as DatabaseProblem
 from django.db import close_old_connections
 
 from budgets.counters import keeper
+from spendhub.bounded_postgres import bounded_waits
 from spendhub.snapshots import SnapshotPoller, refresh_all
 from spendhub.tenants.last_used import LastUsedFlusher
 from telemetry.observing import Observer
@@ -47,14 +48,7 @@ def start_background_threads() -> None:
     with _lock:
         if _poller is not None:
             return
-        try:
-            refresh_all()
-        except DatabaseProblem as error:
-            # The poller tries again twice a second, and /readyz says no until it succeeds.
-            logger.warning("the database does not answer yet: %s", error)
-        finally:
-            close_old_connections()
-        _poller = SnapshotPoller()
+        _poller = SnapshotPoller(have_been_read=_could_read_snapshots())
         _poller.start()
         _flusher = LastUsedFlusher()
         _flusher.start()
@@ -64,6 +58,19 @@ def start_background_threads() -> None:
     # What was loaded so far lives as long as the process: the collector need not look at it again.
     gc.collect()
     gc.freeze()
+
+
+def _could_read_snapshots() -> bool:
+    try:
+        with bounded_waits():
+            refresh_all()
+    except DatabaseProblem as error:
+        # The poller tries again twice a second. Until it succeeds calls are answered 503, and /readyz says no.
+        logger.warning("the database does not answer yet: %s", error)
+        return False
+    finally:
+        close_old_connections()
+    return True
 
 
 def stop_background_threads() -> None:
@@ -83,5 +90,6 @@ def stop_background_threads() -> None:
 
 
 def snapshots_age_seconds() -> float | None:
-    """How long ago this process last compared its snapshots with the database; None before it began to."""
+    """How long ago this process last compared its snapshots with the database; infinite where it could not read them
+    yet, None before it began to."""
     return _poller.age_seconds() if _poller is not None else None

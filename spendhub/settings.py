@@ -119,6 +119,9 @@ else:
         "min_size": 1,
         "max_size": DATABASE_POOL_SIZE,
         "timeout": DATABASE_TIMEOUT_SECONDS,
+        # The pool pauses twice as long after each failure, and would come back as late as it was away: it gives up
+        # early, and whoever asks for a connection next makes it begin anew.
+        "reconnect_timeout": min(DATABASE_TIMEOUT_SECONDS, 5),
         "connection_class": BoundedConnection,
     }
     # Without it a restarted PostgreSQL costs one failed request per pooled connection.
@@ -178,7 +181,6 @@ MIDDLEWARE = [
     "spendhub.dashboard.local_time.AccountTime",
 ]
 ROOT_URLCONF = "spendhub.urls"
-WSGI_APPLICATION = "spendhub.wsgi.application"
 TEMPLATES = [
     {
         "BACKEND": "django.template.backends.django.DjangoTemplates",

@@ -9,7 +9,9 @@ One thread per process polls the versions (one small query); an edit is in force
 
 from __future__ import annotations
 
+import asyncio
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -18,6 +20,7 @@ from typing import Any, ClassVar, Generic, TypeVar
 from django.db import DatabaseError, InterfaceError, close_old_connections, models, transaction
 
 from spendhub.bounded_postgres import bounded_waits
+from spendhub.errors import Unavailable
 
 logger = logging.getLogger(__name__)
 
@@ -88,9 +91,14 @@ class Snapshot(Generic[Data]):
         Snapshot.registry[name] = self
 
     def current(self) -> Data:
-        """The latest copy this process has; built on first use (which reads the database)."""
+        """The latest copy this process has; built on first use, which reads the database. On an event loop, which may
+        not wait for that, raises Unavailable where there is none yet: the poller is about to read it."""
         held = self._held
-        return held[1] if held is not None else self.refresh()
+        if held is not None:
+            return held[1]
+        if _is_on_event_loop():
+            raise Unavailable("the database has not been read yet since this process started; please try again")
+        return self.refresh()
 
     @property
     def version(self) -> int:
@@ -112,6 +120,14 @@ class Snapshot(Generic[Data]):
         self._held = None
 
 
+def _is_on_event_loop() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
+
+
 def refresh_all() -> None:
     """Rebuilds every snapshot whose version has moved: one query when nothing has."""
     versions = dict(SnapshotVersion.objects.values_list("name", "version"))
@@ -121,13 +137,14 @@ def refresh_all() -> None:
 
 
 class SnapshotPoller(threading.Thread):
-    """Keeps this process's snapshots fresh. A database that does not answer leaves them as they are."""
+    """Keeps this process's snapshots fresh. A database that does not answer leaves them as they are; `have_been_read`
+    says whether they are there at all."""
 
-    def __init__(self, poll_seconds: float = POLL_SECONDS) -> None:
+    def __init__(self, poll_seconds: float = POLL_SECONDS, *, have_been_read: bool = True) -> None:
         super().__init__(name="snapshot-poller", daemon=True)
         self._poll_seconds = poll_seconds
         self._stopped = threading.Event()
-        self.last_success_monotonic = time.monotonic()
+        self.last_success_monotonic = time.monotonic() if have_been_read else -math.inf
 
     def run(self) -> None:
         while not self._stopped.wait(self._poll_seconds):
@@ -140,7 +157,7 @@ class SnapshotPoller(threading.Thread):
                 logger.warning("snapshots not refreshed: %s", error)
 
     def age_seconds(self) -> float:
-        """How long ago the snapshots were last compared with the database."""
+        """How long ago the snapshots were last compared with the database; infinite before they could be read."""
         return time.monotonic() - self.last_success_monotonic
 
     def stop(self) -> None:

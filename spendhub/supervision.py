@@ -1,7 +1,7 @@
-"""One command, several processes: started in order, watched, restarted, stopped in reverse order.
+"""One command, several processes: started in order, watched, restarted, stopped together.
 
 A child that dies is started again after a pause that doubles with each death in a row. SIGTERM or
-Ctrl-C stops the children last to first, each with its own time to finish what it has begun; a second
+Ctrl-C tells all children to stop, each with its own time to finish what it has begun; a second
 signal ends them at once. Children die with the supervisor (see `die_with_parent`).
 """
 
@@ -125,16 +125,17 @@ class Supervisor:
             self._woken.wait(WATCH_SECONDS)
 
     def _stop_all(self) -> None:
-        for child in reversed(self._children):
-            self._stop(child)
+        """Tells all to stop before it waits for any: the whole takes as long as the slowest may."""
+        told_at, signals_before = time.monotonic(), self._signals
+        for child in self._children:
+            if child.process is not None and child.is_running():
+                child.process.terminate()
+        for child in self._children:
+            self._see_end(child, told_at + child.stop_seconds, signals_before)
 
-    def _stop(self, child: Child) -> None:
+    def _see_end(self, child: Child, deadline: float, signals_before: int) -> None:
         if child.process is None:
             return
-        if child.is_running():
-            child.process.terminate()
-        deadline = time.monotonic() + child.stop_seconds
-        signals_before = self._signals
         while child.is_running() and time.monotonic() < deadline and self._signals == signals_before:
             self._woken.clear()
             self._woken.wait(WATCH_SECONDS)

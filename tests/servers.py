@@ -301,11 +301,14 @@ class SpendHub:
         return self._log.read_text(errors="replace") if self._log.exists() else ""
 
     def serving_processes(self) -> list[int]:
-        """Those that answer requests: the children of granian's own parent. There must be one."""
-        commands = {pid: Path(f"/proc/{pid}/cmdline").read_bytes() for pid in children_of(self.pid)}
-        found = [pid for pid, command in commands.items() if b"granian" in command and not children_of(pid)]
+        """Those that answer requests: the children of granian's own parents. There must be one."""
+        found = self._serving_processes()
         assert found, "no granian among the supervisor's children"
         return found
+
+    def _serving_processes(self) -> list[int]:
+        commands = {pid: Path(f"/proc/{pid}/cmdline").read_bytes() for pid in children_of(self.pid)}
+        return [child for pid, command in commands.items() if b"granian" in command for child in children_of(pid)]
 
     def process_at(self, client_port: int) -> int:
         """Which of the serving processes has the connection from a local client's port."""
@@ -352,9 +355,12 @@ class SpendHub:
     def _is_ready(self) -> bool:
         if self._process is None or self._process.poll() is not None:
             raise TimeoutError("its process ended")
+        wanted = int(self._arguments[self._arguments.index("--workers") + 1]) if "--workers" in self._arguments else 1
         try:
-            return httpx.get(f"{self.url}/readyz", timeout=5).status_code == 200
-        except httpx.TransportError:
+            # The first to answer may be there before the others have begun.
+            is_whole = len(self._serving_processes()) >= wanted
+            return is_whole and httpx.get(f"{self.url}/readyz", timeout=5).status_code == 200
+        except (httpx.TransportError, FileNotFoundError):
             return False
 
     def stop(self, seconds: float = 30) -> int:

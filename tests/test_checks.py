@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from pathlib import Path
 
 import pytest
 import redis
 from django.core.checks import run_checks
-from django.db import connection
+from django.db import OperationalError, connection
 from django.test import override_settings
 
-from spendhub import health, processes
-from spendhub.health import answer_health_first, health_answer, readiness
-from tests.servers import Postgres, SpendHub, Valkey, free_port
+from spendhub import health, processes, snapshots
+from spendhub.errors import Unavailable
+from spendhub.health import health_answer, readiness
+from spendhub.snapshots import Snapshot
+from tests.servers import Postgres, SpendHub, Valkey, free_port, wait_until
 
 
 def told() -> list[str]:
@@ -106,21 +109,37 @@ def test_a_process_whose_snapshots_are_old_is_not_ready(monkeypatch: pytest.Monk
     assert json.loads(body)["snapshots"] == "11 s old"
 
 
-def test_health_is_answered_before_django_in_the_web_plane() -> None:
-    seen: list[str] = []
+@pytest.mark.django_db(transaction=True)
+def test_a_process_that_could_not_read_its_snapshots_is_not_ready_until_it_could(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fail() -> None:
+        raise OperationalError("away")
 
-    def django(environ: dict[str, str], start_response: object) -> list[bytes]:
-        seen.append(environ["PATH_INFO"])
-        return [b"django"]
+    monkeypatch.setattr(processes, "refresh_all", fail)
+    monkeypatch.setattr(snapshots, "refresh_all", fail)
+    processes.start_background_threads()
+    try:
+        status, body = health_answer("/readyz")
+        assert (status, json.loads(body)["snapshots"]) == (503, "not read yet")
+        monkeypatch.setattr(snapshots, "refresh_all", lambda: None)
+        wait_until(lambda: health_answer("/readyz")[0] == 200, 20, "the poller to have read them")
+    finally:
+        processes.stop_background_threads()
 
-    application = answer_health_first(django)
-    started: list[str] = []
-    assert application({"PATH_INFO": "/healthz"}, lambda status, headers: started.append(status)) == [
-        b'{"status": "alive"}'
-    ]
-    assert started == ["200 OK"]
-    assert application({"PATH_INFO": "/admin/"}, None) == [b"django"]
-    assert seen == ["/admin/"]
+
+def test_where_no_snapshot_has_been_read_an_event_loop_is_told_to_come_back() -> None:
+    snapshot = Snapshot("unread", lambda: pytest.fail("an event loop may not wait for the database"))
+    try:
+
+        async def look() -> None:
+            snapshot.current()
+
+        with pytest.raises(Unavailable) as told:
+            asyncio.run(look())
+        assert told.value.retry_after_seconds == 1
+    finally:
+        del Snapshot.registry["unread"]
 
 
 @pytest.mark.django_db(transaction=True)

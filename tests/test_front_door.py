@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
@@ -20,6 +21,12 @@ from spendhub.management.commands.serve import Command as Serve
 from tests.servers import PROJECT, SpendHub, Valkey, clean_environment, free_port, wait_until
 
 StartServer = Callable[..., SpendHub]
+
+# Of a form that Django reads before it refuses it, 403: what its body says is no token.
+HEAD_OF_A_FORM = (
+    "POST /admin/login/ HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/x-www-form-urlencoded\r\n"
+    f"cookie: csrftoken={'a' * 32}\r\ncontent-length: 50\r\nexpect: 100-continue\r\n\r\n"
+).encode()
 
 
 def start_with(tmp_path: Path, **env: str) -> subprocess.CompletedProcess[str]:
@@ -129,6 +136,28 @@ def test_one_plane_can_be_served_alone(live_server_process: StartServer, plane: 
 
 
 @pytest.mark.servers
+@pytest.mark.parametrize("plane", ["all", "web"])
+def test_half_sent_forms_of_strangers_leave_the_admin_and_the_api_to_everybody_else(
+    live_server_process: StartServer, plane: str
+) -> None:
+    server = live_server_process("--plane", plane)
+    with contextlib.ExitStack() as callers:
+        # Three times as many as there are threads.
+        half_sent = [
+            callers.enter_context(socket.create_connection(("127.0.0.1", server.port), timeout=20)) for _ in range(24)
+        ]
+        for caller in half_sent:
+            caller.sendall(HEAD_OF_A_FORM)
+            assert caller.recv(100).startswith(b"HTTP/1.1 100 ")  # its body is being read
+            caller.sendall(b"a")
+        assert httpx.get(f"{server.url}/admin/", timeout=20).status_code == 302
+        assert httpx.get(f"{server.url}/api/v1/budgets", timeout=20).status_code == 401
+        # They are waited for all the same.
+        half_sent[0].sendall(b"a" * 49)
+        assert half_sent[0].recv(100).startswith(b"HTTP/1.1 403 ")
+
+
+@pytest.mark.servers
 def test_a_killed_process_is_started_again(live_server_process: StartServer) -> None:
     server = live_server_process("--workers", "2")
     # A process that ends before that has failed to start, and then nothing is served at all.
@@ -140,6 +169,27 @@ def test_a_killed_process_is_started_again(live_server_process: StartServer) -> 
         victim.kill()
         wait_until(lambda victim=victim: not _lives(victim), 60, "the process to die")
         wait_until(lambda: len(_family(server)) == size and _answers(server), 60, "all processes are back")
+
+
+@pytest.mark.servers
+def test_a_process_that_dies_again_and_again_leaves_the_port_to_the_others(live_server_process: StartServer) -> None:
+    server = live_server_process("--workers", "2")
+    with socket.create_connection(("127.0.0.1", server.port), timeout=60) as caller:
+        caller.sendall(HEAD_OF_A_FORM)
+        assert caller.recv(100).startswith(b"HTTP/1.1 100 ")
+        kept = server.process_at(caller.getsockname()[1])
+        for _ in range(3):
+            wait_until(lambda: len(server.serving_processes()) == 2, 60, "the other process to be started again")
+            [other] = set(server.serving_processes()) - {kept}
+            os.kill(other, signal.SIGKILL)
+            wait_until(lambda other=other: other not in server.serving_processes(), 60, "the process to die")
+        wait_until(lambda: len(server.serving_processes()) == 2, 60, "the other process to be started again")
+        assert kept in server.serving_processes()
+        caller.sendall(b"a" * 50)
+        assert caller.recv(100).startswith(b"HTTP/1.1 403 ")
+    assert _answers(server)
+    # One that is told to stop before it has come so far may not hear it.
+    wait_until(lambda: all(_listens_at(pid, server.port) for pid in server.serving_processes()), 60, "both to serve")
 
 
 @pytest.mark.servers
@@ -197,6 +247,11 @@ def _listens(server: SpendHub) -> bool:
     except OSError:
         return False
     return True
+
+
+def _listens_at(pid: int, port: int) -> bool:
+    connections = psutil.Process(pid).net_connections("tcp4")
+    return any(each.status == psutil.CONN_LISTEN and each.laddr.port == port for each in connections)
 
 
 def _answers(server: SpendHub) -> bool:

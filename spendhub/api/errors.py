@@ -31,6 +31,12 @@ class BodyTooLarge(errors.Invalid):
     code = "body_too_large"
 
 
+class BodyTooSlow(errors.Invalid):
+    """The request's body did not come in within the time that there is for it."""
+
+    code = "body_too_slow"
+
+
 class WrongContentType(errors.Invalid):
     """The request's body is not declared to be JSON."""
 
@@ -58,6 +64,7 @@ class Broken(errors.SpendHubError):
 # The most specific class wins: what a class has no line for, its parent's line decides.
 STATUS_BY_KIND: Mapping[type[errors.SpendHubError], int] = {
     BodyTooLarge: 413,
+    BodyTooSlow: 408,
     WrongContentType: 415,
     WrongMethod: 405,
     errors.Invalid: 400,

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import time
+from pathlib import Path
 
+import httpx
 import psycopg
 import pytest
 import redis
 
 from tests.faults.under_load import HELD_NANO_USD, Books
-from tests.servers import wait_until
+from tests.gateway.served import serve
+from tests.servers import Postgres, Valkey, wait_until
 
 pytestmark = [pytest.mark.servers, pytest.mark.slow]
 
@@ -96,3 +101,38 @@ def test_a_database_that_stands_still_with_its_connections_open_is_told_of_and_l
         books.wait_for_good_calls(60)
     books.assert_exact()
     assert set(books.statuses) == {200, 503}, "every caller had an answer within its 30 seconds"
+
+
+def test_a_process_that_starts_while_the_database_is_away_says_so_and_serves_once_it_is_back(
+    postgres: Postgres, valkey: Valkey, tmp_path: Path
+) -> None:
+    with serve(tmp_path / "serve", is_prepared=True, DATABASE_URL=postgres.url, REDIS_URL=valkey.url) as served:
+
+        def answer() -> httpx.Response | None:
+            try:
+                return httpx.get(f"{served.url}/models", headers={"authorization": f"Bearer {served.key}"}, timeout=20)
+            except httpx.TransportError:
+                return None  # nobody serves yet in place of the process that was killed
+
+        wait_until(lambda: (told := answer()) is not None and told.status_code == 200, 20, "the key to be known")
+        postgres.kill()
+        os.kill(served.server.serving_processes()[0], signal.SIGKILL)
+        wait_until(lambda: answer() is not None, 60, "another process to answer")
+        told = answer()
+        assert told is not None
+        assert (told.status_code, told.headers["retry-after"]) == (503, "1")
+        assert told.json()["error"]["code"] == "unavailable"
+        ready = httpx.get(f"{served.server.url}/readyz", timeout=20)
+        assert (ready.status_code, ready.json()["snapshots"]) == (503, "not read yet")
+        postgres.start()
+        statuses = set()
+
+        def serves() -> bool:
+            found = answer()
+            assert found is not None
+            statuses.add(found.status_code)
+            return found.status_code == 200
+
+        wait_until(serves, 60, "the process to have read what it needs")
+        assert statuses <= {200, 503}
+        wait_until(lambda: httpx.get(f"{served.server.url}/readyz").status_code == 200, 20, "it to be ready")

@@ -47,9 +47,7 @@ class Command(BaseCommand):
         children = []
         if options["plane"] != "data" and not options["no_worker"]:
             children.append(Child("worker", [sys.executable, "manage.py", "worker"], stop_seconds=15))
-        door = _server_command(host, port, workers, options["plane"])
-        # Started last, so stopped first: no new calls while the rest still runs.
-        children.append(Child("server", door, stop_seconds=settings.DRAIN_SECONDS + EXTRA_STOP_SECONDS))
+        children += _servers(host, port, workers, options["plane"])
         os.chdir(settings.BASE_DIR)
         connection.close()
         what = f"{workers} server process{'es' if workers > 1 else ''}, plane {options['plane']}"
@@ -67,13 +65,20 @@ def address_to_show(host: str, port: int) -> str:
     return f"http://{shown}:{port}"
 
 
+def _servers(host: str, port: int, workers: int, plane: str) -> list[Child]:
+    """Where Linux lets several share a port, a server for each process that answers: granian closes the port to all of
+    its processes, and waits for those that have calls, when one of them has died twice within seconds."""
+    stop_seconds = settings.DRAIN_SECONDS + EXTRA_STOP_SECONDS
+    if workers == 1 or sys.platform != "linux":
+        return [Child("server", _server_command(host, port, workers, plane), stop_seconds)]
+    command = _server_command(host, port, 1, plane)
+    return [Child(f"server {number}", command, stop_seconds) for number in range(1, workers + 1)]
+
+
 def _server_command(host: str, port: int, workers: int, plane: str) -> list[str]:
-    targets = {"all": "asgi:application", "data": "asgi:data_plane", "web": "wsgi:application"}
+    targets = {"all": "asgi:application", "data": "asgi:data_plane", "web": "asgi:web_plane"}
     command = [sys.executable, "-m", "granian", "--host", host, "--port", str(port), "--workers", str(workers)]
-    if plane == "web":
-        command += ["--interface", "wsgi", "--blocking-threads", str(settings.WEB_THREADS)]
-    else:
-        command += ["--interface", "asgi", "--loop", "uvloop"]
+    command += ["--interface", "asgi", "--loop", "uvloop"]
     # Without the kill timeout a client that dropped its connection can keep a worker from ending at all.
     command += ["--workers-kill-timeout", str(settings.DRAIN_SECONDS), "--respawn-failed-workers"]
     command += ["--respawn-interval", "0.5", "--backlog", "2048", "--backpressure", "2048"]
