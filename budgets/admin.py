@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 from django.contrib import admin, messages
@@ -9,9 +10,11 @@ from django.db import transaction
 from django.http import HttpRequest, HttpResponse
 from django.template.loader import render_to_string
 from django.utils import timezone
+from django.utils.dateformat import format as date_format
 from django.utils.html import format_html
 from unfold.contrib.filters.admin import ChoicesDropdownFilter, DropdownFilter, RangeDateTimeFilter
 from unfold.decorators import action, display
+from unfold.utils import parse_datetime_str
 
 from budgets.admin_bars import draw, live_of
 from budgets.admin_forms import BudgetForm, percent_field, rules_field, show_rule, thresholds_field, tools_field
@@ -19,7 +22,7 @@ from budgets.counters.drive import drive
 from budgets.models import Budget, BudgetEvent, BudgetRaise, Decision
 from budgets.resets import reset_budget
 from budgets.scope_names import near_names
-from spendhub.tenants.admin_fields import Labelled, show_share, show_usd
+from spendhub.tenants.admin_fields import Labelled, show_share, show_usd, show_usd_left
 from spendhub.tenants.admin_scoping import ReadOnlyAdmin, ScopedAdmin, ScopedInline, SeenFilter, describe_row
 from spendhub.tenants.changes import record_change
 from spendhub.tenants.seats import actor_of
@@ -28,6 +31,25 @@ STATE_COLOURS = {"active": "success", "warned": "warning", "degraded": "warning"
 ACTION_COLOURS = {
     "allow": "success", "warn": "warning", "disable-tools": "warning", "degrade": "warning", "hard-stop": "danger",
 }  # fmt: skip
+
+
+class MomentsFilter(RangeDateTimeFilter):
+    """Between two moments, said in the account's own time; what is no moment bounds nothing."""
+
+    def queryset(self, request: HttpRequest, queryset: Any) -> Any:
+        bounds = {
+            f"{self.parameter_name}__gte": self._moment("from"),
+            f"{self.parameter_name}__lte": self._moment("to"),
+        }
+        return queryset.filter(**{lookup: moment for lookup, moment in bounds.items() if moment is not None})
+
+    def _moment(self, end: str) -> datetime | None:
+        day, time = (self.used_parameters.get(f"{self.parameter_name}_{end}_{part}") for part in (0, 1))
+        said = parse_datetime_str(f"{day} {time}")
+        try:
+            return None if said is None else timezone.make_aware(said).astimezone(UTC)
+        except OverflowError:
+            return None
 
 
 class InForceFilter(DropdownFilter):
@@ -159,6 +181,9 @@ class BudgetAdmin(ScopedAdmin):
     # --- the page of one ------------------------------------------------------------------------
     @display(description="Spent, held and left")
     def shown_now(self, budget: Budget) -> str:
+        if budget.archived_at is not None:
+            archived_on = date_format(timezone.localtime(budget.archived_at), "j M Y, H:i")
+            return f"Archived on {archived_on}: it limits nothing, and its history stays."
         note = ""
         if budget.is_frozen:
             note = "Frozen: every call under it is stopped. "
@@ -311,7 +336,7 @@ class BudgetEventAdmin(ReadOnlyAdmin):
     list_display = ("occurred_at", "shown_kind", "budget", "shown_key", "shown_what", "shown_money")
     list_display_links = ("occurred_at",)
     list_select_related = ("budget",)
-    list_filter = (("kind", ChoicesDropdownFilter), BudgetSeenFilter, ("occurred_at", RangeDateTimeFilter))
+    list_filter = (("kind", ChoicesDropdownFilter), BudgetSeenFilter, ("occurred_at", MomentsFilter))
     search_fields = ("scope_key", "budget__name")
     fields = ("occurred_at", "kind", "budget", "scope_key", "shown_what", "shown_money", "window_starts_at")
 
@@ -348,12 +373,16 @@ class BudgetEventAdmin(ReadOnlyAdmin):
 class DecisionAdmin(ReadOnlyAdmin):
     """Why calls were allowed or refused: every refusal, and a sample of the rest."""
 
-    list_display = ("created_at", "shown_action", "shown_why", "model", "shown_who", "shown_estimate")
-    list_display_links = ("created_at",)
+    list_display = ("decided_at", "shown_action", "shown_why", "model", "shown_who", "shown_estimate")
+    list_display_links = ("decided_at",)
     list_select_related = ("budget",)
-    list_filter = ("allowed", BudgetSeenFilter, ("created_at", RangeDateTimeFilter))
+    list_filter = ("allowed", BudgetSeenFilter, ("created_at", MomentsFilter))
     search_fields = ("id__startswith", "model", "api_key", "attribution")
     fields = ("shown_story",)
+
+    @display(description="Decided at", ordering="created_at")
+    def decided_at(self, decision: Decision) -> datetime:
+        return decision.created_at
 
     @display(description="Answer", ordering="action", label=ACTION_COLOURS)
     def shown_action(self, decision: Decision) -> Labelled:
@@ -379,7 +408,7 @@ class DecisionAdmin(ReadOnlyAdmin):
             {
                 "decision": decision,
                 "estimate": show_usd(decision.estimated_cost_nano_usd),
-                "remaining": show_usd(decision.remaining_nano_usd),
+                "remaining": show_usd_left(decision.remaining_nano_usd),
                 "bound_id": str(decision.budget_id),
             },
         )

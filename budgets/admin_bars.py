@@ -16,7 +16,7 @@ from budgets.periods import as_datetime
 from budgets.reports import LiveWindow, live_windows
 from budgets.snapshot import BUDGETS
 from spendhub.errors import Unavailable
-from spendhub.tenants.admin_fields import show_usd
+from spendhub.tenants.admin_fields import show_usd, show_usd_left
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,7 @@ def bar_of(live: LiveWindow) -> Bar:
         state=live.state,
         spent=show_usd(live.spent_nano_usd),
         reserved=show_usd(live.reserved_nano_usd),
-        remaining=show_usd(live.remaining_nano_usd),
+        remaining=show_usd_left(live.remaining_nano_usd),
         overspent=show_usd(live.overspent_nano_usd),
         limit=show_usd(limit),
         has_reserved=live.reserved_nano_usd > 0,

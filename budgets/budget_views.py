@@ -170,7 +170,7 @@ class BudgetViewSet(TenantModelViewSet):
         """What was told about this budget, the latest first."""
         budget = self.get_object()
         rows = BudgetEvent.objects.for_tenant(budget.tenant_id).filter(budget=budget)
-        return self._page(rows, EventSerializer, "-id")
+        return self._page(rows, EventSerializer, ("-occurred_at", "-id"))
 
     @extend_schema(responses=LiveSerializer(many=True), filters=False)
     @action(detail=True, pagination_class=None)
@@ -221,7 +221,7 @@ class BudgetViewSet(TenantModelViewSet):
         shown: list[dict[str, Any]] = [dict(BudgetSerializer(budget, context=context).data) for budget in budgets]
         return shown
 
-    def _page(self, rows: QuerySet[Any], serializer: type[BaseSerializer[Any]], ordering: str) -> Response:
+    def _page(self, rows: QuerySet[Any], serializer: type[BaseSerializer[Any]], ordering: Sequence[str]) -> Response:
         self.ordering = ordering
         page = self.paginate_queryset(rows)
         return self.get_paginated_response(serializer(page, many=True).data)

@@ -65,7 +65,7 @@ class EventViewSet(NativeView, mixins.ListModelMixin, GenericViewSet[BudgetEvent
     """What was told about budgets: state-change, threshold-breach, hard-stop, budget-reset."""
 
     serializer_class = EventSerializer
-    ordering = "-id"
+    ordering = ("-occurred_at", "-id")
     parameters = {"list": ("kind", "budget", "scope_key", "from", "to", *PAGING)}
 
     def get_queryset(self) -> QuerySet[BudgetEvent]:

@@ -171,7 +171,7 @@ class BudgetRaise(BudgetRow):
         default_manager_name = "unscoped"
 
     def __str__(self) -> str:
-        return f"raise until {self.ends_at:%Y-%m-%d}"
+        return f"raise until {timezone.localtime(self.ends_at):%Y-%m-%d}"
 
 
 class BudgetWindow(models.Model):
@@ -336,7 +336,7 @@ class Decision(models.Model):
         indexes = [models.Index(fields=["tenant", "-created_at"], name="decision_by_time")]
 
     def __str__(self) -> str:
-        return f"{self.action} {self.created_at:%Y-%m-%d %H:%M}"
+        return f"{self.action} {timezone.localtime(self.created_at):%Y-%m-%d %H:%M}"
 
 
 class BudgetEvent(models.Model):
@@ -366,13 +366,13 @@ class BudgetEvent(models.Model):
     objects: ClassVar[TenantManager[Self]] = TenantManager()
 
     class Meta:
-        ordering = ["-id"]
+        ordering = ["-occurred_at", "-id"]
         base_manager_name = "unscoped"
         default_manager_name = "unscoped"
-        indexes = [models.Index(fields=["tenant", "-id"], name="event_by_tenant")]
+        indexes = [models.Index(fields=["tenant", "-occurred_at", "-id"], name="event_by_tenant")]
 
     def __str__(self) -> str:
-        return f"{self.kind} {self.occurred_at:%Y-%m-%d %H:%M}"
+        return f"{self.kind} {timezone.localtime(self.occurred_at):%Y-%m-%d %H:%M}"
 
 
 class CounterFence(models.Model):

@@ -155,6 +155,13 @@ def release(held: HeldCall, now: datetime) -> Journey[None]:
         yield from counters().settle(held.hold, (), now.timestamp())
 
 
+def abandon(held: Sequence[HeldCall]) -> None:
+    """Extends these calls' holds no more: once they have run out, the worker books them (telemetry.interrupted)."""
+    for each in held:
+        if each.hold is not None:
+            counters().holds.remove(each.hold.hold_id)
+
+
 def reserve_durably(
     call: Call, *, idempotency_key: str | None, request_sha256: str, ttl_seconds: int, answer: Any
 ) -> Journey[DurableReservation]:

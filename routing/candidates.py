@@ -40,18 +40,19 @@ def find_candidates(
 
 
 def find_options(
-    catalog: Catalog, requirements: Requirements, names: Sequence[str]
+    catalog: Catalog, requirements: Requirements, names: Sequence[str], also: Sequence[str] = ()
 ) -> tuple[list[Option], list[FellOut]]:
     """The models of `names` (none: all of the tenant's) that can do the call, and those that cannot, with the reason.
+    Among all of the tenant's those of `also` count as named: they need not be such as stand for every call.
 
     Models that could have done another call come first among those that fell out. Estimates are such as compare.
     """
-    options, fell_out = _find_options(catalog, requirements, names)
+    options, fell_out = _find_options(catalog, requirements, names, also)
     return list(at_like_lengths(options, requirements.wanted)), fell_out
 
 
 def _find_options(
-    catalog: Catalog, requirements: Requirements, names: Sequence[str]
+    catalog: Catalog, requirements: Requirements, names: Sequence[str], also: Sequence[str]
 ) -> tuple[list[Option], list[FellOut]]:
     tenant_id = requirements.wanted.tenant_id
     fell_out: list[FellOut] = []
@@ -66,14 +67,23 @@ def _find_options(
         return options, fell_out
     standing = standing_of(catalog, tenant_id)
     searching = [model for model in standing.searching if requirements.asks_to_search(model)]
+    asked = {model.name for model in searching}
+    named = {name for name in also if name in standing.by_name_only and name not in asked}
+    for name in sorted(named):
+        found = find_option(catalog, requirements, name)
+        if isinstance(found, FellOut):
+            fell_out.append(found)
+        else:
+            options.append(found)
     for model in (*standing.usable, *searching):
         fit = requirements.fit(model)
         if isinstance(fit, FellOut):
             fell_out.append(fit)
         else:
             options.append(fit)
-    fell_out.extend(FellOut(model.name, UNASKED_SEARCH) for model in standing.searching if model not in searching)
-    fell_out.extend(standing.fell_out)
+    unasked = (model.name for model in standing.searching if model.name not in asked)
+    set_aside = (*(FellOut(name, UNASKED_SEARCH) for name in unasked), *standing.fell_out)
+    fell_out.extend(each for each in set_aside if each.model not in named)
     return options, fell_out
 
 

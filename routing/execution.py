@@ -30,7 +30,7 @@ from routing.upstreams.decoders import EventDecoder, decoder_for
 from routing.upstreams.json_objects import encode, object_in
 from routing.upstreams.odd_answers import guarded
 from routing.upstreams.registry import dialect_of, passes_untouched
-from routing.upstreams.sse import BrokenStream, SseDecoder, SseEvent, UnreadEvents, events_in
+from routing.upstreams.sse import BrokenStream, SseDecoder, SseEvent, UnreadEvents, noted, read_all
 from routing.upstreams.transport import Transport
 
 # A refusal's body is kept for the caller; nobody needs more of it than this.
@@ -67,7 +67,8 @@ class Execution:
     """A vendor's answer on its way; `reader` knows what it used once it has been read. Where the client and
     the vendor speak different wire formats, `is_translated`: the reader then also says what was said. `deadline`
     (monotonic seconds) is when it must have ended. `trial` is told how it ends, by `read`, `bursts` or `aclose`;
-    `secret` (b"": nothing) is left out of what the vendor says."""
+    `secret` (b"": nothing) is left out of what the vendor says; `another_reader` makes one more for a translated
+    answer, where that is not what its dialect's usual one reads."""
 
     model: ModelFacts
     response: UpstreamResponse
@@ -76,6 +77,7 @@ class Execution:
     deadline: float | None = None
     trial: Trial | None = None
     secret: bytes = field(default=b"", repr=False)
+    another_reader: Callable[[], UsageReader] | None = None
     _body: bytes | None = None
     _early: list[Burst] = field(default_factory=list)
     _coming: asyncio.Future[bytes | None] | None = None
@@ -125,7 +127,7 @@ class Execution:
 
     async def bursts(self) -> AsyncGenerator[Burst]:
         """The stream's events, those that arrived together in one list, each with its parsed form when it
-        carries usage (else None).
+        carries usage (else None). Where nothing is translated, comments that came alone are a list without any.
 
         Raises UpstreamError when the connection breaks, the stream is not one, or it is too late; whatever came
         before has been handed on. Closes the response at the end, also when the caller leaves.
@@ -135,11 +137,11 @@ class Execution:
                 yield self._early.pop(0)
             if self._coming is not None:
                 chunk = await self._coming
-                if chunk is not None and (burst := self._take(chunk)):
+                if chunk is not None and _says(burst := self._take(chunk)):
                     yield burst
             if self._broken is None and not self._is_read:
                 async for chunk in self._chunks:
-                    if burst := self._take(chunk):
+                    if _says(burst := self._take(chunk)):
                         yield burst
                     if self._broken is not None:
                         break
@@ -171,7 +173,22 @@ class Execution:
     @cached_property
     def _chunks(self) -> AsyncIterator[bytes]:
         chunks = self.response.aiter_bytes()
-        return chunks if self.deadline is None else _in_time(chunks, self.deadline, self.model)
+        if self.deadline is not None:
+            chunks = _in_time(chunks, self.deadline, self.model)
+        return self._up_to_a_break(chunks) if self.reader.ends_with_body else chunks
+
+    async def _up_to_a_break(self, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+        try:
+            async for chunk in chunks:
+                yield chunk
+        except UpstreamError:
+            if not self._may_break():
+                raise
+
+    def _may_break(self) -> bool:
+        """Whether nothing is missing from the stream if its connection breaks (see UsageReader, `ends_with_body`)."""
+        reader = self.reader
+        return reader.ends_with_body and reader.finish_reason is not None and bool(reader.missing_end())
 
     def _take(self, chunk: bytes) -> Burst:
         """The events that end in `chunk`. What breaks the stream is kept in `_broken`, to be raised after them."""
@@ -189,11 +206,18 @@ class Execution:
                 complete = complete.replace(self.secret, HIDDEN)
             if not self.is_translated and self.reader.passes_over(complete):
                 return UnreadEvents(complete)
-            for event in events_in(complete):
+            events, comments = read_all(complete)
+            for event in events:
                 burst.append((event, self.reader.read_event(event.data)))
         except UpstreamError as error:
             self._broken = error
-        return burst
+            return burst
+        if not comments or self.is_translated:
+            return burst
+        if not burst:
+            return UnreadEvents(comments)
+        last, told = burst[-1]
+        return [*burst[:-1], (noted(last, after=comments), told)]
 
     def _end(self) -> Burst:
         """The events that the connection's end completes: one without its blank line, one that a vendor leaves out."""
@@ -201,7 +225,9 @@ class Execution:
             left = self._decoder.end()
         except BrokenStream as error:
             # No word of the vendor's, as `_broken` is: the connection ended in the middle of one.
-            raise UpstreamError(f"{self.model.provider.name}: {error}") from error
+            if not self._may_break():
+                raise UpstreamError(f"{self.model.provider.name}: {error}") from error
+            left = b""
         burst = self._read_events(left) if left else []
         if self._broken is None and not self.reader.is_complete and (end := self.reader.missing_end()):
             burst = [*burst, (SseEvent(end), self.reader.read_event(end))]
@@ -244,14 +270,14 @@ class Execution:
             trial.tells_nothing()
 
     async def _await_first_events(self, until: float) -> None:
-        while not self._early:
+        while not any(self._early):
             self._coming = asyncio.ensure_future(anext(self._chunks, None))
             await asyncio.wait((self._coming,), timeout=seconds_until(until))
             if not self._coming.done():
                 return  # it thinks: `bursts` goes on waiting
             chunk, self._coming = self._coming.result(), None
             burst = self._end() if chunk is None else self._take(chunk)
-            if burst:
+            if _says(burst):
                 self._early.append(burst)
             elif self._broken is not None:
                 raise self._broken
@@ -268,7 +294,7 @@ class Execution:
             burst = self._end() if chunk is None else self._take(chunk)
             if self._broken is not None:
                 raise self._broken
-            if burst:
+            if _says(burst):
                 self._early.append(burst)
                 ear.hear(burst)
             kept += len(chunk or b"")
@@ -327,8 +353,9 @@ async def execute(model: ModelFacts, asked: Asked, key: ChosenKey | None = None,
     if asked.is_stream and decoder_for(response.headers) is None:
         await response.aclose()
         raise UpstreamError(f"{model.provider.name} answered {response.headers['content-type'][:60]}, not a stream")
-    reader = guarded(dialect.reader(asked.wire if is_native else None))
-    return Execution(model, response, reader, is_translated=not is_native, secret=hidden_in_answers(key.secret))
+    reader = guarded(request.reader() if request.reader else dialect.reader(asked.wire if is_native else None))
+    secret = hidden_in_answers(key.secret)
+    return Execution(model, response, reader, is_translated=not is_native, secret=secret, another_reader=request.reader)
 
 
 def check_can_be_said(model: ModelFacts, asked: Asked, key: ChosenKey) -> None:
@@ -359,6 +386,11 @@ def seconds_until(deadline: float) -> float:
 def too_late(model: ModelFacts) -> AnswerTooLate:
     """The error of an answer that takes longer than its caller, or its route, allows."""
     return AnswerTooLate(f"{model.provider.name} did not finish within the time that the call may take")
+
+
+def _says(burst: Burst) -> bool:
+    """Whether there is anything to hand on: events, or comments alone, which keep a connection alive."""
+    return isinstance(burst, UnreadEvents) or bool(burst)
 
 
 async def _in_time(chunks: AsyncIterator[bytes], deadline: float, model: ModelFacts) -> AsyncIterator[bytes]:

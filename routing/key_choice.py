@@ -1,8 +1,9 @@
 """Which of a provider's keys an attempt is made with.
 
 The enabled keys that can be read share the calls by weight; without any the provider's environment variable is
-used. A tenant's own keys for a shared provider stand in place of the installation's, variable included: calls on
-somebody else's bill would be no help. docs/credentials.md, "Which key a call gets".
+used, and where it names none the call goes without a key, as to a server in one's own network. A tenant's own keys
+for a shared provider stand in place of the installation's, variable included: calls on somebody else's bill would be
+no help. docs/credentials.md, "Which key a call gets".
 """
 
 from __future__ import annotations
@@ -32,6 +33,8 @@ class ChosenKey:
     id: UUID | None = None
 
 
+# How a refusal says that a vendor key would help: pages look for it to say where one is entered.
+NO_VENDOR_KEY = "has no key under Vendor keys"
 HIDDEN = b"(hidden key)"
 # Servers that need no key are given a word in its place ("ollama", "sk-no-key-required"), which an answer may well say.
 MIN_LENGTH_IN_ANSWERS = 20
@@ -108,10 +111,16 @@ def _from_environment(model: ModelFacts, variable: str, *, was_unreadable: bool)
     if was_unreadable:
         raise CredentialUnreadable(model.provider.name)
     problem = "holds characters that no key has" if value.strip() else "is empty"
-    raise CredentialMissing(
-        f"provider {model.provider.name} has no key: the environment variable {variable} {problem}",
-        provider=model.provider.name,
-    )
+    raise CredentialMissing(_told_of_no_key(model, variable, problem), provider=model.provider.name)
+
+
+def _told_of_no_key(model: ModelFacts, variable: str, problem: str) -> str:
+    # Vendor keys first: who is told may have an account in which to enter one, and no say in the environment.
+    provider = f"provider {model.provider.name}"
+    if model.own_api_key_env:
+        variable = f"the environment variable {variable}, which alone holds it,"
+        return f"{provider} has no key for {model.name}: {variable} {problem}"
+    return f"{provider} {NO_VENDOR_KEY}, and the environment variable {variable} {problem}"
 
 
 @lru_cache(maxsize=256)

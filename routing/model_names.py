@@ -97,7 +97,7 @@ def told_uses(row: Model | Provider, uses: Sequence[ModelUse], how: str) -> str:
 
 
 def _route_called(catalog: Catalog, tenant_id: int | None, word: str) -> str:
-    if word == AUTO:
+    if word.casefold() == AUTO:
         return "always a route, so no call would come to the model"
     route = next((each for each in _found_by_name(catalog, tenant_id) if each.name.casefold() == word.casefold()), None)
     if route is None:

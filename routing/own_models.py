@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from django.db import transaction
+from django.utils import timezone
 
 from routing import model_uses
 from routing.model_names import told_uses, uses_of_model
@@ -58,7 +59,7 @@ def give_back(row: Model, now: datetime) -> None:
     if not was_called(row):
         delete_model(row)
         return
-    row.name = f"{row.name[:80]} (given back {now:%Y-%m-%d}, no. {row.pk})"
+    row.name = f"{row.name[:80]} (given back {timezone.localtime(now):%Y-%m-%d}, no. {row.pk})"
     row.aliases, row.is_enabled = [], False
     row.save(update_fields=["name", "aliases", "is_enabled"])
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import ipaddress
 from urllib.parse import urlsplit
 
+from routing.models import Provider
 from spendhub.errors import Invalid
 
 
@@ -46,6 +47,14 @@ def check_own_address(base_url: str) -> None:
     host = (parts.hostname or "").rstrip(".").lower()
     if parts.scheme != "https" or not _is_public(host):
         raise UpstreamNotAllowed("base_url", "must be a public https address")
+
+
+def problem_of_address(dialect: str, base_url: str, stored: str | None) -> str:
+    """What is wrong with the address of a provider, as a sentence's words without its subject; "" for nothing. `stored`
+    is the one that it has, None for a new one. One without an address stays as it is: its models may have their own."""
+    if base_url or stored == "" or dialect not in Provider.Dialect.values or dialect == Provider.Dialect.SANDBOX:
+        return ""
+    return f"is needed: it is where calls of the dialect {dialect} are sent"
 
 
 def _is_public(host: str) -> bool:

@@ -26,6 +26,7 @@ from routing.routes import AUTO, RouteFacts
 from routing.snapshot import Catalog, ModelFacts
 from routing.strategies.base import Ranking, Task
 from routing.strategies.registry import strategy_called
+from routing.unusual import NOTHING_UNUSUAL
 from routing.upstreams.base import CHAT
 
 __all__ = [
@@ -163,7 +164,7 @@ def find_route(catalog: Catalog, wanted: Wanted) -> RouteFacts | None:
     if rule is not None:
         return rule
     route = catalog.routes.named(tenant_id, name)
-    if name == AUTO:
+    if name.casefold() == AUTO:
         route = route or PLAIN_AUTO
     elif route is None or catalog.view(tenant_id).knows(name):
         return None
@@ -195,7 +196,7 @@ def _choose_by_route(catalog: Catalog, wanted: Wanted, route: RouteFacts) -> Cho
     timeout_ms = min((ms for ms in (wanted.declared.timeout_ms, own.timeout_ms) if ms is not None), default=None)
     wanted = replace(wanted, declared=replace(wanted.declared, timeout_ms=timeout_ms))
     demanded = Requirements.of(wanted, own.demands)
-    options, misfits = find_options(catalog, demanded, route.models)
+    options, misfits = find_options(catalog, demanded, route.models, own.strategy.candidates_in(own.settings))
     ranking = _rank(own, options, misfits, Task(wanted, demanded.capabilities - BESIDE_WORDS, route.name))
     chain, skipped = _chain(catalog, demanded, route, ranking)
     fell_out = [*ranking.fell_out, *misfits]
@@ -344,7 +345,7 @@ def _of_reviewers(demanded: Requirements) -> Requirements:
     )  # fmt: skip
     return replace(
         demanded, wanted=size, capabilities=NOTHING_NEEDED, min_quality=None, max_cost_nano_usd=None,
-        max_latency_ms=None,
+        max_latency_ms=None, unusual=NOTHING_UNUSUAL,
     )  # fmt: skip
 
 
@@ -368,7 +369,10 @@ def _neither_fits(why: str, demanded: Requirements, fell_out: list[FellOut], fal
 
 
 def _nothing_fits(wanted: Wanted, reason: str, demanded: Requirements, fell_out: list[FellOut]) -> NoModelFits:
-    # Not all of them are told: where some models are allowed by name, why those fell out is what helps.
+    # Not all of them are told: where some models are allowed by name, why those fell out is what helps; then why those
+    # did that could have done another call.
     allowed = {name.casefold() for name in demanded.allow}
-    told = sorted(fell_out, key=lambda each: each.model.casefold() not in allowed)
+    told = sorted(
+        fell_out, key=lambda each: (each.model.casefold() not in allowed, each.hurdle is Hurdle.CALLED_AT_ALL)
+    )
     return NoModelFits(wanted.name, reason, demanded.in_words(), [(each.model, each.reason) for each in told])

@@ -22,12 +22,26 @@ def problem_of_provider_name(tenant_id: int | None, row: Provider | None, name: 
     if row is not None and row.name == name:
         return ""
     catalog, uses = CATALOG.refresh(), uses_of_models(tenant_id)
-    drawn = problem_of_drawing_calls(catalog, uses, tenant_id, name)
+    drawn = problem_of_drawing_calls(catalog, uses, tenant_id, name) or _problem_of_another_case(tenant_id, row, name)
     if row is None:
         return drawn
     if broken := [use for use in uses if _is_broken(catalog, row, use)]:
         return told_uses(row, broken, " as it is called now")
     return drawn or _problem_of_models_names(catalog, row, uses, name)
+
+
+def _problem_of_another_case(tenant_id: int | None, row: Provider | None, name: str) -> str:
+    """Two that differ in case alone are one to people, and two to whatever goes by a provider's name."""
+    seen = Provider.objects.across_tenants().filter(Q(tenant=None) | Q(tenant=tenant_id), name__iexact=name)
+    others = seen.exclude(name=name) if row is None else seen.exclude(name=name).exclude(pk=row.pk)
+    other = others.order_by("tenant", "pk").first()
+    if other is None:
+        return ""
+    whose = "the shared" if other.tenant_id is None else "your"
+    return (
+        f"{name!r} differs in case alone from {whose} provider {other.name!r}: take another name, or that one to the "
+        "letter"
+    )
 
 
 def _is_broken(catalog: Catalog, row: Provider, use: ModelUse) -> bool:

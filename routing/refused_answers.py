@@ -72,11 +72,12 @@ def response_refuses(response: Mapping[str, Any]) -> bool:
     )
 
 
-def ear_for(model: ModelFacts, wire: Wire | None) -> Ear:
-    """An Ear for one answer of `model`. `wire` is what the client gets untouched; None: the answer is translated."""
+def ear_for(model: ModelFacts, wire: Wire | None, reader_of_it: Callable[[], UsageReader] | None = None) -> Ear:
+    """An Ear for one answer of `model`. `wire` is what the client gets untouched; None: the answer is translated, and
+    read by what `reader_of_it` makes, or by its dialect's usual reader."""
     if wire == RESPONSES:
         return _ResponsesEar()
-    reader = guarded(dialect_of(model).reader(None))
+    reader = guarded(reader_of_it() if reader_of_it else dialect_of(model).reader(None))
     return _ReadersEar(reader, _MORE.get(wire, _nothing_more))
 
 
@@ -136,7 +137,7 @@ class _ReadersEar:
 
 
 class _ResponsesEar:
-    """OpenAI's Responses, which no reader says in our words: they only ever pass untouched."""
+    """OpenAI's Responses where they pass untouched: what they say besides words is looked for too."""
 
     def __init__(self) -> None:
         self.has_begun = False

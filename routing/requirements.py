@@ -15,8 +15,9 @@ from routing.extras import NO_EXTRAS, Extras, always_searches, estimate_asked, p
 from routing.performance import UNMEASURED, Observed, expected_p95_ms, expected_quality, observed_at
 from routing.pricing import CompiledPrice
 from routing.snapshot import ModelFacts, Quote, default_price
+from routing.unusual import NOTHING_UNUSUAL, Unusual
 from routing.upstreams.base import CHAT, EMBEDDINGS, Wire
-from routing.upstreams.registry import lacks, passes_untouched
+from routing.upstreams.registry import lacks, passes_untouched, unfit_for
 from spendhub.money import format_usd
 from spendhub.tenants.attribution import NOBODY, Attribution
 
@@ -62,9 +63,9 @@ class Declared:
 @dataclass(frozen=True, slots=True)
 class Wanted:
     """What one call wants of a model. `needs()` reads capabilities from the request (tools, vision, files, audio,
-    json, reasoning, streaming, embeddings) and what it asks for beside words (choices, logprobs); `text()` gives its
-    words, for strategies that weigh them: both are asked only where a choice is made. `max_output_tokens` is over all
-    `choices`, None where the client set no limit.
+    json, reasoning, streaming, embeddings) and what it asks for beside words (choices, logprobs), `unusual()` what many
+    models refuse; `text()` gives its words, for strategies that weigh them: all three are asked only where a choice is
+    made. `max_output_tokens` is over all `choices`, None where the client set no limit.
 
     `expected_output_of` says how much output a model is likely to give; without it the limit counts, or
     SPENDHUB_DEFAULT_OUTPUT_TOKENS per choice. `known_lengths` has models by name whose answers have been measured, the
@@ -83,6 +84,7 @@ class Wanted:
     attribution: Attribution = NOBODY
     declared: Declared = field(default_factory=Declared)
     needs: Callable[[], frozenset[str]] = lambda: NOTHING_NEEDED
+    unusual: Callable[[], Unusual] = lambda: NOTHING_UNUSUAL
     text: Callable[[], str] = lambda: ""
     choices: int = 1
     expected_output_of: Callable[[ModelFacts], int] | None = None
@@ -183,6 +185,7 @@ class Requirements:
     allow: frozenset[str]
     deny: frozenset[str]
     reads_request: bool = True
+    unusual: Unusual = NOTHING_UNUSUAL
     _allowed: frozenset[str] = field(init=False, repr=False)
     _denied: frozenset[str] = field(init=False, repr=False)
 
@@ -206,6 +209,7 @@ class Requirements:
             wanted.declared.allow,
             frozenset().union(*(part.deny for part in parts)),
             reads_request,
+            wanted.unusual() if reads_request else NOTHING_UNUSUAL,
         )
 
     def fit(self, model: ModelFacts) -> Option | FellOut:
@@ -248,7 +252,7 @@ class Requirements:
         if wanted.untranslatable and not passes_untouched(model, wanted.wire):
             return FellOut(name, f"{wanted.untranslatable} cannot be said to it", Hurdle.WORDS)
         if self.reads_request and model.retires_at is not None and model.retires_at <= wanted.now:
-            return FellOut(name, f"it was retired on {model.retires_at:%Y-%m-%d}", Hurdle.RETIREMENT)
+            return FellOut(name, f"it was retired on {model.retires_at:%Y-%m-%d} UTC", Hurdle.RETIREMENT)
         if not self._denied.isdisjoint(model.listed_as):
             return FellOut(name, "it is on the list of models not to use", Hurdle.LISTS)
         if self._allowed and self._allowed.isdisjoint(model.listed_as):
@@ -259,6 +263,8 @@ class Requirements:
             lacking -= BESIDE_WORDS - lacks(model)
         if lacking:
             return FellOut(name, f"it lacks {', '.join(_told(lacking))}", Hurdle.CAPABILITIES, len(lacking))
+        if self.unusual is not NOTHING_UNUSUAL and (refused := unfit_for(model, self.unusual, wanted.wire)):
+            return FellOut(name, f"it does not take {', '.join(refused)}", Hurdle.CAPABILITIES, len(refused))
         if self.min_quality and _tier(model.quality) < _tier(self.min_quality):
             missing = _tier(self.min_quality) - _tier(model.quality)
             told = f"its quality tier is {model.quality}, below {self.min_quality}"

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from routing.errors import InvalidRoute, UnknownStrategy
-from routing.models import Route
+from routing.models import Model, Route
 from routing.route_options import RouteOptions, read_options
 from routing.routes import ANY, AUTO
 from routing.snapshot import Catalog, CatalogView
+from routing.strategies.pinned import Pinned
 from routing.strategies.weighted import Weighted
 from spendhub.tenants.attribution import DIMENSIONS, InvalidAttribution, clean_key
 
@@ -38,14 +39,18 @@ def check_route(
     match: Any,
     options: Any,
     name: str = "",
+    row: Route | None = None,
 ) -> CheckedRoute:
     """Checks a route of `tenant_id` (None: a shared one) against the catalog; problems are told by field.
 
-    `name` "" is not looked at: a catalog file's routes may be called as a model is that an admin has added since."""
+    `name` "" is not looked at: a catalog file's routes may be called as a model is that an admin has added since. `row`
+    is the route as it is stored, None for a new one."""
     problems: dict[str, list[str]] = {}
     names = _catalog_names(catalog, tenant_id, models, problems, "models")
     spare = _catalog_names(catalog, tenant_id, fallback, problems, "fallback")
+    _check_fallback(catalog.view(tenant_id), spare, problems)
     rule = _checked_match(match, problems)
+    _check_case_of_name(catalog, tenant_id, name, row, problems)
     if not rule and "match" not in problems:
         _check_name(catalog, tenant_id, name, problems)
     if not isinstance(options, Mapping):
@@ -63,6 +68,11 @@ def check_route(
         told = _problems_of_options(catalog.view(tenant_id), found, names)
         if told:
             problems["options"] = told
+        if found.strategy.name == Pinned.name and len(names) > 1 and "model" not in options:
+            which = f'{{"model": "{names[0]}"}}'
+            problems.setdefault("models", []).append(
+                f"{Pinned.name} is one model: name one, or say in the options which of them, as in {which}"
+            )
     return CheckedRoute(names, spare, rule, problems)
 
 
@@ -93,12 +103,40 @@ def _catalog_names(
 def _check_name(catalog: Catalog, tenant_id: int | None, name: str, problems: dict[str, list[str]]) -> None:
     # A model of that name that is saved at this moment is not seen yet: see problems_of_names on why that is tolerated.
     view = catalog.view(tenant_id)
-    model = view.resolve(name) if name != AUTO and view.knows(name) else None
+    model = view.resolve(name) if name.casefold() != AUTO and view.knows(name) else None
     if model is not None:
         which = "a model" if name == model.name else f"the model {model.name!r}"
         problems["name"] = [
             f"{name!r} is {which}, so a call for it never comes to the route: give the route another name, or a match"
         ]
+
+
+def _check_case_of_name(
+    catalog: Catalog, tenant_id: int | None, name: str, row: Route | None, problems: dict[str, list[str]]
+) -> None:
+    """Routes are found in whatever case they are asked for, so two names that differ in case alone are one."""
+    if row is not None and row.name == name:
+        return
+    for other in catalog.routes.seen_by(tenant_id).values():
+        is_itself = row is not None and other.id == row.pk
+        if other.name != name and other.name.casefold() == name.casefold() and not is_itself:
+            whose = "the shared" if other.tenant_id is None else "your"
+            problems["name"] = [
+                f"{name!r} differs in case alone from {whose} route {other.name!r}: take another name, or that one to "
+                "the letter"
+            ]
+
+
+def _check_fallback(view: CatalogView, names: Sequence[str], problems: dict[str, list[str]]) -> None:
+    for name in _embedding_among(view, names):
+        problems.setdefault("fallback", []).append(
+            f"{name[:120]!r} is a model for embedding, and a fallback answers chats alone"
+        )
+
+
+def _embedding_among(view: CatalogView, names: Iterable[str]) -> list[str]:
+    found = ((name, view.resolve(name)) for name in names)
+    return [name for name, model in found if model is not None and model.kind == Model.Kind.EMBEDDING]
 
 
 def _problems_of_options(view: CatalogView, found: RouteOptions, candidates: Sequence[str]) -> list[str]:
@@ -110,7 +148,18 @@ def _problems_of_options(view: CatalogView, found: RouteOptions, candidates: Seq
         for name in chosen_among
         if candidates and name in view.models and name not in candidates
     ]
+    told += [
+        f"{name[:120]!r} is a model for embedding, which scores no answers"
+        for name in _embedding_among(view, found.models_that_score())
+    ]
+    if candidates and all(_is_denied(view, name, found.demands.deny) for name in candidates):
+        told.append("deny: all models of the route are on it, so none of them could ever answer")
     return [*told, *(_names_nothing(word) for word in sorted(found.demands.deny) if not _names_some(view, word))]
+
+
+def _is_denied(view: CatalogView, name: str, deny: Iterable[str]) -> bool:
+    model = view.resolve(name)
+    return model is not None and not model.listed_as.isdisjoint(word.casefold() for word in deny)
 
 
 def _names_a_wildcard(name: str) -> str:

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from typing import Any
 from weakref import WeakKeyDictionary
 
+from routing.errors import InvalidRoute
 from routing.models.rows import CAPABILITIES
 from routing.requirements import MOST_MS, QUALITIES, Declared
 from routing.routes import RouteFacts
 from routing.strategies.base import Strategy
 from routing.strategies.registry import strategy_called
-from routing.strategies.settings import OptionsReader
+from routing.strategies.settings import OptionsReader, UnknownOption
 from spendhub.errors import InvalidMoney
 from spendhub.money import parse_usd
 
@@ -45,6 +46,11 @@ class RouteOptions:
         named = self.strategy.names_in(self.settings)
         return (*named, self.scored_by) if self.scored_by else named
 
+    def models_that_score(self) -> tuple[str, ...]:
+        """Those of them that are shown answers and score them."""
+        scorers = self.strategy.scorers_in(self.settings)
+        return (*scorers, self.scored_by) if self.scored_by else scorers
+
 
 def read_options(strategy_name: str, given: Mapping[str, Any], models: Sequence[str]) -> RouteOptions:
     """A route's `options` for a strategy. Raises UnknownStrategy, or InvalidRoute naming the option."""
@@ -67,7 +73,11 @@ def read_options(strategy_name: str, given: Mapping[str, Any], models: Sequence[
         region=reader.word("region", "") or None,
         deny=frozenset(reader.names("deny")),
     )
-    settings = strategy.settings({name: value for name, value in given.items() if name not in COMMON}, models)
+    try:
+        settings = strategy.settings({name: value for name, value in given.items() if name not in COMMON}, models)
+    except UnknownOption as error:
+        told = f"{error.message}; every route has {', '.join(COMMON)}"
+        raise InvalidRoute(told, field=error.details["field"]) from None
     return RouteOptions(
         strategy,
         settings,

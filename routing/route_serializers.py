@@ -95,6 +95,7 @@ class RouteSerializer(StrictModelSerializer):
             match=attrs.get("match", row.match),
             options=attrs.get("options", row.options),
             name=attrs.get("name", row.name),
+            row=None if row._state.adding else row,
         )
         if checked.problems:
             raise serializers.ValidationError(checked.problems)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
@@ -17,7 +17,9 @@ ANY = "*"
 
 @dataclass(frozen=True, slots=True, weakref_slot=True, eq=False)
 class RouteFacts:
-    """A route as calls need it. `match` has the keys it is a rule for, by dimension; empty: found by name only."""
+    """A route as calls need it. `match` has the keys it is a rule for, by dimension; empty: found by name only.
+
+    `asked_as` are the names, in folded letters, that a call asks for which the rule is for."""
 
     id: UUID
     tenant_id: int | None
@@ -29,6 +31,12 @@ class RouteFacts:
     options: Mapping[str, Any]
     priority: int
     is_enabled: bool
+    asked_as: frozenset[str] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        # Once per version of the catalog.
+        names = self.match.get("model", (AUTO,))
+        object.__setattr__(self, "asked_as", frozenset(name.casefold() for name in names))
 
     def applies_to(self, name: str, attribution: Attribution) -> bool:
         """Whether it is a rule for a call that asks for `name` on behalf of `attribution`."""
@@ -38,8 +46,7 @@ class RouteFacts:
             key = getattr(attribution, dimension, None)
             if key is None or (key not in keys and ANY not in keys):
                 return False
-        names = self.match.get("model", frozenset((AUTO,)))
-        return name in names or ANY in names
+        return ANY in self.asked_as or name.casefold() in self.asked_as
 
 
 class RouteBook:
@@ -51,6 +58,7 @@ class RouteBook:
         self._tenants = {route.tenant_id for route in ordered}
         self._rules: dict[int | None, tuple[RouteFacts, ...]] = {}
         self._names: dict[int | None, dict[str, RouteFacts]] = {}
+        self._folded: dict[int | None, dict[str, RouteFacts]] = {}
 
     def rules_of(self, tenant_id: int | None) -> tuple[RouteFacts, ...]:
         """The tenant's rules in force; the first that applies wins: by priority, own before shared ones, by name."""
@@ -80,8 +88,16 @@ class RouteBook:
         return None
 
     def named(self, tenant_id: int, name: str) -> RouteFacts | None:
-        """The route called `name`, switched off or not."""
-        return self.seen_by(tenant_id).get(name)
+        """The route called `name`, in whatever case, switched off or not: the very name first, then one's own."""
+        return self.seen_by(tenant_id).get(name) or self._folded_names(tenant_id).get(name.casefold())
+
+    def _folded_names(self, tenant_id: int | None) -> Mapping[str, RouteFacts]:
+        owner = tenant_id if tenant_id in self._tenants else None
+        found = self._folded.get(owner)
+        if found is None:
+            ordered = sorted(self.seen_by(owner).values(), key=lambda route: (route.tenant_id is not None, route.name))
+            found = self._folded[owner] = {route.name.casefold(): route for route in ordered}
+        return found
 
 
 NO_ROUTES = RouteBook()

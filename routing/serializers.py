@@ -15,8 +15,8 @@ from rest_framework import serializers
 from routing.installation_keys import InstallationKeyFlag
 from routing.model_filters import price_of
 from routing.model_names import problems_of_names
-from routing.models import CAPABILITIES, Model, Price, Provider, validate_base_url
-from routing.own_upstreams import UpstreamNotAllowed, check_own_address, check_own_key
+from routing.models import CAPABILITIES, Model, Price, Provider, problem_of_sizes, validate_base_url
+from routing.own_upstreams import UpstreamNotAllowed, check_own_address, check_own_key, problem_of_address
 from routing.price_specs import COLUMNS, KINDS, PriceSpec
 from routing.provider_names import problem_of_provider_name
 from routing.service_tiers import MAX_TIER_LENGTH, TIER_PATTERN
@@ -132,6 +132,15 @@ class ProviderSerializer(OwnUpstreamMixin, StrictModelSerializer):
             raise serializers.ValidationError(problem)
         return name
 
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        """Where calls are sent: see routing/own_upstreams.py."""
+        attrs, row = super().validate(attrs), self.instance if isinstance(self.instance, Provider) else None
+        now = row or Provider()
+        base_url, dialect = attrs.get("base_url", now.base_url), attrs.get("dialect", now.dialect)
+        if problem := problem_of_address(dialect, base_url, None if row is None else row.base_url):
+            raise serializers.ValidationError({"base_url": [problem]})
+        return attrs
+
     def validate_dialect(self, dialect: str) -> str:
         """The sandbox is built in; there is one."""
         if dialect == Provider.Dialect.SANDBOX:
@@ -195,6 +204,11 @@ class ModelSerializer(OwnUpstreamMixin, StrictModelSerializer):
             aliases=attrs.get("aliases", row.aliases if row else []),
             provider=attrs.get("provider"),
         )
+        if problem := problem_of_sizes(
+            attrs.get("context_tokens", row.context_tokens if row else None),
+            attrs.get("max_output_tokens", row.max_output_tokens if row else None),
+        ):
+            problems["max_output_tokens"] = [problem]
         if problems:
             raise serializers.ValidationError(problems)
         return attrs

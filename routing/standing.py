@@ -38,11 +38,13 @@ def check_can_be_asked(model: ModelFacts) -> None:
 @dataclass(frozen=True, slots=True)
 class Standing:
     """A tenant's catalog, divided into what can be called at all and what cannot. `searching` can be called too, and
-    always search the web: they are for whoever asks for them, or for searches."""
+    always search the web: they are for whoever asks for them, or for searches. `by_name_only`: the names of these, and
+    of the models among `fell_out` that can be called by whoever names them."""
 
     usable: tuple[ModelFacts, ...]
     searching: tuple[ModelFacts, ...]
     fell_out: tuple[FellOut, ...]
+    by_name_only: frozenset[str] = frozenset()
 
 
 # A catalog never changes and the environment's keys do not either, so this is worked out once per version.
@@ -63,13 +65,14 @@ def standing_of(catalog: Catalog, tenant_id: int) -> Standing:
 
 def _divide(models: Iterable[ModelFacts]) -> Standing:
     reasons: dict[str, str] = {}
-    usable = []
+    usable, by_name_only = [], set()
     for model in models:
         if model.is_wildcard:
             continue
         reason = unusable_because(model)
         if reason is None and model.provider.dialect == "sandbox" and model.name in MADE_TO_FAIL:
             reason = "it is made for tests, and used by name only"
+            by_name_only.add(model.name)
         if reason is None:
             usable.append(model)
         else:
@@ -77,8 +80,12 @@ def _divide(models: Iterable[ModelFacts]) -> Standing:
     vendors = [model for model in usable if model.provider.dialect != "sandbox"]
     if vendors:
         sandbox = "it is the sandbox, which stands in only where no vendor can be called"
-        reasons |= {model.name: sandbox for model in usable if model.provider.dialect == "sandbox"}
+        set_aside = [model.name for model in usable if model.provider.dialect == "sandbox"]
+        reasons |= dict.fromkeys(set_aside, sandbox)
+        by_name_only.update(set_aside)
         usable = vendors
     searching = tuple(model for model in usable if always_searches(model))
     usable = [model for model in usable if not always_searches(model)]
-    return Standing(tuple(usable), searching, tuple(FellOut(name, reason) for name, reason in reasons.items()))
+    by_name_only.update(model.name for model in searching)
+    fell_out = tuple(FellOut(name, reason) for name, reason in reasons.items())
+    return Standing(tuple(usable), searching, fell_out, frozenset(by_name_only))

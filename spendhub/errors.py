@@ -96,3 +96,8 @@ class InvalidMoney(Invalid):
 
     def __init__(self, seen: object, expected: str) -> None:
         super().__init__(f"{str(seen)[:60]!r} is not {expected}", expected=expected)
+
+
+def code_of(error: BaseException) -> str:
+    """The `code` of an error of ours, "defect" for any other: some libraries have codes of their own."""
+    return error.code if isinstance(error, SpendHubError) else "defect"

@@ -3,7 +3,7 @@ from django.apps import AppConfig
 
 class TelemetryConfig(AppConfig):
     name = "telemetry"
-    verbose_name = "Spend records"
+    verbose_name = "Spend"
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:

@@ -10,18 +10,21 @@ from rest_framework.exceptions import ValidationError
 from spendhub.api.fields import StrictModelSerializer
 from spendhub.api.viewsets import TenantModelViewSet
 from spendhub.tenants.attribution import InvalidAttribution, clean_key
-from telemetry.cache_rules import CACHE_RULES
+from telemetry.cache_rules import CACHE_RULES, EVERY_FEATURE
 from telemetry.models import ResponseCacheRule
 
 
 class CacheRuleSerializer(StrictModelSerializer):
-    """Exactly the same request of `feature` is answered again for `ttl_seconds` (1 to 604800), at no cost."""
+    """Exactly the same request of `feature` is answered again for `ttl_seconds` (1 to 604800), at no cost. The feature
+    `*` is every one without a rule of its own."""
 
     class Meta:
         model = ResponseCacheRule
         fields = ("id", "feature", "ttl_seconds", "is_enabled")
 
     def validate_feature(self, value: str) -> str:
+        if value == EVERY_FEATURE:
+            return value
         try:
             return clean_key("feature", value)
         except InvalidAttribution as error:

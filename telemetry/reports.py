@@ -67,20 +67,22 @@ def spent_between(tenant_id: int | None, starts_at: datetime, ends_at: datetime)
     return found or 0
 
 
-def spent_by_day(tenant_id: int | None, timezone: str, days: int, now: datetime) -> list[tuple[date, int]]:
-    """nano_usd per day of the time zone, the oldest first, today last; days without calls are 0.
+def spent_by_day(tenant_id: int | None, timezone: str, since: datetime, now: datetime) -> list[tuple[date, int]]:
+    """nano_usd since a moment, per day of the time zone, the oldest first, today last; days without calls are 0. The
+    first day is what is left of the one that `since` is in.
 
     One range of the index per day: cutting days inside the database would work out the time zone
     for each row.
     """
     found: list[tuple[date, int]] = []
     moment = now
-    for _ in range(days):
+    while moment >= since:
         window = cut_window("day", moment, timezone)
         starts_at, ends_at = as_datetime(window.starts_at), as_datetime(window.ends_at)
         assert starts_at is not None and ends_at is not None
-        found.append((_local_date(starts_at, timezone), spent_between(tenant_id, starts_at, ends_at)))
-        moment = starts_at - timedelta(seconds=1)
+        spent = spent_between(tenant_id, max(starts_at, since), ends_at)
+        found.append((_local_date(starts_at, timezone), spent))
+        moment = starts_at - timedelta(microseconds=1)
     return found[::-1]
 
 

@@ -13,12 +13,14 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from routing.errors import ModelNotAvailable, NoModelFits, UnknownModel, UnpricedModel
+from routing.errors import InvalidRoute, ModelNotAvailable, NoModelFits, UnknownModel, UnpricedModel
 from routing.plans import Declared, Wanted, choose
 from routing.pricing import CompiledPrice, price_usage
 from routing.requirements import FellOut, Requirements
-from routing.routes import AUTO
+from routing.routes import AUTO, RouteFacts
 from routing.snapshot import CATALOG, Catalog
+from routing.strategies.base import Strategy
+from routing.strategies.registry import STRATEGIES
 from routing.token_usage import MAX_TOKENS, TokenUsage
 from routing.upstreams.base import CHAT, EMBEDDINGS
 from spendhub.money import format_usd
@@ -133,15 +135,45 @@ def by_strategy(catalog: Catalog, tenant: TenantFacts, strategy: str) -> FindSta
         kind = _kind_of(catalog, tenant.id, call)
         name = AUTO if kind == CHAT_KIND else call.model
         declared = Declared(strategy=strategy if kind == CHAT_KIND else None)
-        try:
-            # Without the hooks of `make_plan`: they are told of real calls.
-            plan = choose(catalog, _wanted(tenant, call, name, kind, declared)).plan
-        except (NoModelFits, ModelNotAvailable, UnknownModel, UnpricedModel):
-            return None
-        chosen = plan.candidates[0]
-        return _priced(call, chosen.model.name, chosen.quote.price)
+        return _chosen(catalog, call, _wanted(tenant, call, name, kind, declared))
 
     return stand_in_of
+
+
+def by_route(catalog: Catalog, tenant: TenantFacts, route: RouteFacts) -> FindStandIn:
+    """Stand-ins as one route chooses them, with its own options, whatever the calls asked for. The finder raises
+    InvalidRoute where those are not what they must be."""
+
+    def stand_in_of(call: PastCall) -> StandIn | None:
+        kind = _kind_of(catalog, tenant.id, call)
+        if kind != CHAT_KIND:  # vectors of two models cannot be compared
+            return _chosen(catalog, call, _wanted(tenant, call, call.model, kind, Declared()))
+        return _chosen(catalog, call, _wanted(tenant, call, route.name, kind, Declared()), route)
+
+    return stand_in_of
+
+
+def _chosen(catalog: Catalog, call: PastCall, wanted: Wanted, route: RouteFacts | None = None) -> StandIn | None:
+    try:
+        # Without the hooks of `make_plan`: they are told of real calls.
+        plan = choose(catalog, wanted, route=route).plan
+    except (NoModelFits, ModelNotAvailable, UnknownModel, UnpricedModel):
+        return None
+    chosen = plan.candidates[0]
+    return _priced(call, chosen.model.name, chosen.quote.price)
+
+
+def strategies_at_hand() -> list[Strategy]:
+    """The strategies that choose without options of their own, and so by any route."""
+    return [strategy for strategy in STRATEGIES.values() if _needs_no_options(strategy)]
+
+
+def _needs_no_options(strategy: Strategy) -> bool:
+    try:
+        strategy.settings({}, ())
+    except InvalidRoute:
+        return False
+    return True
 
 
 def by_model(catalog: Catalog, tenant: TenantFacts, name: str) -> FindStandIn:
@@ -227,12 +259,18 @@ class Shadow:
 
 
 def find_shadow(
-    tenant: TenantFacts, starts_at: datetime, ends_at: datetime, *, strategy: str | None, model: str | None
-) -> Shadow:
-    """What the period's calls would have cost with one strategy or one model. Raises what `by_strategy` and `by_model`
-    raise."""
+    tenant: TenantFacts, starts_at: datetime, ends_at: datetime, *, strategy: str | None, model: str | None,
+    route: RouteFacts | None = None,
+) -> Shadow:  # fmt: skip
+    """What the period's calls would have cost with one model, else by one route, else with one strategy. Raises what
+    `by_model`, `by_route` and `by_strategy` raise."""
     catalog = CATALOG.current()
-    finder = by_strategy(catalog, tenant, strategy or "") if model is None else by_model(catalog, tenant, model)
+    if model is not None:
+        finder = by_model(catalog, tenant, model)
+    elif route is not None:
+        finder = by_route(catalog, tenant, route)
+    else:
+        finder = by_strategy(catalog, tenant, strategy or "")
     calls, recorded = past_calls(tenant.id, starts_at, ends_at)
     total, groups = compare(calls, finder)
     dearest = sorted(groups.items(), key=lambda each: (-each[1].actual_nano_usd, each[0]))

@@ -84,7 +84,7 @@ class Migration(migrations.Migration):
                 ('tenant', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='+', to='tenants.tenant')),
             ],
             options={
-                'ordering': ['-id'],
+                'ordering': ['-occurred_at', '-id'],
                 'base_manager_name': 'unscoped',
                 'default_manager_name': 'unscoped',
             },
@@ -243,7 +243,7 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name='budgetevent',
-            index=models.Index(fields=['tenant', '-id'], name='event_by_tenant'),
+            index=models.Index(fields=['tenant', '-occurred_at', '-id'], name='event_by_tenant'),
         ),
         migrations.AddIndex(
             model_name='budgetwindow',

@@ -3,23 +3,34 @@
 from __future__ import annotations
 
 from copy import copy
+from functools import partial
 from typing import Any
 
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
 from django.db import models, transaction
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
-from django.urls import reverse
+from django.http.response import HttpResponseBase
+from django.urls import path, reverse
 from django.utils import timezone
 from unfold.contrib.filters.admin import ChoicesDropdownFilter
 from unfold.decorators import action, display
 
 from routing.admin.breakers import VendorHealthPages
+from routing.admin.model_choices import ChosenModel, ModelChoices, is_hidden_from, label_of_model
+from routing.admin.named_rows import NamedRowForm
 from routing.admin.provider_choices import TellsProvidersApart
+from routing.admin.told_after_saving import DECIDES_WHERE_CALLS_GO, told_of_model, told_of_provider
 from routing.model_names import problems_of_names
-from routing.models import CAPABILITIES, Model, Price, Provider
+from routing.models import CAPABILITIES, Model, Price, Provider, problem_of_sizes
 from routing.own_models import delete_model, give_back, own_prices, shared_twin, was_called, why_kept, why_named
-from routing.own_upstreams import UpstreamNotAllowed, check_own_address, check_own_key, key_prefix_of
+from routing.own_upstreams import (
+    UpstreamNotAllowed,
+    check_own_address,
+    check_own_key,
+    key_prefix_of,
+    problem_of_address,
+)
 from routing.price_changes import FORM_GRACE, end_price, rewrites_past, set_price
 from routing.price_specs import COLUMNS, KINDS, PriceSpec
 from routing.provider_names import problem_of_provider_name
@@ -33,7 +44,7 @@ from spendhub.tenants.seats import Rank, actor_of, seat_of
 
 # Between the question and its answer.
 SET_JUST_NOW = "something that needs it was set just now"
-OWNERS = {"Shared": "info", "Yours": "success"}
+OWNERS = {"Shared": "info", "Yours": "success", "Replaced by yours": "warning"}
 
 
 class ProviderSeenFilter(SeenFilter):
@@ -50,14 +61,27 @@ class ServiceTierFilter(SeenFilter):
 
 
 class OwnedRowAdmin(SharedRowsAdmin):
-    """Shared rows beside one's own. `own_copy_text` says what it means to have a copy of one's own, for pages that
+    """Shared rows beside one's own, which stand before shared ones of the same name (`stands_for_shared_by_name`).
+    `own_copy_text` says what it means to have a copy of one's own, for pages that
     list the action `make_own`."""
 
     own_copy_text = ""
+    stands_for_shared_by_name = True
 
     @display(description="Whose", label=OWNERS)
     def shown_owner(self, row: Any) -> str:
-        return "Shared" if row.tenant_id is None else "Yours"
+        if row.tenant_id is not None:
+            return "Yours"
+        return "Replaced by yours" if getattr(row, "is_replaced", False) else "Shared"
+
+    def get_changelist_instance(self, request: HttpRequest) -> Any:
+        changelist, seat = super().get_changelist_instance(request), seat_of(request)
+        if seat is not None and seat.tenant is not None and self.stands_for_shared_by_name:
+            own = set(self.model.objects.for_tenant(seat.tenant).values_list("name", flat=True))
+            changelist.result_list = list(changelist.result_list)
+            for row in changelist.result_list:
+                row.is_replaced = row.tenant_id is None and row.name in own
+        return changelist
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return self.has_change_permission(request, obj)
@@ -113,7 +137,7 @@ def own_key_help(tenant_id: int) -> str:
     )
 
 
-class OwnUpstreamForm(ScopedForm):
+class OwnUpstreamForm(NamedRowForm):
     """Checks the address and key variable that a tenant enters, as the API does."""
 
     class Meta:
@@ -123,7 +147,7 @@ class OwnUpstreamForm(ScopedForm):
         }  # fmt: skip
 
     def clean(self) -> dict[str, Any]:
-        cleaned: dict[str, Any] = super().clean() or self.cleaned_data
+        cleaned = super().clean()
         tenant = self.tenant
         if tenant is None or self.seat_is_operators:
             return cleaned
@@ -149,6 +173,12 @@ class ProviderForm(OwnUpstreamForm):
         row = None if self.instance._state.adding else self.instance
         if name and (problem := problem_of_provider_name(None if tenant is None else tenant.pk, row, name)):
             self.add_error("name", f"{problem}.")
+        if "base_url" in cleaned and (
+            problem := problem_of_address(
+                cleaned.get("dialect", ""), cleaned["base_url"], None if row is None else row.base_url
+            )
+        ):
+            self.add_error("base_url", f"It {problem}.")
         return cleaned
 
 
@@ -172,6 +202,11 @@ class ProviderAdmin(VendorHealthPages, UpstreamAdmin):
         "under Vendor keys."
     )
 
+    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
+        super().save_model(request, obj, form, change)
+        if not change or DECIDES_WHERE_CALLS_GO.intersection(form.changed_data):
+            warn(request, told_of_provider(obj))
+
     @display(description="Dialect", ordering="dialect")
     def short_dialect(self, provider: Provider) -> str:
         return str(provider.get_dialect_display()).split(" (")[0]
@@ -182,6 +217,8 @@ class ModelForm(OwnUpstreamForm):
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean()
+        if problem := problem_of_sizes(cleaned.get("context_tokens"), cleaned.get("max_output_tokens")):
+            self.add_error("max_output_tokens", f"It {problem}.")
         if {"name", "aliases", "provider"} - set(cleaned):
             return cleaned  # a field of its own is wrong already
         tenant, row = self.tenant, None if self.instance._state.adding else self.instance
@@ -235,6 +272,18 @@ class ModelAdmin(TellsProvidersApart, UpstreamAdmin):
         ("Where these facts are from", {"fields": (("source", "checked_on"),)}),
     )
     actions_detail = ("make_own", "give_back")
+
+    def get_urls(self) -> Any:
+        choices = path("choices/", self.admin_site.admin_view(self.choices_view), name="routing_model_choices")
+        return [choices, *super().get_urls()]
+
+    def choices_view(self, request: HttpRequest) -> HttpResponseBase:
+        """The models that a form offers while one types, as JSON."""
+        return ModelChoices.as_view(admin_site=self.admin_site)(request)
+
+    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
+        super().save_model(request, obj, form, change)
+        warn(request, told_of_model(obj, timezone.now()))
 
     def get_actions_detail(self, request: HttpRequest, object_id: Any) -> Any:
         row = self.get_object(request, str(object_id))
@@ -346,6 +395,8 @@ class PriceForm(ScopedForm):
         model, tenant = cleaned.get("model"), self.tenant
         if model is not None and model.tenant_id is not None and model.tenant_id != getattr(tenant, "pk", None):
             self.add_error("model", "This model belongs to another account.")
+        if model is not None and tenant is not None and is_hidden_from(tenant.pk, model):
+            self.add_error("model", f"Your own {model.name} stands before this one: choose that.")
         first, last = cleaned.get("daily_from_minute"), cleaned.get("daily_until_minute")
         if first is not None and last is not None and first >= last:
             self.add_error("daily_until_minute", "The last minute comes after the first.")
@@ -374,6 +425,7 @@ class PriceAdmin(OwnedRowAdmin):
     """What tokens cost. A new price is a new row: what was recorded with the old one stands."""
 
     form = PriceForm
+    stands_for_shared_by_name = False
     list_display = (
         "model",
         "service_tier",
@@ -412,6 +464,15 @@ class PriceAdmin(OwnedRowAdmin):
         ("Where it is from", {"fields": ("source",)}),
     )
     actions_detail = ("end_now",)
+
+    def formfield_for_foreignkey(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        if db_field.name == "model":
+            kwargs["widget"] = ChosenModel(db_field, self.admin_site)
+        field = super().formfield_for_foreignkey(db_field, request, **kwargs)
+        if db_field.name == "model" and field is not None:
+            field.queryset = field.queryset.select_related("tenant")
+            field.label_from_instance = partial(label_of_model, seat_of(request))
+        return field
 
     def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:
         initial: dict[str, Any] = {"valid_from": timezone.now(), **super().get_changeform_initial_data(request)}
@@ -483,6 +544,12 @@ class PriceAdmin(OwnedRowAdmin):
             "While there is none, the model has no price. What was counted with this one stands.",
             button="End it",
         )
+
+
+def warn(request: HttpRequest, told: str) -> None:
+    """Shows `told` beside what was done; nothing for ""."""
+    if told:
+        messages.warning(request, told)
 
 
 def _give_copy(row: Any, tenant: Tenant) -> None:

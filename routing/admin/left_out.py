@@ -6,7 +6,8 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from routing.requirements import FellOut
+from routing.key_choice import NO_VENDOR_KEY
+from routing.requirements import FellOut, Hurdle
 
 # Amounts, sizes and days; not what belongs to a name, such as eu-west-1 or p95.
 _NUMBER = re.compile(r"(?<![\w.,-])\d+(?:[-.,]\d+)*(?![\w-])")
@@ -15,16 +16,19 @@ _DIFFERS = "…"
 
 @dataclass(frozen=True, slots=True)
 class LeftOut:
-    """A reason, and the models it is true of, each with its own numbers where those differ."""
+    """A reason, and the models it is true of, each with its own numbers where those differ. `wants_key`: a vendor key
+    would help."""
 
     reason: str
     models: tuple[str, ...]
+    wants_key: bool = False
 
 
 def by_reason(fell_out: Iterable[FellOut]) -> list[LeftOut]:
-    """The models by reason, in the order in which the reasons first came."""
+    """The models by reason, in the order in which the reasons first came; those for which no call at all can be made
+    come last, for they say nothing of this one."""
     alike: dict[str, list[FellOut]] = {}
-    for each in fell_out:
+    for each in sorted(fell_out, key=lambda each: each.hurdle is Hurdle.CALLED_AT_ALL):
         alike.setdefault(_NUMBER.sub(_DIFFERS, each.reason), []).append(each)
     return [_told_once(each) for each in alike.values()]
 
@@ -36,4 +40,4 @@ def _told_once(alike: list[FellOut]) -> LeftOut:
     shown = iter([_DIFFERS if is_own else number for number, is_own in zip(numbers[0], differs, strict=True)])
     reason = _NUMBER.sub(lambda _: next(shown), alike[0].reason)
     models = (f"{each.model} ({', '.join(row)})" if row else each.model for each, row in zip(alike, own, strict=True))
-    return LeftOut(reason, tuple(models))
+    return LeftOut(reason, tuple(models), NO_VENDOR_KEY in reason)

@@ -9,6 +9,9 @@ from typing import Any
 import msgspec
 from django import forms
 from django.core.exceptions import ValidationError
+from django.urls import reverse
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString, mark_safe
 from unfold.widgets import (
     UnfoldAdminIntegerFieldWidget,
     UnfoldAdminSelectWidget,
@@ -16,14 +19,15 @@ from unfold.widgets import (
     UnfoldAdminTextInputWidget,
 )
 
+from routing.admin.named_rows import NamedRowForm
 from routing.models import CAPABILITIES, Model, Route
 from routing.route_checks import MATCHED, check_route, with_experiment_kept
 from routing.route_options import COMMON
 from routing.snapshot import CATALOG
+from routing.strategies.base import Strategy
 from routing.strategies.registry import STRATEGIES
 from spendhub.api.bodies import InvalidJson, refuse_unstorable
 from spendhub.tenants.admin_fields import AttributionField, LinesField, UsdField, WordsField
-from spendhub.tenants.admin_scoping import ScopedForm
 from spendhub.tenants.attribution import Attribution
 
 RULE_HELP = (
@@ -31,9 +35,11 @@ RULE_HELP = (
     "all of which must apply: “feature: support” or “user: ada, ben”; * is anybody. It then answers calls that ask "
     "for auto; a line “model: auto, gpt-5” says which names it answers instead (* is every name)."
 )
-OPTIONS_HELP = (
-    'What the strategy needs to know, as JSON, such as {"target_ms": 2000}; docs/routing.md lists it all. For every '
-    f"strategy: {', '.join(COMMON)}."
+COMMON_EXAMPLE = '{"timeout_ms": 30000, "retries": 2, "deny": ["gpt-5"]}'
+# Shows what belongs to the strategy that is chosen, also while it is being chosen.
+_FOLLOWS_STRATEGY = mark_safe(
+    'x-data="{ strategy: document.getElementById(\'id_strategy\')?.value }" x-init="document.getElementById'
+    "('id_strategy')?.addEventListener('change', (event) => strategy = event.target.value)\""
 )
 MAX_REQUEST = 200_000
 
@@ -116,10 +122,34 @@ def rule_field(**kwargs: Any) -> RuleField:
 
 
 def options_field(**kwargs: Any) -> OptionsField:
-    return OptionsField(**{**kwargs, "help_text": OPTIONS_HELP})
+    return OptionsField(**{**kwargs, "help_text": options_help()})
 
 
-class RouteForm(ScopedForm):
+def options_help() -> SafeString:
+    """What may stand in a route's options: of each strategy its own, the chosen one's in sight; then those of all."""
+    own = format_html_join(
+        "", "<div x-show=\"strategy === '{}'\">{}</div>", ((s.name, _own_options(s)) for s in STRATEGIES.values())
+    )
+    return format_html(
+        "What the strategy needs to know, as JSON.<div {}>{}</div>For every strategy: {}. Such as <code>{}</code>. "
+        'Who would answer then is shown by <a class="sh-link" href="{}">Try a request</a>.',
+        _FOLLOWS_STRATEGY,
+        own,
+        ", ".join(COMMON),
+        COMMON_EXAMPLE,
+        reverse("admin:routing_route_try_request"),
+    )
+
+
+def _own_options(strategy: Strategy) -> SafeString:
+    if not strategy.options_in_words:
+        return format_html("<b>{}</b> has no options of its own.", strategy.name)
+    lines = format_html_join("; ", "<b>{}</b>: {}", strategy.options_in_words.items())
+    example = format_html(" Such as <code>{}</code>", strategy.example) if strategy.example else mark_safe("")
+    return format_html("{} has {}.{}", strategy.name, lines, example)
+
+
+class RouteForm(NamedRowForm):
     """Checks what a route must be, as the API does. `kept_experiment` is the experiment that a renamed route goes on
     with, "" for none."""
 
@@ -130,7 +160,7 @@ class RouteForm(ScopedForm):
         fields: tuple[str, ...] = ()
 
     def clean(self) -> dict[str, Any]:
-        cleaned: dict[str, Any] = super().clean() or self.cleaned_data
+        cleaned = super().clean()
         if {"candidate_models", "strategy", "fallback", "match", "options"} - set(cleaned):
             return cleaned  # a field of its own is wrong already
         tenant = self.tenant
@@ -143,6 +173,7 @@ class RouteForm(ScopedForm):
             match=cleaned["match"],
             options=cleaned["options"],
             name=cleaned.get("name", ""),
+            row=None if self.instance._state.adding else self.instance,
         )
         for name, problems in checked.problems.items():
             field = "candidate_models" if name == "models" else name
@@ -198,6 +229,13 @@ class DryRunForm(forms.Form):
         strategy = self.fields["strategy"]
         assert isinstance(strategy, forms.ChoiceField)
         strategy.choices = [("", "As the route says"), *((name, name) for name in STRATEGIES)]
+
+    def clean_request_text(self) -> str:
+        """Of nothing it would be told which model answers something else."""
+        text = str(self.cleaned_data["request_text"])
+        if not text.strip() or _body_of(text) == {}:
+            raise ValidationError("There is no request yet: write its words, or paste its whole body.")
+        return text
 
     def described(self) -> dict[str, Any]:
         """The request as the fields of a dry run over the API."""

@@ -10,10 +10,12 @@ from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 from django.utils import timezone
+from django.utils.html import format_html
 from unfold.decorators import action, display
 
 from routing.admin.catalog import OwnedRowAdmin
 from routing.admin.left_out import by_reason
+from routing.admin.read_as import read_as
 from routing.admin.route_forms import (
     DryRunForm,
     RouteForm,
@@ -24,18 +26,24 @@ from routing.admin.route_forms import (
     rule_field,
     strategy_field,
 )
+from routing.admin.told_after_saving import told_of_route
 from routing.dry_run import DryRun, dry_run
+from routing.errors import InvalidRoute, UnknownStrategy
 from routing.models import Route
+from routing.route_options import options_of
 from routing.route_serializers import read_described
+from routing.routes import route_facts
 from routing.snapshot import CATALOG
+from routing.strategies.judgment_based import JudgmentSettings
 from routing.strategies.registry import STRATEGIES
 from routing.strategies.weighted import Weighted
 from spendhub.errors import SpendHubError
-from spendhub.tenants.admin_fields import show_usd
+from spendhub.tenants.admin_fields import show_number, show_usd
 from spendhub.tenants.models import Tenant
 from spendhub.tenants.seats import seat_of
 from spendhub.tenants.snapshot import ACCESS
 
+MOST_OF_NAME, MOST_OF_RULE = 32, 48
 ROLES = {"chosen": "Chosen", "fallback": "Tried next", "cheaper": "If no budget has room", "ranked": "Could do it"}
 
 
@@ -44,7 +52,7 @@ class RouteAdmin(OwnedRowAdmin):
     """Names for a choice of models, and rules for calls of a kind."""
 
     form = RouteForm
-    list_display = ("name", "strategy", "shown_models", "shown_when", "priority", "is_enabled", "shown_owner")
+    list_display = ("short_name", "strategy", "shown_models", "shown_when", "priority", "is_enabled", "shown_owner")
     list_filter = ("is_enabled",)
     search_fields = ("name", "strategy")
     ordering = ("-priority", "name")
@@ -93,6 +101,8 @@ class RouteAdmin(OwnedRowAdmin):
 
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
         super().save_model(request, obj, form, change)
+        for told in told_of_route(obj):
+            messages.warning(request, told)
         if form.kept_experiment:
             messages.info(
                 request,
@@ -100,14 +110,19 @@ class RouteAdmin(OwnedRowAdmin):
                 "another model.",
             )
 
+    @display(description="Name", ordering="name")
+    def short_name(self, route: Route) -> str:
+        return cut(route.name, MOST_OF_NAME)
+
     @display(description="Models")
     def shown_models(self, route: Route) -> str:
-        names = [str(name) for name in route.candidate_models]
-        return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "") or "All that can"
+        names, are_all = models_chosen_among(route)
+        listed = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+        return cut(listed, MOST_OF_RULE) if are_all else f"{listed} and others that can" if names else "All that can"
 
     @display(description="Rule for")
     def shown_when(self, route: Route) -> str:
-        return RuleField().lines(route.match).replace("\n", "; ") or "–"
+        return cut(RuleField().lines(route.match).replace("\n", "; ") or "–", MOST_OF_RULE)
 
     @action(description="See how it turns out", icon="query_stats", permissions=["view"])
     def see_experiment(self, request: HttpRequest, object_id: str) -> HttpResponse:
@@ -126,16 +141,39 @@ class RouteAdmin(OwnedRowAdmin):
         shown: dict[str, Any] = {"form": form, "tenant": seat.tenant}
         if seat.tenant is not None and request.method == "POST" and form.is_valid():
             try:
-                shown |= _shown(_try(form, seat.tenant)) | {"note": form.note()}
+                shown |= {"note": form.note()} | _tried(form, seat.tenant)
             except SpendHubError as error:
                 form.add_error(None, f"{_begun(error)}.")
         # In the frame it stands below the routes, by its own name.
         return self.page(request, "routing/dry_run.html", "Try a request", opts=None, model_admin=self, **shown)
 
 
-def _try(form: DryRunForm, tenant: Tenant) -> DryRun:
-    catalog = CATALOG.refresh()
-    return dry_run(catalog, read_described(form.described(), ACCESS.refresh().tenants[tenant.pk], timezone.now()))
+def cut(text: str, most: int) -> str:
+    """`text`, or its beginning, and all of it where one points at that."""
+    if len(text) <= most:
+        return text
+    return format_html('<span title="{}">{}…</span>', text, text[: most - 1])
+
+
+def models_chosen_among(row: Route) -> tuple[list[str], bool]:
+    """The models that the route names, in its options where it has no others, and whether it chooses among them
+    alone."""
+    route = route_facts(row)
+    if route.models:
+        return list(route.models), True
+    try:
+        options = options_of(route)
+    except (InvalidRoute, UnknownStrategy):
+        return [], False  # it was saved around the checks, and answers no call
+    names = options.strategy.candidates_in(options.settings)
+    fills_a_pool = isinstance(options.settings, JudgmentSettings) and not options.settings.names_both_pools
+    return list(names), bool(names) and not fills_a_pool
+
+
+def _tried(form: DryRunForm, tenant: Tenant) -> dict[str, Any]:
+    catalog, described = CATALOG.refresh(), form.described()
+    read = read_described(described, ACCESS.refresh().tenants[tenant.pk], timezone.now())
+    return {"read_as": read_as(read.wanted, is_body="body" in described)} | _shown(dry_run(catalog, read))
 
 
 def _shown(found: DryRun) -> dict[str, Any]:
@@ -146,7 +184,7 @@ def _shown(found: DryRun) -> dict[str, Any]:
             "name": line.option.name,
             "provider": line.option.model.provider.name,
             "estimate": show_usd(line.option.estimate_nano_usd),
-            "score": None if line.score is None else f"{line.score:.4g}",
+            "score": None if line.score is None else show_number(line.score),
             "quality": f"{line.option.quality:.1f}",
             "p95_ms": round(line.option.p95_ms),
             "is_measured": line.option.observed.calls > 0,

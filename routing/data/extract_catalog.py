@@ -18,6 +18,8 @@ from typing import Any
 
 from genai_prices.data import providers as genai_providers
 
+from routing.upstreams.openai.only_responses import is_named_only_at_responses
+
 # litellm's provider -> (ours, genai-prices' provider, prefix of litellm's ids, prefix of our names)
 VENDORS = {
     "openai": ("openai", "openai", "", ""),
@@ -71,6 +73,7 @@ PROVIDERS: list[dict[str, Any]] = [
         )
     ),
 ]
+SPEAK_RESPONSES = {provider["name"] for provider in PROVIDERS if provider.get("has_responses")}
 # What a vendor's interface can do, as litellm's file says it.
 FLAGS = {
     "supports_function_calling": "tools",
@@ -115,6 +118,7 @@ def main(path: str, today: date) -> None:
         model = _model(litellm_id, fact, today)
         if model is not None:
             models.setdefault(model["name"], model)
+            _check_where_it_is_served(model, str(fact["mode"]))
     catalog = {
         "source": "litellm 1.109.1 model_prices_and_context_window_backup.json (MIT)",
         "checked_on": today.isoformat(),
@@ -127,12 +131,20 @@ def main(path: str, today: date) -> None:
     print(f"{head}[\n{lines}\n]{tail}")
 
 
+def _check_where_it_is_served(model: dict[str, Any], mode: str) -> None:
+    """Tells the maintainer where the names that calls go by have to be brought up to date."""
+    if model["provider"] in SPEAK_RESPONSES and (mode == "responses") != is_named_only_at_responses(model["name"]):
+        print(f"{model['name']} has the mode {mode}: see upstreams/openai/only_responses.py", file=sys.stderr)
+
+
 def _model(litellm_id: str, fact: dict[str, Any], today: date) -> dict[str, Any] | None:
     vendor = VENDORS.get(str(fact.get("litellm_provider")))
     mode = fact.get("mode")
     if vendor is None or mode not in ("chat", "responses", "embedding"):
         return None
     provider, genai_id, their_prefix, our_prefix = vendor
+    if mode == "responses" and provider not in SPEAK_RESPONSES:
+        return None  # it could not be asked
     upstream_name = litellm_id.removeprefix(their_prefix)
     retires_on = str(fact.get("deprecation_date") or "")
     if upstream_name in CONTRADICTED or NOT_FOR_TEXT.search(upstream_name):

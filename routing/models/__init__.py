@@ -5,7 +5,7 @@ one is that tenant's own and stands before the shared row of the same name.
 """
 
 from routing.models.credential import Credential
-from routing.models.model import Model
+from routing.models.model import Model, problem_of_sizes
 from routing.models.price import Price
 from routing.models.provider import Provider
 from routing.models.route import Route
@@ -20,5 +20,6 @@ __all__ = [
     "Price",
     "Provider",
     "Route",
+    "problem_of_sizes",
     "validate_base_url",
 ]

@@ -13,6 +13,13 @@ from spendhub.tenants.models import Tenant
 from spendhub.tenants.scoping import TenantManager
 
 
+def problem_of_sizes(context_tokens: int | None, max_output_tokens: int | None) -> str:
+    """What is wrong with a model's longest answer beside its context, as a sentence's words; "" for nothing."""
+    if context_tokens is None or max_output_tokens is None or max_output_tokens <= context_tokens:
+        return ""
+    return f"must not be more than its context holds, which is {context_tokens} tokens"
+
+
 class Model(CatalogRow):
     """A model an agent may ask for, by `name` or one of its `aliases`."""
 

@@ -6,6 +6,7 @@ from typing import ClassVar, Self
 
 from django.core.validators import MaxValueValidator, MinValueValidator, RegexValidator
 from django.db import models
+from django.utils import timezone
 
 from routing.models.model import Model
 from routing.models.rows import CatalogRow
@@ -83,4 +84,4 @@ class Price(CatalogRow):
         ]
 
     def __str__(self) -> str:
-        return f"{self.model} from {self.valid_from:%Y-%m-%d}"
+        return f"{self.model} from {timezone.localtime(self.valid_from):%Y-%m-%d}"

@@ -57,6 +57,8 @@ class Strategy(Protocol):
 
     name: str
     summary: str  # one line, for people who choose among strategies
+    options_in_words: Mapping[str, str] = {}  # what each of its options says, for who fills in a route
+    example: str = ""  # some of them as JSON, to copy
     weighs_budgets: bool = False  # whether it is told what is left of them, by `Wanted.share_left()`
 
     def settings(self, given: Mapping[str, Any], models: Sequence[str]) -> Any:
@@ -68,7 +70,12 @@ class Strategy(Protocol):
         return ()
 
     def candidates_in(self, settings: Any) -> tuple[str, ...]:
-        """Those of them that it chooses among: a route that names its models is refused without them."""
+        """Those of them that it chooses among: a route that names its models is refused without them, and for one that
+        names none they count as named."""
+        return ()
+
+    def scorers_in(self, settings: Any) -> tuple[str, ...]:
+        """Those of them that are shown answers and score them."""
         return ()
 
     def rank(self, options: Sequence[Option], task: Task, settings: Any) -> Ranking:

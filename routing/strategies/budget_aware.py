@@ -28,6 +28,11 @@ class BudgetAware(Strategy):
 
     name = "budget-aware"
     summary = "Better models while there is money left, cheaper ones as the budget runs out."
+    options_in_words = {
+        "comfortable": "from this share of the budget left on, quality alone counts; 0.5 unless said otherwise",
+        "tight": "with this share left or less, the price alone counts; 0.1 unless said otherwise",
+    }
+    example = '{"comfortable": 0.5, "tight": 0.1}'
     weighs_budgets = True
 
     def settings(self, given: Mapping[str, Any], models: Sequence[str]) -> BudgetSettings:

@@ -34,6 +34,12 @@ class CapabilityBased(Strategy):
 
     name = "capability-based"
     summary = "The model you prefer for what is asked, or the best scored; the price breaks near-ties."
+    options_in_words = {
+        "preferred": "for each capability the models to prefer",
+        "default_models": "the models to prefer where no capability is asked for",
+        "near_tie": "points within which the cheaper one wins, 0.5 unless said otherwise",
+    }
+    example = '{"preferred": {"code": ["gpt-5"]}, "default_models": ["gpt-5-mini"]}'
 
     def settings(self, given: Mapping[str, Any], models: Sequence[str]) -> CapabilitySettings:
         reader = OptionsReader(self.name, given)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from routing.requirements import FellOut
-from routing.reviewing import Review, Reviewing, read_reviewing
+from routing.reviewing import CONSENSUS, Review, Reviewing, read_reviewing
 from routing.snapshot import ModelFacts
 from routing.strategies.base import Option, Ranked, Ranking, Strategy, Task, cheapest_of_near, in_order
 from routing.strategies.settings import OptionsReader
@@ -44,12 +44,27 @@ class JudgmentSettings:
     confidence_threshold: float = 0.7
     reviewing: Reviewing | None = None
 
+    @property
+    def names_both_pools(self) -> bool:
+        """Whether no pool is filled by class."""
+        return bool(self.workhorses and self.judges)
+
 
 class JudgmentBased(Strategy):
     """Gives a call to a judge when its complexity, weighed by the user's tier, reaches 1 - confidenceThreshold."""
 
     name = "judgment-based"
     summary = "Plain questions to cheap workhorses, hard ones to strong judges."
+    options_in_words = {
+        "workhorses": "the models for plain questions",
+        "judges": "the models for hard ones",
+        "confidence_threshold": "0 to 1, 0.7 unless said otherwise: the higher, the sooner a judge; 1 is always",
+        "reviewers": "1 to 5 models that score a workhorse’s answer before it goes out",
+        "consensus": f"what their scores come to: {', '.join(CONSENSUS)}",
+        "escalate_below": "a judge answers anew where the score is below this, 0 to 1",
+        "review_share": "which share of the answers is reviewed, 0 to 1",
+    }
+    example = '{"workhorses": ["gpt-5-mini"], "judges": ["gpt-5"], "reviewers": ["gpt-5-nano"], "escalate_below": 0.6}'
 
     def settings(self, given: Mapping[str, Any], models: Sequence[str]) -> JudgmentSettings:
         reader = OptionsReader(self.name, given)
@@ -66,8 +81,10 @@ class JudgmentBased(Strategy):
         return found
 
     def names_in(self, settings: JudgmentSettings) -> tuple[str, ...]:
-        reviewers = settings.reviewing.reviewers if settings.reviewing is not None else ()
-        return (*self.candidates_in(settings), *reviewers)
+        return (*self.candidates_in(settings), *self.scorers_in(settings))
+
+    def scorers_in(self, settings: JudgmentSettings) -> tuple[str, ...]:
+        return settings.reviewing.reviewers if settings.reviewing is not None else ()
 
     def candidates_in(self, settings: JudgmentSettings) -> tuple[str, ...]:
         return (*settings.workhorses, *settings.judges)

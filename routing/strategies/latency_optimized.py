@@ -27,6 +27,10 @@ class LatencyOptimized(Strategy):
 
     name = "latency-optimized"
     summary = "The model that answers soonest, by its measured p95; failures count against it."
+    options_in_words = {
+        "target_ms": "fast enough, in milliseconds; of the models expected within it the cheapest answers"
+    }
+    example = '{"target_ms": 2000}'
 
     def settings(self, given: Mapping[str, Any], models: Sequence[str]) -> LatencySettings:
         reader = OptionsReader(self.name, given)

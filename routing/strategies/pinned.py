@@ -16,6 +16,8 @@ class Pinned(Strategy):
 
     name = "pinned"
     summary = "Always the same model."
+    options_in_words = {"model": "which of the models above it is, or which one at all"}
+    example = '{"model": "gpt-5"}'
 
     def settings(self, given: Mapping[str, Any], models: Sequence[str]) -> str:
         reader = OptionsReader(self.name, given)

@@ -10,6 +10,10 @@ from routing.errors import InvalidRoute
 MOST_NAMES = 50
 
 
+class UnknownOption(InvalidRoute):
+    """A strategy was given options that it does not have."""
+
+
 class OptionsReader:
     """Takes the options of one strategy one by one; `done` refuses what nobody took. All raise InvalidRoute."""
 
@@ -96,9 +100,11 @@ class OptionsReader:
     def done(self) -> None:
         """Refuses options that were not taken."""
         if self._given:
-            unknown = str(min(self._given, key=str))[:60]
+            unknown = sorted(str(name)[:60] for name in self._given)
+            named = ", ".join(map(repr, unknown[:MOST_NAMES]))
             known = ", ".join(sorted(self._known)) or "none of its own"
-            raise InvalidRoute(f"{self._owner} has no option {unknown!r}; it has {known}", field=unknown)
+            word = "option" if len(unknown) == 1 else "options"
+            raise UnknownOption(f"{self._owner} has no {word} {named}; it has {known}", field=unknown[0])
 
     def wrong(self, name: str, expected: str, seen: Any) -> InvalidRoute:
         """The error for one option."""

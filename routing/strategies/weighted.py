@@ -35,6 +35,13 @@ class Weighted(Strategy):
 
     name = "weighted"
     summary = "Calls are shared out among models by weight, the same model for the same user: for experiments."
+    options_in_words = {
+        "split": "each model’s share of the calls; together 1",
+        "sticky_by": "whose calls always draw the same model: the first of these that a call names; session, user, "
+        "task unless said otherwise",
+        "experiment": "what the experiment is called, if not as the route is; a new name draws anew",
+    }
+    example = '{"split": {"gpt-5": 0.9, "gpt-5-mini": 0.1}, "sticky_by": ["user"]}'
 
     def settings(self, given: Mapping[str, Any], models: Sequence[str]) -> WeightedSettings:
         reader = OptionsReader(self.name, given)
@@ -54,20 +61,22 @@ class Weighted(Strategy):
     def names_in(self, settings: WeightedSettings) -> tuple[str, ...]:
         return tuple(settings.split)
 
+    def candidates_in(self, settings: WeightedSettings) -> tuple[str, ...]:
+        return tuple(settings.split)
+
     def rank(self, options: Sequence[Option], task: Task, settings: WeightedSettings) -> Ranking:
         able = {option.name: option for option in options if option.name in settings.split}
         if not able:
             return Ranking((), "none of the models that calls are shared out among can do it", "share", 0.0)
         unit, who = key_of(task, settings.sticky_by)
         salt = settings.experiment or task.route
-        drawn = draw(settings.split, place_of(salt, unit))
-        is_second = drawn not in able
-        if is_second:
+        first = drawn = draw(settings.split, place_of(salt, unit))
+        if first not in able:
             shares = {name: share for name, share in settings.split.items() if name in able}
             drawn = draw(shares, place_of(f"{salt}/again", unit))
         others = sorted((name for name in able if name != drawn), key=lambda name: (-settings.split[name], name))
         ranked = tuple(Ranked(able[name], settings.split[name]) for name in (drawn, *others))
-        reason = f"drawn by {who}" + (" again, for the first one drawn cannot do it" if is_second else "")
+        reason = f"drawn by {who}" + ("" if first in able else f"; {first} was drawn first, and cannot do it")
         return Ranking(ranked, reason, "share", settings.split[drawn], facts={"experiment": salt, "arm": drawn})
 
 

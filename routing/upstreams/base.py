@@ -10,7 +10,7 @@ untouched (`native_request`); for all others the request is translated (`transla
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Any, Literal, Protocol
 
 import msgspec
@@ -29,13 +29,15 @@ GENERATE: Wire = "generate"
 
 
 class UpstreamRequest(msgspec.Struct, frozen=True):
-    """One HTTP request to a vendor. A `sandbox:` URL is answered in this process."""
+    """One HTTP request to a vendor. A `sandbox:` URL is answered in this process. `reader` makes a reader of its
+    answer, where a translated one is answered in another format than `Dialect.reader(None)` reads."""
 
     method: str
     url: str
     headers: Mapping[str, str]
     body: bytes
     timeout_seconds: float
+    reader: Callable[[], UsageReader] | None = None
 
 
 class UpstreamResponse(Protocol):
@@ -72,6 +74,10 @@ class UsageReader(Protocol):
     service_tier: str | None  # as prices name it, "" the standard one; None: the vendor has not said
     not_priced: tuple[str, ...]  # what was used and is billed by prices that we do not have
     told_cost: Mapping[str, Any]  # the vendor's own words for the usage, where they say what it costs; else empty
+    left_out: tuple[str, ...]  # what `reply` has no words for in a whole answer, by its vendor's names
+    # A stream has no sign for its end but that of its body: once it has said why it ends, it is whole however its
+    # connection ends.
+    ends_with_body: bool
 
     def searched(self) -> int:
         """How many searches of the web were seen, for an answer that never reached its usage."""
@@ -131,7 +137,8 @@ class Dialect(Protocol):
         ...
 
     def reader(self, wire: Wire | None) -> UsageReader:
-        """A reader for one answer to a native request of `wire`, or (None) to a translated one."""
+        """A reader for one answer to a native request of `wire`, or (None) to a translated one that names no `reader`
+        of its own."""
         ...
 
     def lacks(self, model: ModelFacts) -> frozenset[str]:

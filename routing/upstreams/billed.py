@@ -19,6 +19,8 @@ class Billed:
     service_tier: str | None = None  # the tier's name, "" the standard one; None: the vendor has not said
     not_priced: tuple[str, ...] = ()
     told_cost: Mapping[str, Any] = MappingProxyType({})
+    ends_with_body = False
+    left_out: tuple[str, ...] = ()
 
     def searched(self) -> int:
         """How many searches of the web were seen, for an answer that never reached its usage."""
@@ -37,6 +39,10 @@ class Billed:
         """Takes a usage in which the vendor may say what the call has cost (routing/told_costs.py reads it)."""
         if "cost" in usage or "cost_in_usd_ticks" in usage:
             self.told_cost = usage
+
+    def note_left_out(self, *names: str) -> None:
+        """Takes the names of what cannot be told to clients of another format."""
+        self.left_out = tuple(dict.fromkeys((*self.left_out, *names)))
 
     def note_not_priced(self, *names: str) -> None:
         """Takes the names of what was used and is billed by a price that we do not have."""

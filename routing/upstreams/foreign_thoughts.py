@@ -15,7 +15,7 @@ from typing import Any
 from routing.upstreams.signatures import signature_for
 
 # What we put before the signature of another vendor than the one whose wire format it is carried in.
-_MARKS = ("gemini.", "bedrock.", "anthropic.", "spendhub.")
+_MARKS = ("gemini.", "bedrock.", "openai.", "anthropic.", "spendhub.")
 # The same where Google's clients want base64. Nine bytes are twelve letters, whatever follows them.
 MARK_IN_BASE64 = b64encode(b"spendhub.").decode()
 

@@ -5,11 +5,14 @@ from __future__ import annotations
 from routing.conversation import BESIDE_WORDS
 from routing.errors import DialectNotSpoken
 from routing.snapshot import ModelFacts
+from routing.unusual import Unusual
 from routing.upstreams.anthropic.dialect import AnthropicDialect
-from routing.upstreams.base import RESPONSES, Dialect, Wire
+from routing.upstreams.base import CHAT, RESPONSES, Dialect, Wire
 from routing.upstreams.bedrock.dialect import BedrockDialect
 from routing.upstreams.gemini.dialect import GeminiDialect
+from routing.upstreams.openai import generations
 from routing.upstreams.openai.dialect import OpenAIDialect
+from routing.upstreams.openai.which_wire import is_only_at_responses
 from routing.upstreams.sandbox.dialect import SandboxDialect
 
 DIALECTS: dict[str, Dialect] = {
@@ -34,11 +37,23 @@ def dialect_of(model: ModelFacts) -> Dialect:
 
 def passes_untouched(model: ModelFacts, wire: Wire) -> bool:
     """Whether a client's body in `wire` format can be sent to the model as it is."""
-    # Most compatible vendors speak chat completions alone.
-    return wire in dialect_of(model).wires and (wire != RESPONSES or model.provider.has_responses)
+    if wire not in dialect_of(model).wires:
+        return False
+    if wire == RESPONSES:
+        return model.provider.has_responses  # most compatible vendors speak chat completions alone
+    return wire != CHAT or not is_only_at_responses(model)
 
 
 def lacks(model: ModelFacts) -> frozenset[str]:
     """What the model cannot be asked for, of `conversation.BESIDE_WORDS`; all of it where its dialect is not spoken."""
     dialect = DIALECTS.get(model.provider.dialect)
     return BESIDE_WORDS if dialect is None else dialect.lacks(model)
+
+
+def unfit_for(model: ModelFacts, unusual: Unusual, wire: Wire) -> list[str]:
+    """What of `unusual`, in a client's request of `wire` format, the model does not take: to be read after "it does not
+    take". Empty where nothing is known of the model."""
+    dialect = DIALECTS.get(model.provider.dialect)
+    if dialect is None or CHAT not in dialect.wires:
+        return []
+    return generations.unfit_for(model, unusual, wire, is_untouched=passes_untouched(model, wire))

@@ -9,7 +9,7 @@ they are marked too: there they could not be told from those of another vendor w
 from __future__ import annotations
 
 _SEPARATOR = "."
-_MARKED = ("gemini", "bedrock")
+_MARKED = ("gemini", "bedrock", "openai")
 _ANTHROPICS = "anthropic"
 
 

@@ -37,6 +37,19 @@ class SseEvent:
         return head + b"".join(b"data: " + line + b"\n" for line in self.data.split(b"\n")) + b"\n"
 
 
+@dataclass(slots=True)
+class NotedEvent(SseEvent):
+    """An event with lines that are no data: comments, `id` and `retry`, which its vendor's own clients are given.
+    `before` and `after` are whole lines, and blank ones where they are blocks of their own."""
+
+    before: bytes = b""
+    after: bytes = b""
+
+    def encode(self) -> bytes:
+        """See SseEvent."""
+        return self.before + SseEvent.encode(self) + self.after
+
+
 class SseDecoder:
     """Turns chunks of bytes into events. Lines may end in LF, CRLF or CR, and a chunk anywhere."""
 
@@ -95,7 +108,8 @@ class SseDecoder:
 
 
 class UnreadEvents(Sequence[tuple[SseEvent, None]]):
-    """Events that go on as they came, `raw`: none of them has been looked at. They are read when somebody iterates."""
+    """Events that go on as they came, `raw`: none of them has been looked at. They are read when somebody iterates.
+    There may be none, but comments alone."""
 
     def __init__(self, raw: bytes) -> None:
         self.raw = raw
@@ -117,7 +131,32 @@ class UnreadEvents(Sequence[tuple[SseEvent, None]]):
 
 def events_in(complete: bytes) -> list[SseEvent]:
     """The events of a stretch of stream that ends with a whole one, its lines in LF."""
-    return [event for block in complete.split(_BLANK_LINE) if block and (event := _read(block)) is not None]
+    return read_all(complete)[0]
+
+
+def read_all(complete: bytes) -> tuple[list[SseEvent], bytes]:
+    """The same, and what stands behind the last event: comments, which belong to none."""
+    events: list[SseEvent] = []
+    comments = b""
+    for block in complete.split(_BLANK_LINE):
+        if not block:
+            continue
+        event = _read(block)
+        if event is None:
+            comments += _as_block(block)
+        elif comments:
+            events.append(noted(event, before=comments))
+            comments = b""
+        else:
+            events.append(event)
+    return events, comments
+
+
+def noted(event: SseEvent, *, before: bytes = b"", after: bytes = b"") -> SseEvent:
+    """The event with more lines around it."""
+    if isinstance(event, NotedEvent):
+        before, after = before + event.before, event.after + after
+    return NotedEvent(event.data, event.event, before, after)
 
 
 def data_in(pieces: Sequence[bytes]) -> list[bytes]:
@@ -140,6 +179,7 @@ def _read(block: bytes) -> SseEvent | None:
     if block.startswith(b"data: ") and b"\n" not in block:
         return SseEvent(block[6:])
     data: list[bytes] = []
+    others = b""
     kind = ""
     for line in block.split(b"\n"):
         name, _, value = line.partition(b":")
@@ -148,4 +188,14 @@ def _read(block: bytes) -> SseEvent | None:
             data.append(value)
         elif name == b"event":
             kind = value.decode("utf-8", "replace")
-    return SseEvent(b"\n".join(data), kind) if data else None
+        elif line:
+            others += line + b"\n"
+    if not data:
+        return None
+    return NotedEvent(b"\n".join(data), kind, others) if others else SseEvent(b"\n".join(data), kind)
+
+
+def _as_block(lines: bytes) -> bytes:
+    """Lines without data, as a block of their own; b"" where all are blank."""
+    lines = lines.strip(b"\n")
+    return lines + _BLANK_LINE if lines else b""

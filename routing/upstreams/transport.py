@@ -12,10 +12,12 @@ import functools
 import logging
 import re
 from collections.abc import AsyncIterator, Mapping
-from typing import Protocol
+from typing import Any, Protocol
 
 import aiohttp
 import httpx
+from aiohttp.client_proto import ResponseHandler
+from aiohttp.http_exceptions import HttpProcessingError
 from httpx_aiohttp import AiohttpTransport
 
 from routing.errors import AnswerTooLarge, UpstreamError, UpstreamTimeout
@@ -30,6 +32,10 @@ CONNECT_SECONDS = 10.0
 MAX_CONNECTIONS = 1_000
 IDLE_SECONDS = 30.0
 MAX_BODY_BYTES = 64 * 1024 * 1024
+# Of one header, or the status line; aiohttp's own limit is 8,190.
+MAX_HEADER_BYTES = 64 * 1024
+# What aiohttp raises for an answer that is no HTTP, and httpx-aiohttp has no word for.
+_UNREADABLE = (aiohttp.ClientError, HttpProcessingError)
 # What is said of a call that is cancelled before it has a connection.
 _UNSENT = "still waiting for a connection"
 
@@ -70,7 +76,7 @@ class HttpResponse:
                 yield chunk
         except httpx.TimeoutException as error:
             raise UpstreamTimeout(f"{self._url} stopped answering: {type(error).__name__}") from error
-        except (httpx.HTTPError, httpx.StreamError) as error:
+        except (httpx.HTTPError, httpx.StreamError, *_UNREADABLE) as error:
             raise UpstreamError(f"{self._url} broke off: {type(error).__name__}") from error
 
     async def aread(self) -> bytes:
@@ -118,6 +124,8 @@ class HttpTransport:
             raise too_slow from error
         except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
             raise UpstreamError(f"{_host(request.url)} cannot be reached: {type(error).__name__}") from error
+        except _UNREADABLE as error:
+            raise UpstreamError(f"{_host(request.url)} answered what cannot be read as HTTP") from error
         return HttpResponse(response, _host(request.url))
 
     async def aclose(self) -> None:
@@ -132,7 +140,22 @@ def was_unsent(cancelled: BaseException | None) -> bool:
     return isinstance(cancelled, asyncio.CancelledError) and cancelled.args == (_UNSENT,)
 
 
+class _Protocol(ResponseHandler):
+    """aiohttp's, but for a body whose connection ends before it: when it is because of something within the body that
+    is no HTTP, aiohttp closes the connection and tells nobody who reads the body, who would then wait for ever."""
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        body = self._payload
+        super().connection_lost(exc)
+        if body is not None and not body.is_eof() and body.exception() is None:
+            body.set_exception(aiohttp.ClientPayloadError("the connection ended before the body"))
+
+
 class _Connector(aiohttp.TCPConnector):
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self._factory = functools.partial(_Protocol, loop=self._loop)  # type: ignore[assignment]  # it makes one all the same
+
     async def connect(
         self,
         req: aiohttp.ClientRequest,
@@ -153,7 +176,10 @@ def _new_session() -> aiohttp.ClientSession:
     connector = _Connector(
         limit=MAX_CONNECTIONS, keepalive_timeout=IDLE_SECONDS, ssl=httpx.create_ssl_context(trust_env=False)
     )
-    return aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar(), trust_env=False)
+    return aiohttp.ClientSession(
+        connector=connector, cookie_jar=aiohttp.DummyCookieJar(), trust_env=False,
+        max_line_size=MAX_HEADER_BYTES, max_field_size=MAX_HEADER_BYTES,
+    )  # fmt: skip
 
 
 _HEADERS = {"accept-encoding": "gzip, deflate", "user-agent": "SpendHub"}

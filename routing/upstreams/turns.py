@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from routing.conversation import Block, Conversation, Message, Role, Text, ToolCall
+from routing.conversation import Block, Conversation, Finish, Message, Role, Text, ToolCall, ToolResult
 
 # What is told in place of a user's turn without a word.
 EMPTY = "(empty)"
@@ -54,6 +54,18 @@ def addressed(conversation: Conversation) -> tuple[Sequence[Text], Sequence[Mess
 def plain_id(call_id: str) -> str:
     """A tool call's id in letters, digits, _ and -; the same for the call and its result."""
     return _NOT_IN_IDS.sub("_", call_id) or "call"
+
+
+def finish_of(said: Finish, *, has_called: bool) -> Finish:
+    """Why an answer ended. One that calls a tool is called stopped by some: by OpenAI where that tool was demanded."""
+    return "tool_calls" if said == "stop" and has_called else said
+
+
+def shown_beside(result: ToolResult, *, call_id: str, is_alone: bool) -> list[Block]:
+    """The pictures and files of a tool's result, for vendors who have a place for its words alone. Unless it is the
+    only result of its turn a text says which call they belong to, by the `call_id` that the vendor is told."""
+    shown: list[Block] = [part for part in result.content if not isinstance(part, Text)]
+    return shown if is_alone or not shown else [Text(f"Attached to the result of tool call {call_id}:"), *shown]
 
 
 def names_of_calls(messages: Iterable[Message]) -> dict[str, str]:

@@ -1,4 +1,7 @@
-"""The first page: what was spent, what is near its limit, what was refused."""
+"""The first page: what was spent, what is near its limit, what was refused, and what a brake has paused.
+
+Its "last 30 days" are those of the list of calls and of /api/v1/usage: 30 times 24 hours, back from now.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ from typing import Any
 
 from django.db.models import QuerySet
 from django.http import HttpRequest
+from django.urls import reverse
 from django.utils import timezone
 
 from budgets.admin_bars import Bar, bar_of, live_of
@@ -16,11 +20,14 @@ from budgets.periods import as_datetime, window_at
 from spendhub.money import NANO_PER_USD
 from spendhub.tenants.admin_fields import show_usd
 from spendhub.tenants.models import Tenant
-from spendhub.tenants.seats import Seat, seat_of
+from spendhub.tenants.seats import Rank, Seat, seat_of
+from telemetry.brake_stops import in_force_at
+from telemetry.models import Brake, BrakeStop
 from telemetry.reports import calls_since, spent_between, spent_by_day, top_spenders
 
 DAYS = 30
 MOST = 6
+MOST_PAUSES = 3
 
 
 def home(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
@@ -32,37 +39,66 @@ def home(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
     tenant_id, zone = seat.tenant_id, seat.tenant.timezone if seat.tenant is not None else "UTC"
     today = as_datetime(window_at("day", now, zone).starts_at)
     month = as_datetime(window_at("month", now, zone).starts_at)
-    by_day = spent_by_day(tenant_id, zone, DAYS, now)
-    refused = _decisions(seat).filter(allowed=False, created_at__gte=now - timedelta(days=1)).count()
+    day_ago, since = now - timedelta(days=1), now - timedelta(days=DAYS)
+    by_day = spent_by_day(tenant_id, zone, since, now)
+    refused = _decisions(seat).filter(allowed=False, created_at__gte=day_ago).count()
+    pauses = _pauses(seat)
+    in_force = pauses.filter(in_force_at(now))
     return context | {
         "has_seat": True,
         "title": "Overview",
         "is_sample": Tenant.objects.filter(pk=tenant_id, slug="demo").exists() if tenant_id else False,
         "cards": [
-            ("Spent today", show_usd(spent_between(tenant_id, today, now + timedelta(minutes=5)))),
-            ("Spent this month", show_usd(spent_between(tenant_id, month, now + timedelta(minutes=5)))),
-            ("Calls in 24 hours", f"{calls_since(tenant_id, now - timedelta(days=1)):,}"),
-            ("Refused in 24 hours", f"{refused:,}"),
+            ("Spent today", show_usd(spent_between(tenant_id, today, now + timedelta(minutes=5))), ""),
+            ("Spent this month", show_usd(spent_between(tenant_id, month, now + timedelta(minutes=5))), ""),
+            ("Calls in 24 hours", f"{calls_since(tenant_id, day_ago):,}", ""),
+            ("Refused by budgets in 24 hours", f"{refused:,}", _list_of("budgets_decision", _refused_since(day_ago))),
+            (
+                "Pauses by brakes in 24 hours",
+                f"{pauses.filter(since__gte=day_ago).count():,}",
+                _list_of("telemetry_brakestop", "action__exact=pause"),
+            ),
         ],
+        "paused": in_force[:MOST_PAUSES],
+        "more_paused": max(0, in_force.count() - MOST_PAUSES),
+        "may_resume": seat.rank >= Rank.ADMIN,
         "chart": json.dumps(_chart(by_day)),
         "chart_options": json.dumps(_CHART_OPTIONS),
         "chart_words": f"{show_usd(sum(cost for _, cost in by_day))} in the last {DAYS} days",
+        "since": since,
+        "all_calls": _list_of("telemetry_costspan", f"when={DAYS}"),
         "near_limit": _near_limit(seat, now),
         "tops": [
-            (title, top_rows(tenant_id, dimension, now))
+            (title, top_rows(tenant_id, dimension, since))
             for title, dimension in (("Agents", "agent"), ("Models", "model"), ("Features", "feature"))
         ],
     }
 
 
-def top_rows(tenant_id: int | None, dimension: str, now: datetime) -> list[tuple[str, str, str, int]]:
-    """(key, cost, calls, width of its bar in percent) of the dearest keys in the last 30 days."""
-    shares = top_spenders(tenant_id, dimension, now - timedelta(days=DAYS), MOST)
+def top_rows(tenant_id: int | None, dimension: str, since: datetime) -> list[tuple[str, str, str, int]]:
+    """(key, cost, calls, width of its bar in percent) of the dearest keys since a moment."""
+    shares = top_spenders(tenant_id, dimension, since, MOST)
     most = max((share.cost_nano_usd for share in shares), default=0) or 1
     return [
         (share.key, show_usd(share.cost_nano_usd), f"{share.calls:,}", 100 * share.cost_nano_usd // most)
         for share in shares
     ]
+
+
+def _refused_since(moment: datetime) -> str:
+    """What the list of decisions is asked, whose filter reads moments of the account's own time."""
+    local = timezone.localtime(moment)
+    return f"allowed__exact=0&created_at_from_0={local:%Y-%m-%d}&created_at_from_1={local:%H:%M:%S}"
+
+
+def _list_of(rows: str, chosen: str) -> str:
+    return f"{reverse(f'admin:{rows}_changelist')}?{chosen}"
+
+
+def _pauses(seat: Seat) -> QuerySet[BrakeStop]:
+    """What brakes have paused, the newest first. Calls that a pause refuses are kept nowhere: pauses are counted."""
+    rows = BrakeStop.objects.across_tenants() if seat.tenant is None else BrakeStop.objects.for_tenant(seat.tenant)
+    return rows.filter(action=Brake.Action.PAUSE)
 
 
 def _decisions(seat: Seat) -> QuerySet[Decision]:

@@ -89,7 +89,7 @@ UNFOLD: dict[str, Any] = {
                     _item("Feedback", "thumbs_up_down", "telemetry_feedback_changelist"),
                     _item("Idempotency keys", "repeat", "telemetry_keyedcall_changelist"),
                     _item("Experiments", "science", "telemetry_experiments"),
-                    _item("Performance", "speed", "telemetry_performance"),
+                    _item("Performance", "leaderboard", "telemetry_performance"),
                     _item("Changes", "history", "tenants_change_changelist", "for_analysts"),
                 ],
             },

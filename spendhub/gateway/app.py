@@ -1,4 +1,4 @@
-"""The data plane's door: /v1/* and /v1beta/* for unchanged SDKs. Plain ASGI, because every layer here is paid per call.
+"""The data plane's door: /v1 and /v1beta for unchanged SDKs. Plain ASGI, because every layer here is paid per call.
 
 It touches no ORM: keys, models, prices, routes and budgets are read from in-process snapshots.
 """
@@ -24,8 +24,18 @@ from spendhub.gateway.anthropic.models import one_model as one_anthropic_model
 from spendhub.gateway.calls import answer_call
 from spendhub.gateway.dialect import ClientDialect
 from spendhub.gateway.exchange import ClientLeft, Exchange, Receive, Send
+from spendhub.gateway.gemini.addresses import (
+    METHODS,
+    UPLOADS,
+    Called,
+    called_in,
+    check_alt,
+    expects_array,
+    googles_key,
+    is_googles,
+    method_in,
+)
 from spendhub.gateway.gemini.addresses import MODELS as GOOGLES_MODELS
-from spendhub.gateway.gemini.addresses import Called, called_in, check_alt, expects_array, googles_key, is_googles
 from spendhub.gateway.gemini.array_exchange import ArrayExchange
 from spendhub.gateway.gemini.count_tokens import count_tokens_answer as count_googles_tokens
 from spendhub.gateway.gemini.embed import EmbedDialect, EmbedExchange
@@ -49,8 +59,12 @@ _Look = Callable[[Exchange, Principal], Awaitable[dict[str, Any]]]
 _encoder = msgspec.json.Encoder(enc_hook=str)
 _JSON = (b"content-type", b"application/json")
 _MODEL_PREFIXES = ("/v1/models/", GOOGLES_MODELS + "/")
-# Outside /v1, but a call like the others: the door sends it here (spendhub/asgi.py).
+# Outside /v1, but a call like the others.
 RECIPE_ROUTER = "/api/router"
+
+# What stands below these is answered here, down to what does not exist: SDKs read errors in their own shape only.
+_BELOW = ("/v1/", "/v1beta/", UPLOADS)
+_ALONE = frozenset(("/v1", "/v1beta", RECIPE_ROUTER))
 
 # Each route that makes a call, and the dialect it is asked and answered in. Google's are not among them: their
 # paths name the model.
@@ -60,6 +74,11 @@ CALLS: dict[str, ClientDialect] = {
     "/v1/embeddings": EMBEDDINGS_DIALECT,
     "/v1/messages": MESSAGES_DIALECT,
 }
+
+
+def is_of_data_plane(path: str) -> bool:
+    """Whether the gateway answers there, if only by saying that there is nothing."""
+    return path.startswith(_BELOW) or path in _ALONE
 
 
 class Gateway:
@@ -150,6 +169,8 @@ async def _answer_a_look(exchange: Exchange) -> None:
         look = _show_model
     if look is None:
         raise NoSuchRoute(f"nothing answers at {path[:200]}")
+    if exchange.method == "POST" and _is_googles(exchange) and (method := method_in(path)):
+        raise NoSuchRoute(f"models have no method {method[:80]!r} here; they have {', '.join(METHODS)}")
     _expect(exchange, "GET")
     await _answer_json(exchange, await look(exchange, _identify(exchange)))
 
@@ -202,9 +223,10 @@ async def _tell(exchange: Exchange, error: SpendHubError) -> None:
 
 async def _show_models(exchange: Exchange, principal: Principal) -> dict[str, Any]:
     if _is_anthropics(exchange):
-        return list_anthropic_models(principal.tenant_id)
-    show = list_googles_models if _is_googles(exchange) else list_models
-    return show(principal.tenant_id)
+        return list_anthropic_models(principal.tenant_id, exchange.query)
+    if _is_googles(exchange):
+        return list_googles_models(principal.tenant_id, exchange.query)
+    return list_models(principal.tenant_id)
 
 
 async def _show_model(exchange: Exchange, principal: Principal) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from django.conf import settings
 from msgspec.structs import replace
 
 from budgets.counters.drive import drive_async
+from budgets.decisions import DEGRADE
 from budgets.errors import BudgetExceeded
 from budgets.reservations import refuse
 from routing.breakers import Trial
@@ -196,7 +197,10 @@ class Attempts:
         opened = await self._opening.open(candidate, avoided)
         call = opened.call
         call.earlier_nano_usd, call.is_earlier_estimated = self.failed_nano_usd, self._is_failed_estimated
-        return await self._ask(call, shaped_for(call, self._request, self._dialect), opened.key, opened.trial)
+        # A policy may have put its own model in the place of the one that the client named.
+        is_choice_ours = bool(self._plan.route) or call.decision.action == DEGRADE
+        request = shaped_for(call, self._request, self._dialect, is_choice_ours=is_choice_ours)
+        return await self._ask(call, request, opened.key, opened.trial)
 
     async def _ask(self, call: OpenCall, request: CallRequest, key: ChosenKey, trial: Trial) -> Begun:
         """Asks the vendor. `trial` is told of what goes wrong; once the answer has begun, its execution tells."""

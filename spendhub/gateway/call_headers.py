@@ -39,12 +39,15 @@ def call_headers(
     headers += call.notices
     retires_at = call.model.retires_at
     if retires_at is not None and retires_at <= call.decision.call.now:
-        warning = f"model {call.model.name!r}: retired on {retires_at:%Y-%m-%d}, as far as the catalog knows"
+        warning = f"model {call.model.name!r}: retired on {retires_at:%Y-%m-%d} UTC, as far as the catalog knows"
         headers.append((b"x-spendhub-warning", header_text(warning)))
     if call.over_hold_nano_usd and is_cost_known:
         headers.append((b"x-spendhub-over-hold", format_usd(call.over_hold_nano_usd).encode()))
     if call.clamp_to is not None:
         headers.append((b"x-spendhub-clamped", str(call.clamp_to).encode()))
+    if execution is not None and execution.is_translated and not is_stream and execution.reader.left_out:
+        warning = f"left out of this answer, which is translated: {', '.join(execution.reader.left_out)}"
+        headers.append((b"x-spendhub-warning", header_text(warning)))
     if execution is not None:
         told = execution.response.headers
         headers += vendors_id_headers(told, *_names_of_ids(call)) + limit_headers(told)

@@ -17,7 +17,7 @@ from typing import Any
 from routing import hooks
 from routing.conversation import NotTranslatable
 from routing.errors import NoModelFits, UpstreamError
-from routing.execution import CLOSING_SECONDS, Execution
+from routing.execution import CLOSING_SECONDS, Execution, seconds_until, too_late
 from routing.plans import Plan, Wanted, make_plan, weighs_budgets
 from routing.snapshot import CATALOG, ModelFacts
 from routing.tokens import estimate_input_tokens
@@ -30,6 +30,7 @@ from spendhub.gateway.begun import Begun, CallFailed
 from spendhub.gateway.brake import apply_brakes
 from spendhub.gateway.call_headers import call_headers
 from spendhub.gateway.declared import Demands, demands_of
+from spendhub.gateway.delivery import Delivery
 from spendhub.gateway.dialect import Burst, CallRequest, ClientDialect, StreamOut
 from spendhub.gateway.exchange import ClientLeft, Exchange, Headers, while_wanted
 from spendhub.gateway.extras_asked import extras_of
@@ -41,6 +42,7 @@ from spendhub.gateway.our_headers import REQUEST_ID
 from spendhub.gateway.response_cache import Caching, answer_from_cache, caching_of
 from spendhub.gateway.reviews import Reviewer
 from spendhub.gateway.sampling import SAMPLES
+from spendhub.gateway.unusual_asked import unusual_in
 from spendhub.gateway.what_is_left import share_left
 from spendhub.gateway.whole_answers import body_for, take_whole
 from spendhub.ids import new_id
@@ -51,6 +53,8 @@ from telemetry.expected_outputs import known_lengths
 _JSON = (b"content-type", b"application/json")
 _EVENTS = ((b"content-type", b"text/event-stream; charset=utf-8"), (b"cache-control", b"no-cache"))
 MAX_CLIENT_REQUEST_ID = 200
+# Who reads from the vendor heeds the call's deadline first; who writes to a client that reads nothing, so much later.
+A_MOMENT_SECONDS = 0.25
 # What a client says to a vendor in headers, passed on with a body that passes untouched.
 PASSED_HEADERS = (b"anthropic-beta", b"anthropic-version", b"openai-beta")
 
@@ -191,6 +195,7 @@ def wanted_of(
         attribution=attribution,
         declared=demands.of_model,
         needs=lambda: dialect.needs(request),
+        unusual=lambda: unusual_in(request),
         text=lambda: dialect.text(request),
         choices=request.choices,
         expected_output_of=output_of,
@@ -263,24 +268,36 @@ async def _answer_as_it_comes(exchange: Exchange, dialect: ClientDialect, begun:
 
 async def _pump_until_left(exchange: Exchange, call: OpenCall, execution: Execution, out: StreamOut) -> None:
     """Hands the stream on to its end. Raises ClientLeft once nobody reads it any more; the vendor is then
-    left at once, not at its next event."""
-    await while_wanted(_pump(exchange, call, execution, out), exchange.client_left)
+    left at once, not at its next event. Raises AnswerTooLate where the call's time is over while its client reads
+    nothing."""
+    delivery, deadline = Delivery(), execution.deadline
+    left = None if deadline is None else seconds_until(deadline) + A_MOMENT_SECONDS
+    try:
+        async with asyncio.timeout(left):
+            pumping = _pump(exchange, call, execution, out, delivery)
+            await while_wanted(pumping, lambda: delivery.given_up(exchange.client_left))
+    except TimeoutError:
+        raise too_late(call.model) from None
 
 
-async def _pump(exchange: Exchange, call: OpenCall, execution: Execution, out: StreamOut) -> None:
+async def _pump(exchange: Exchange, call: OpenCall, execution: Execution, out: StreamOut, delivery: Delivery) -> None:
     growth = Growth(call)
     async with aclosing(execution.bursts()) as bursts:
         await exchange.begin([*_EVENTS, *call_headers(call, execution, is_stream=True)])
         async for burst in bursts:
-            call.note_first_token()
+            events = len(burst)
+            if events:  # comments alone are no answer yet
+                call.note_first_token()
             piece = out.pass_on(burst)
             if piece:
+                delivery.begins()
                 await exchange.write(piece)
+                delivery.ends()
                 if growth.may_end_it:
                     out.follow(piece)
             if out.is_done:
                 await _read_to_the_end(bursts)
-            elif growth.is_due(len(burst)):
+            elif growth.is_due(events):
                 await growth.hold_more()
 
 

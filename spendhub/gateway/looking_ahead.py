@@ -12,6 +12,7 @@ from typing import Any
 
 from routing.refused_answers import Ear, ear_for
 from routing.upstreams.base import EMBEDDINGS
+from spendhub.errors import code_of
 from spendhub.gateway.begun import Begun
 from spendhub.gateway.exchange import ClientLeft, while_wanted
 
@@ -23,7 +24,7 @@ def ear_of(begun: Begun) -> Ear | None:
         return None
     if request.is_stream and request.choices > 1:
         return None  # one of several answers may begin long after another one was refused
-    return ear_for(execution.model, None if execution.is_translated else request.wire)
+    return ear_for(execution.model, None if execution.is_translated else request.wire, execution.another_reader)
 
 
 def is_refusal(begun: Begun, body: bytes) -> bool:
@@ -54,7 +55,7 @@ async def look_ahead(begun: Begun, ear: Ear | None, client_left: Callable[[], Co
             await asyncio.shield(call.settle(execution.reader, status="aborted"))
             await execution.aclose()
         else:
-            await call.settle(execution.reader, status="error", error_code=getattr(error, "code", "defect"))
+            await call.settle(execution.reader, status="error", error_code=code_of(error))
         raise
     if ear is None or not ear.refuses:
         return False

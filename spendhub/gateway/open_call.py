@@ -25,7 +25,7 @@ import msgspec
 from budgets.calls import Call
 from budgets.counters.drive import drive_async, drive_until_asked
 from budgets.errors import BudgetExceeded
-from budgets.reservations import HeldCall, release, try_to_reserve
+from budgets.reservations import HeldCall, abandon, release, try_to_reserve
 from budgets.strictness import has_strict, tightest_strict
 from routing import hooks
 from routing.candidates import Candidate
@@ -34,7 +34,7 @@ from routing.extras import estimate_asked, price_asked
 from routing.pricing import CompiledPrice, estimate_nano_usd
 from routing.token_usage import TokenUsage
 from routing.upstreams.base import UsageReader
-from spendhub.errors import Unavailable
+from spendhub.errors import Unavailable, code_of
 from spendhub.gateway.bills import bill_for, seen_usage, unseen_nano_usd, was_given_up
 from spendhub.gateway.booking_later import settle_later
 from spendhub.gateway.dialect import CallRequest
@@ -216,7 +216,7 @@ class OpenCall:
         under a strict budget where the vendor was given up: callers choose when.
         """
         if isinstance(error, Exception):
-            code = getattr(error, "code", "defect")
+            code = code_of(error)
             if isinstance(error, UpstreamRefused):
                 code = f"upstream_{error.status}"
             if isinstance(error, UpstreamTimeout) and error.was_asked and self.is_strict:
@@ -230,7 +230,12 @@ class OpenCall:
         self, status: str, error_code: str, breakdown: Mapping[str, int], reader: UsageReader | None
     ) -> None:
         self.is_booked = True
-        draft = self._draft(status, error_code, breakdown, reader)
+        try:
+            draft = self._draft(status, error_code, breakdown, reader)
+        except BaseException:
+            # A defect. The worker finds the holds, as those of a process that died.
+            abandon([self._held, *self._more_held])
+            raise
         try:
             # Redis is told, not waited for: whoever reserves after the answer is behind it.
             await drive_until_asked(settle_call(self._held, draft, datetime.now(UTC), self._more_held))

@@ -51,16 +51,19 @@ KEPT_FACTS = (
 PASSED_OVER = (CredentialMissing, CredentialUnreadable, DialectNotSpoken, NotTranslatable, CircuitOpen, UnboundedCall)
 # What keeps a policy's cheaper model from stepping in once the first model's money has been given back for it.
 _CANNOT_STEP_IN = (BudgetExceeded, *PASSED_OVER)
+# What was found of the model that was chosen: it says nothing of one that is asked in its place.
+_OF_THE_CHOSEN = frozenset({"reason", "confidence", "score", "estimate_nano_usd", "alternatives"})
 
 
 class Opened(NamedTuple):
     """A model that may be asked: its money is held, its breaker has let the call through. `trial` must be told what
-    becomes of the call."""
+    becomes of the call. `in_place_of_chosen` says why it is asked in place of the plan's first; "" for that one."""
 
     candidate: Candidate
     call: OpenCall
     key: ChosenKey
     trial: Trial
+    in_place_of_chosen: str = ""
 
 
 class Opening:
@@ -77,6 +80,8 @@ class Opening:
         self._extras = extras_of(request)
         self._facts = _facts_of(plan, dialect.needs(request))
         self._count = 0
+        # The candidate that was opened last, why it was, and what became of it, should there be another one.
+        self._last, self._why, self._became = plan.candidates[0], "", ""
         # Where there is a choice, what fits is looked for first, and waited for only when nothing does.
         self.may_wait = not plan.may_choose_cheaper
 
@@ -85,7 +90,27 @@ class Opening:
 
         Raises BudgetExceeded, and any of PASSED_OVER; then nothing is held.
         """
-        return await self._step_down(await self._open(candidate, avoided), avoided)
+        name = candidate.model.name
+        if candidate is not self._last:
+            self._last, self._why = candidate, self._in_place_of_chosen(candidate)
+        try:
+            first = await self._open(candidate, avoided, self._why)
+            opened = await self._step_down(first, avoided)
+        except BudgetExceeded:
+            self._became = f"a budget has no room for {name}"
+            raise
+        except PASSED_OVER:
+            self._became = f"{name} could not be asked"
+            raise
+        # Should another one be opened, this one will have failed, or refused what was asked.
+        self._became = f"{opened.candidate.model.name} gave no answer"
+        return opened
+
+    def _in_place_of_chosen(self, candidate: Candidate) -> str:
+        if candidate.model.id == self._plan.candidates[0].model.id:
+            return ""
+        is_fallback = any(candidate is each for each in self._plan.candidates)
+        return f"{'a fallback' if is_fallback else 'a cheaper one'}: {self._became}"
 
     def may_fit(self, candidate: Candidate, refused: BudgetExceeded) -> bool:
         """Whether a candidate is worth asking the budgets for, after they have refused another one."""
@@ -97,12 +122,13 @@ class Opening:
         price = price_asked(need.extras, candidate.model, candidate.quote.price, datetime.now(UTC))
         return 0 < room >= estimate_asked(need.extras, price, need.input_tokens, need.output_tokens)
 
-    async def _open(self, candidate: Candidate, avoided: frozenset[UUID]) -> Opened:
+    async def _open(self, candidate: Candidate, avoided: frozenset[UUID], in_place_of_chosen: str) -> Opened:
         dialect_of(candidate.model)
         key = choose_key(candidate.model, avoided)
         trial = await _admit(candidate.model)
         try:
-            return Opened(candidate, await self._hold(candidate), key, trial)
+            call = await self._hold(candidate, in_place_of_chosen)
+            return Opened(candidate, call, key, trial, in_place_of_chosen)
         except BaseException:
             trial.tells_nothing()
             raise
@@ -113,12 +139,13 @@ class Opening:
         first, tried = None, {opened.candidate.model.name}
         while (cheaper := self._cheaper(opened.call.decision, tried)) is not None:
             tried.add(cheaper.model.name)
+            why = f"a budget's policy names it in place of {opened.candidate.model.name}"
             try:
                 await opened.call.give_back()
                 try:
-                    other = await self._open(cheaper, avoided)
+                    other = await self._open(cheaper, avoided, why)
                 except _CANNOT_STEP_IN:
-                    opened = opened._replace(call=await self._hold(opened.candidate))
+                    opened = opened._replace(call=await self._hold(opened.candidate, opened.in_place_of_chosen))
                     break
             except BaseException:
                 opened.trial.tells_nothing()
@@ -155,10 +182,13 @@ class Opening:
             return None  # the policy names a model that cannot be asked: the call is made as it is, and warned
         return found
 
-    async def _hold(self, candidate: Candidate) -> OpenCall:
+    async def _hold(self, candidate: Candidate, in_place_of_chosen: str) -> OpenCall:
         need = self._need(candidate.model)
         self._count += 1
         facts: dict[str, Any] = dict(self._facts)
+        if in_place_of_chosen and self._plan.route:
+            facts = {name: value for name, value in facts.items() if name not in _OF_THE_CHOSEN}
+            facts["reason"] = in_place_of_chosen
         if self._count > 1:
             facts["attempt"] = self._count
         if candidate.model.owner_id is not None:
@@ -175,7 +205,7 @@ class Opening:
 
 
 def _facts_of(plan: Plan, needs: frozenset[str]) -> dict[str, Any]:
-    """What every attempt's span keeps of how its model was chosen."""
+    """What a span keeps of how the plan's first model was chosen."""
     facts: dict[str, Any] = {"needs": sorted(needs)} if needs else {}
     if plan.route:
         facts |= {"route": plan.route, "strategy": plan.strategy, "reason": plan.reason, "confidence": plan.confidence}

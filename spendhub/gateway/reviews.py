@@ -27,7 +27,7 @@ from routing.plans import Plan, ReviewPlan
 from routing.reviewing import Score, confidence_of, words_of, words_of_response
 from routing.upstreams.base import RESPONSES
 from routing.upstreams.transport import Transport
-from spendhub.errors import SpendHubError
+from spendhub.errors import SpendHubError, code_of
 from spendhub.gateway.answer_headers import review_headers
 from spendhub.gateway.attempts import Attempts
 from spendhub.gateway.begun import Begun
@@ -161,7 +161,7 @@ class Reviewer:
             raise  # nobody waits for either answer; the first one is booked
         except Exception as error:
             # The first answer is there and paid for: whatever happened here, it is better than none.
-            found.not_escalated_because = getattr(error, "code", "defect")
+            found.not_escalated_because = code_of(error)
             first.beside_nano_usd += 0 if begun is None else begun.call.cost_nano_usd
             is_ours = not isinstance(error, SpendHubError)
             logger.warning("no judge answers in place of %s: %s", first.request_id, error, exc_info=is_ours)

@@ -5,15 +5,22 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from msgspec.structs import replace
+
 from budgets.decisions import ALLOW
 from routing.execution import NO_PINS, Asked
+from routing.upstreams.base import CHAT
+from routing.upstreams.openai.compatible import NEW_LIMIT, OLD_LIMIT, refuses_old_limit
 from spendhub.gateway.dialect import CallRequest, ClientDialect
 from spendhub.gateway.foreign_fields import own_name
 from spendhub.gateway.open_call import OpenCall, Origin
 
 
-def shaped_for(call: OpenCall, request: CallRequest, dialect: ClientDialect) -> CallRequest:
-    """The request as it may be sent for `call`: without tools that are disabled, and with a strict budget's limit."""
+def shaped_for(
+    call: OpenCall, request: CallRequest, dialect: ClientDialect, *, is_choice_ours: bool = False
+) -> CallRequest:
+    """The request as it may be sent for `call`: without disabled tools, and with a strict budget's limit. Where
+    the model is of our choice, the client's own limit is said in the word that this model takes."""
     decision = call.decision
     if decision.action != ALLOW and decision.disabled_tools:
         disabled = frozenset(decision.disabled_tools) & frozenset(request.tools)
@@ -22,7 +29,18 @@ def shaped_for(call: OpenCall, request: CallRequest, dialect: ClientDialect) -> 
     limit = request.max_output_tokens if request.is_limit_ours else None
     if call.output_limit is not None:
         limit = call.output_limit
-    return request if limit is None else dialect.with_max_output(request, limit, call.model)
+    if limit is not None:
+        return dialect.with_max_output(request, limit, call.model)
+    if is_choice_ours and request.wire == CHAT and request.body.get(OLD_LIMIT) and refuses_old_limit(call.model):
+        return _with_new_limit(request)
+    return request
+
+
+def _with_new_limit(request: CallRequest) -> CallRequest:
+    body = dict(request.body)
+    # Where a client says both, the larger is held for.
+    body[NEW_LIMIT] = max(body.pop(OLD_LIMIT), body.get(NEW_LIMIT) or 0)
+    return replace(request, body=body)
 
 
 def asked_as(request: CallRequest, dialect: ClientDialect, origin: Origin, pins: Mapping[str, Any] = NO_PINS) -> Asked:

@@ -22,7 +22,7 @@ from budgets.counters.drive import drive_async
 from budgets.decisions import Decision
 from budgets.errors import BudgetExceeded
 from budgets.matching import Matched, match_budgets
-from budgets.patience import has_room_now, patience_of
+from budgets.patience import Room, patience_of, room_for
 from budgets.reservations import HeldCall, release
 from budgets.snapshot import tenant_budgets
 
@@ -51,19 +51,19 @@ class _Line:
         self._is_asked.set()
         await may_try
 
-    async def first_sees_room(self, call: Call) -> bool:
+    async def first_looks(self, call: Call) -> Room:
         """One look of the first. Where there is no room, newcomers who were there before it may try."""
         newcomers, self._newcomers = self._newcomers, []
         self._is_asked.clear()
-        has_room = False
+        room: Room = "held"
         try:
-            has_room = await drive_async(has_room_now(call))
+            room = await drive_async(room_for(call))
         finally:
-            if has_room:
+            if room == "free":
                 self._newcomers = newcomers + self._newcomers
             else:
                 _let_try(newcomers)
-        return has_room
+        return room
 
     async def pause(self) -> None:
         """Until the first looks again."""
@@ -132,7 +132,7 @@ async def hold_in_turn(
     bound = refusal.decision.bound
     assert bound is not None, "a refusal names its budget"
     async with _place_in_line(_key_of(bound.matched), call, until) as line:
-        while line is not None and await _sees_room(line, call, until, is_wanted):
+        while line is not None and await _should_try(line, call, until, is_wanted):
             # Its windows are those of the moment at which it is let through.
             call = replace(call, now=datetime.now(UTC))
             try:
@@ -168,12 +168,13 @@ def _first_could_have_had(held: HeldCall) -> bool:
     return False
 
 
-async def _sees_room(line: _Line, call: Call, until: float, is_wanted: Callable[[], bool]) -> bool:
-    """Looks until the call would fit; False when `until` came first, or nobody wants it any more."""
+async def _should_try(line: _Line, call: Call, until: float, is_wanted: Callable[[], bool]) -> bool:
+    """Looks until the call would fit, or what was held for others has been spent, so that it is refused at once; False
+    when `until` came first, or nobody wants it any more."""
     try:
         async with asyncio.timeout(max(0.0, until - time.monotonic())):
             while is_wanted():
-                if await line.first_sees_room(replace(call, now=datetime.now(UTC))):
+                if await line.first_looks(replace(call, now=datetime.now(UTC))) != "held":
                     return is_wanted()
                 await line.pause()
             return False

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import TypeVar
 
 from routing.errors import UpstreamTimeout
+from spendhub.errors import code_of
 from spendhub.gateway.begun import Begun
 from spendhub.gateway.dialect import ClientDialect
 
@@ -32,7 +33,7 @@ async def take_whole(begun: Begun, say: Callable[[Begun, bytes], Answer], *, sec
         await call.settle(reader, status="error", error_code=error.code)
         raise error from None
     except Exception as error:
-        await call.settle(reader, status="error", error_code=getattr(error, "code", "defect"))
+        await call.settle(reader, status="error", error_code=code_of(error))
         raise
     # A client that has left by now gets nothing, but the vendor has done its work: it counts all the same.
     await call.settle(reader)

@@ -42,6 +42,8 @@ def _deltas(reader: UsageReader, sent: bytes) -> Iterator[Delta]:
     for event in events_in(sent):
         reader.read_event(event.data)
         yield from reader.deltas(event.data)
+    if not reader.is_complete and (end := reader.missing_end()):
+        yield from reader.deltas(end)
 
 
 def _of_deltas(deltas: Iterable[Delta]) -> str:

@@ -28,6 +28,7 @@ from spendhub.tenants.admin_scoping import ReadOnlyAdmin, ScopedAdmin, ScopedFor
 from spendhub.tenants.keys import PERMISSIONS, KeyNotInForce, is_in_force, issue_key, revoke_key, rotate_key
 from spendhub.tenants.models import ApiKey, Change, Membership, Tenant
 from spendhub.tenants.seats import Rank, actor_of
+from spendhub.tenants.told_changes import Names, names_in, told_value
 
 admin.site.unregister(Group)
 admin.site.unregister(User)
@@ -138,7 +139,7 @@ class MembershipAdmin(ScopedAdmin):
     view_rank = Rank.ANALYST
     edit_rank = Rank.OWNER
     form = MembershipForm
-    list_display = ("user", "shown_role", "tenant", "created_at")
+    list_display = ("user", "shown_role", "created_at")
     list_display_links = ("user",)
     list_select_related = ("user", "tenant")
     list_filter = (("role", ChoicesDropdownFilter),)
@@ -352,8 +353,17 @@ class ChangeAdmin(ReadOnlyAdmin):
     ordering = ("-id",)
     fields = ("at", "actor", "action", "subject", "subject_type", "shown_what")
 
+    def get_changelist_instance(self, request: HttpRequest) -> Any:
+        changelist = super().get_changelist_instance(request)
+        changelist.result_list = list(changelist.result_list)
+        names = names_in(changelist.result_list)
+        for change in changelist.result_list:
+            change.names = names
+        return changelist
+
     @display(description="What changed")
     def shown_what(self, change: Change) -> str:
+        known: Names = getattr(change, "names", None) or names_in([change])
         names = list(dict.fromkeys([*change.before, *change.after]))
         if change.action in ("create", "issue"):
             names = [name for name in names if change.after.get(name) not in (None, "", [], {}, False)]
@@ -363,21 +373,11 @@ class ChangeAdmin(ReadOnlyAdmin):
             (
                 (
                     name.replace("_", " "),
-                    format_html("{} → ", _plain(change.before[name])) if name in change.before else "",
-                    _plain(change.after.get(name)),
+                    format_html("{} → ", told_value(change, name, change.before[name], known))
+                    if name in change.before
+                    else "",
+                    told_value(change, name, change.after.get(name), known),
                 )
                 for name in names[:12]
             ),
         )
-
-
-def _plain(value: Any) -> str:
-    if value in (None, "", [], {}):
-        return "–"
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, list):
-        return ", ".join(str(entry) for entry in value)
-    if isinstance(value, dict):
-        return ", ".join(f"{key}: {entry}" for key, entry in value.items())
-    return str(value)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from decimal import Decimal, InvalidOperation
+from decimal import ROUND_FLOOR, ROUND_HALF_EVEN, Decimal, InvalidOperation
 from typing import Any
 
 from django import forms
@@ -25,21 +25,43 @@ _GROUPED = re.compile(r"[1-9][0-9]{0,2}((,[0-9]{3}){2,}(\.[0-9]*)?|,[0-9]{3}\.[0
 
 
 def show_usd(nano_usd: int | None) -> str:
-    """An amount for people: $1,234.50; below a dollar up to six decimals; an en dash for none.
+    """An amount for people, in lists: $1,234.50; below a dollar up to six decimals; an en dash for none.
 
-    Only for reading: what is typed and what is exported keeps all nine decimals.
+    Only for a glance: where the exact amount counts, `show_exact_usd` says it, and `show_usd_left` what is left.
     """
+    return _show_usd(nano_usd, ROUND_HALF_EVEN)
+
+
+def show_usd_left(nano_usd: int | None) -> str:
+    """An amount that is left, as `show_usd`, but rounded down: no more is promised than there is."""
+    return _show_usd(nano_usd, ROUND_FLOOR)
+
+
+def show_exact_usd(nano_usd: int | None) -> str:
+    """An amount to the last of its nine decimals, without needless zeros: $1,234.50, $0.000019651; an en dash for
+    none."""
     if nano_usd is None:
         return "–"
-    sign, whole = ("-", -nano_usd) if nano_usd < 0 else ("", nano_usd)
-    if whole == 0:
+    sign, amount = ("-", -nano_usd) if nano_usd < 0 else ("", nano_usd)
+    whole, _, decimals = format_usd(amount).partition(".")
+    return f"{sign}${int(whole):,}.{decimals}"
+
+
+def _show_usd(nano_usd: int | None, rounding: str) -> str:
+    if nano_usd is None:
+        return "–"
+    if nano_usd == 0:
         return "$0.00"
+    whole = abs(nano_usd)
     decimals = 2 if whole >= NANO_PER_USD else 4 if whole >= NANO_PER_USD // 100 else 6
-    amount = Decimal(whole) / NANO_PER_USD
-    shown = f"{amount:,.{decimals}f}"
-    if Decimal(shown.replace(",", "")) == 0:
-        return f"{sign}under $0.000001"
-    return f"{sign}${shown}"
+    amount = (Decimal(nano_usd) / NANO_PER_USD).quantize(Decimal(1).scaleb(-decimals), rounding)
+    sign = "-" if nano_usd < 0 else ""
+    return f"{sign}under $0.000001" if amount == 0 else f"{sign}${abs(amount):,}"
+
+
+def show_number(value: float) -> str:
+    """A number with four digits that count, never in powers of ten: 101,900, 3.733, -0.0000342."""
+    return f"{Decimal(f'{value:.4g}'):,f}"
 
 
 def show_share(share: Decimal | str | None) -> str:

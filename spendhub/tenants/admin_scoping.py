@@ -26,7 +26,7 @@ from unfold.decorators import display
 
 from spendhub.moments import validate_moment
 from spendhub.tenants.admin_addresses import AddressedAdmin
-from spendhub.tenants.admin_fields import UsdField, show_share, show_usd
+from spendhub.tenants.admin_fields import UsdField, show_exact_usd, show_share
 from spendhub.tenants.changes import record_change
 from spendhub.tenants.models import Tenant
 from spendhub.tenants.seats import Rank, actor_of, seat_of
@@ -56,7 +56,7 @@ def describe_row(row: models.Model) -> dict[str, Any]:
             continue
         value = getattr(row, field.attname)
         if "_nano_usd" in field.name:
-            described[field.name.replace("_nano_usd", "_usd")] = None if value is None else show_usd(value)
+            described[field.name.replace("_nano_usd", "_usd")] = None if value is None else show_exact_usd(value)
         else:
             described[field.name] = value
     return described
@@ -122,7 +122,7 @@ class ScopedAdmin(AddressedAdmin):
         for field in model._meta.concrete_fields:
             show = self.shown_as.get(field.name)
             if show is None and "_nano_usd" in field.name:
-                show = show_usd
+                show = show_exact_usd
             if show is not None:
                 setattr(self, f"shown_{field.name}", _shown(field.name, str(field.verbose_name), show))
 
@@ -421,8 +421,13 @@ def _bounded(field: forms.Field | None, db_field: Any) -> forms.Field | None:
         field.validators = [validate_moment]  # the field's own are asked by the row
     elif isinstance(field, forms.IntegerField) and db_field.get_internal_type() == "PositiveIntegerField":
         # SQLite would take more, and tell of larger numbers than any other database can keep.
-        field.validators = [MinValueValidator(0), MaxValueValidator(LARGEST_WHOLE)]
+        field.validators = [MinValueValidator(_least_of(db_field)), MaxValueValidator(LARGEST_WHOLE)]
     return field
+
+
+def _least_of(db_field: Any) -> int:
+    least = [int(each.limit_value) for each in db_field.validators if isinstance(each, MinValueValidator)]
+    return max([0, *least])
 
 
 def _without_unit(label: str) -> str:

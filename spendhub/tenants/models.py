@@ -79,6 +79,7 @@ class Tenant(AccessRow):
 
     class Meta:
         ordering = ["name"]
+        verbose_name = "account"
 
     def __str__(self) -> str:
         return self.name
@@ -102,6 +103,8 @@ class Membership(AccessRow):
     objects: ClassVar[TenantManager[Self]] = TenantManager()
 
     class Meta:
+        verbose_name = "person"
+        verbose_name_plural = "people"
         constraints = [models.UniqueConstraint(fields=["tenant", "user"], name="one_role_per_person_and_tenant")]
         base_manager_name = "unscoped"
         default_manager_name = "unscoped"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse
 from django.urls import path, reverse
 
 from routing.snapshot import CATALOG
@@ -22,16 +22,22 @@ class ExperimentPages(PagesOfDays):
         return [page, *super().get_urls()]
 
     def experiments(self, request: HttpRequest) -> HttpResponse:
-        """The experiments of the last days, and one of them (?name=, else the latest) with its arms."""
-        return self.page_of_days(
+        """The experiments of the last days, and one of them (?name=, else the latest) with its arms; 404 where none is
+        called so."""
+        response = self.page_of_days(
             request,
             "telemetry/experiments.html",
             "Experiments",
             lambda period: _shown(period, request.GET.get("name", "")),
         )
+        if response.context_data is not None and "problem" in response.context_data:
+            response.status_code = 404
+        return response
 
 
 def _shown(period: Period, name: str) -> dict[str, Any]:
+    # A route that was saved a moment ago leads here.
+    CATALOG.refresh()
     seen = experiments_seen(period)
     names = [each["name"] for each in seen["results"]]
     chosen = name or (names[0] if names else "")
@@ -40,7 +46,7 @@ def _shown(period: Period, name: str) -> dict[str, Any]:
     try:
         found = experiment_report(period, chosen)
     except ExperimentMissing as error:
-        raise Http404(error.message) from None
+        return {"names": names, "problem": error.message}
     return {
         "names": names,
         "found": found,

@@ -7,7 +7,8 @@ from datetime import timedelta
 from typing import Any
 
 from django.core.exceptions import PermissionDenied
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest
+from django.template.response import TemplateResponse
 from django.utils import timezone
 
 from spendhub.tenants.admin_scoping import ReadOnlyAdmin
@@ -23,7 +24,7 @@ class PagesOfDays(ReadOnlyAdmin):
 
     def page_of_days(
         self, request: HttpRequest, template: str, title: str, tell: Callable[[Period], dict[str, Any]]
-    ) -> HttpResponse:
+    ) -> TemplateResponse:
         """The page, with what `tell` says of the days that are asked for."""
         self.require(request, Rank.VIEWER)
         seat = seat_of(request)

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from django.http import HttpRequest, HttpResponse
 from django.urls import path
 
+from spendhub.tenants.admin_fields import show_number
 from telemetry.admin.pages_of_days import PagesOfDays
-from telemetry.call_samples import Period
-from telemetry.model_performance import GROUPS, performance_report
+from telemetry.call_samples import CallSample, Period
+from telemetry.model_performance import FILTERS, GROUPS, performance_report
 
+MOST_OFFERED = 200
 FAULTS_IN_WORDS = {
     "broken_off": "broken off",
     "refused": "refused",
@@ -28,21 +32,32 @@ class PerformancePages(PagesOfDays):
         return [page, *super().get_urls()]
 
     def performance(self, request: HttpRequest) -> HttpResponse:
-        """Success, speed, cost and quality of the calls of the last ?days=, by ?by= (model, unless said)."""
+        """Success, speed, cost and quality of the calls of the last ?days=, by ?by= (model, unless said); of those of
+        one ?feature=, ?task= or ?source=, where said."""
         group_by = next((group for group in GROUPS if group == request.GET.get("by")), GROUPS[0])
+        asked = {name: request.GET.get(name, "").strip() for name in FILTERS}
         return self.page_of_days(
-            request, "telemetry/performance.html", "Performance", lambda period: _shown(period, group_by)
+            request, "telemetry/performance.html", "Performance", lambda period: _shown(period, group_by, asked)
         )
 
 
-def _shown(period: Period, group_by: str) -> dict[str, Any]:
-    found = performance_report(period, group_by)
+def _shown(period: Period, group_by: str, asked: Mapping[str, str]) -> dict[str, Any]:
+    filters = {name: value for name, value in asked.items() if value}
+    found = performance_report(replace(period, filters=filters), group_by)
     return {
+        "filters": [(name, asked[name], _offered(period, name)) for name in FILTERS],
+        "is_narrowed": bool(filters),
         "groups": GROUPS,
         "group_by": group_by,
         "sample": found["sample"],
         "lines": [_in_words(line) for line in found["results"]],
     }
+
+
+def _offered(period: Period, name: str) -> list[str]:
+    """What there is to choose from, among the calls that are looked at."""
+    calls = CallSample(period).calls.exclude(**{name: ""})
+    return list(calls.order_by(name).values_list(name, flat=True).distinct()[:MOST_OFFERED])
 
 
 def _in_words(line: dict[str, Any]) -> dict[str, Any]:
@@ -59,7 +74,7 @@ def _in_words(line: dict[str, Any]) -> dict[str, Any]:
         "rules": _said(rules["score"], ".2f"),
         "faults": ", ".join(f"{count:,} {FAULTS_IN_WORDS[name]}" for name, count in rules["faults"].items()),
         "blended": _said(line["blended_quality"], ".2f"),
-        "per_usd": _said(line["quality_per_usd"], ",.4g"),
+        "per_usd": "–" if line["quality_per_usd"] is None else show_number(line["quality_per_usd"]),
     }
 
 

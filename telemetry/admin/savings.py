@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from django.http import HttpRequest, HttpResponse
 from django.urls import path
 
 from routing.snapshot import CATALOG
-from routing.strategies.registry import STRATEGIES, strategy_called
+from routing.strategies.registry import strategy_called
 from spendhub.errors import SpendHubError
 from spendhub.tenants.admin_fields import show_usd
 from spendhub.tenants.snapshot import ACCESS
 from telemetry.admin.pages_of_days import PagesOfDays
 from telemetry.call_samples import Period
 from telemetry.feedback import QualityQuestion, quality_report
-from telemetry.shadow import USUAL_STRATEGY, Compared, find_shadow
+from telemetry.shadow import USUAL_STRATEGY, Compared, find_shadow, strategies_at_hand
+
+# Of ?strategy=: the name of a route follows, by whose own strategy and options the calls are compared.
+BY_ROUTE = "route:"
 
 
 class SavingsPages(PagesOfDays):
@@ -27,16 +30,20 @@ class SavingsPages(PagesOfDays):
         return [page, *super().get_urls()]
 
     def savings(self, request: HttpRequest) -> HttpResponse:
-        """The calls of the last ?days= as they were, and with another strategy (?strategy=) or one model (?model=)."""
-        strategy, model = request.GET.get("strategy", "") or USUAL_STRATEGY, request.GET.get("model", "")
+        """The calls of the last ?days= as they were, and with one model (?model=), else with another strategy
+        (?strategy=cost-optimized) or by one route (?strategy=route:NAME)."""
+        strategy, model = request.GET.get("strategy", "") or USUAL_STRATEGY, request.GET.get("model", "").strip()
         return self.page_of_days(
             request, "telemetry/savings.html", "Savings", lambda period: _shown(period, strategy, model)
         )
 
 
 def _shown(period: Period, strategy: str, model: str) -> dict[str, Any]:
+    # A route that was saved a moment ago is among those to choose from.
+    routes = CATALOG.refresh().routes.seen_by(period.tenant_id)
     return {
-        "strategies": [(name, each.summary) for name, each in STRATEGIES.items()],
+        "strategies": [(each.name, each.summary) for each in strategies_at_hand()],
+        "routes": [(f"{BY_ROUTE}{name}", name) for name in sorted(routes) if routes[name].is_enabled],
         "strategy": "" if model else strategy,
         "model": model,
         "models": _chat_models(period.tenant_id),
@@ -50,9 +57,16 @@ def _chat_models(tenant_id: int) -> list[str]:
 
 def _compared(period: Period, strategy: str, model: str) -> dict[str, Any]:
     tenant = ACCESS.refresh().tenants[period.tenant_id]
+    asked: dict[str, Any] = {"strategy": None, "model": model or None}
+    if not model and strategy.startswith(BY_ROUTE):
+        name = strategy.removeprefix(BY_ROUTE)
+        asked["route"] = CATALOG.current().routes.seen_by(tenant.id).get(name)
+        if asked["route"] is None:
+            return {"problem": f"no route is called {name[:60]!r}"}
     try:
-        asked = None if model else strategy_called(strategy).name
-        found = find_shadow(tenant, period.starts_at, period.ends_at, strategy=asked, model=model or None)
+        if not model and "route" not in asked:
+            asked["strategy"] = strategy_called(strategy).name
+        found = find_shadow(tenant, period.starts_at, period.ends_at, **asked)
     except SpendHubError as error:
         # A name that is no strategy or model any more, or a strategy that the tenant's routes have no options for.
         return {"problem": error.message}
@@ -66,7 +80,14 @@ def _compared(period: Period, strategy: str, model: str) -> dict[str, Any]:
             {"model": name, **_in_words(compared), **opinions.get(name, {})} for name, compared in found.by_model
         ],
         "stand_ins": _shares(found.total.most_first()),
+        "canned": _of_the_sandbox(period.tenant_id, found.total.answered_by),
     }
+
+
+def _of_the_sandbox(tenant_id: int, names: Iterable[str]) -> list[str]:
+    """Those models that are the built-in test provider's."""
+    found = {name: CATALOG.current().resolve(tenant_id, name) for name in names}
+    return sorted(name for name, model in found.items() if model is not None and model.provider.dialect == "sandbox")
 
 
 def _in_words(compared: Compared) -> dict[str, Any]:

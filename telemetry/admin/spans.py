@@ -17,17 +17,33 @@ from unfold.widgets import UnfoldAdminTextInputWidget
 from budgets.counters.drive import drive
 from budgets.periods import as_datetime, window_at
 from spendhub.money import parse_usd
-from spendhub.tenants.admin_fields import Labelled, UsdField, show_usd
+from spendhub.tenants.admin_fields import Labelled, UsdField, show_exact_usd, show_usd
 from spendhub.tenants.changes import record_change
 from spendhub.tenants.seats import Rank, actor_of, seat_of
 from telemetry.admin.experiments import ExperimentPages
 from telemetry.admin.performance import PerformancePages
 from telemetry.admin.savings import SavingsPages
+from telemetry.admin.told_calls import (
+    FACTS,
+    PART_COLOURS,
+    breakdown_of,
+    facts_of,
+    other_answer,
+    part_of,
+    request_table,
+    saved_by_memory,
+    sent_with,
+    told,
+)
 from telemetry.corrections import correct_span
 from telemetry.models import CostSpan, costs_over_hold
 from telemetry.reports import totals_of
 
 STATUS_COLOURS = {"ok": "success", "error": "danger", "aborted": "warning", "interrupted": "warning"}
+
+
+# Fields of a call's page that are left out where they would say nothing.
+ONLY_WHERE_SO = ("shown_memory", "shown_request", "shown_review_of", "shown_escalated_from", "shown_sent")
 
 
 class WhenFilter(DropdownFilter):
@@ -67,6 +83,33 @@ class OverHoldFilter(DropdownFilter):
         return queryset if is_over is None else queryset.filter(costs_over_hold(is_over))
 
 
+class PartFilter(DropdownFilter):
+    """What a call was in its request: the answer of a vendor or of memory, a review, another try."""
+
+    title = "what it was"
+    parameter_name = "part"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [
+            ("memory", "From memory"),
+            ("vendor", "Not from memory"),
+            ("review", "Reviews and scores of samples"),
+            ("again", "Later attempts and judges' answers"),
+        ]
+
+    def queryset(self, request: HttpRequest, queryset: Any) -> Any:
+        chosen = self.value()
+        if chosen == "memory":
+            return queryset.filter(source="gateway", cost_nano_usd=0, metadata__cache="hit")
+        if chosen == "vendor":
+            return queryset.exclude(source="gateway", metadata__has_key="cache")
+        if chosen == "review":
+            return queryset.filter(source="gateway", metadata__has_key="review_of")
+        if chosen == "again":
+            return queryset.filter(source="gateway", metadata__has_any_keys=["attempt", "escalated_from"])
+        return queryset
+
+
 class CorrectionForm(forms.Form):
     """What a call really cost, and how one knows."""
 
@@ -74,12 +117,21 @@ class CorrectionForm(forms.Form):
     reason = forms.CharField(label="How you know", max_length=200, widget=UnfoldAdminTextInputWidget())
 
 
+def _field_of(name: str, label: str) -> Any:
+    @display(description=label)
+    def shown(span: CostSpan) -> str:
+        return told(span, name)
+
+    return shown
+
+
 @admin.register(CostSpan)
 class CostSpanAdmin(ExperimentPages, PerformancePages, SavingsPages):
     """Each recorded call and what it cost."""
 
     list_display = (
-        "occurred_at", "model", "shown_who", "shown_tokens", "shown_cost", "shown_status", "shown_duration",
+        "occurred_at", "model", "shown_who", "shown_tokens", "shown_cost", "shown_status", "shown_part",
+        "shown_duration",
     )  # fmt: skip
     list_display_links = ("occurred_at",)
     list_filter = (
@@ -91,6 +143,8 @@ class CostSpanAdmin(ExperimentPages, PerformancePages, SavingsPages):
         ("feature", FieldTextFilter),
         "is_estimated",
         OverHoldFilter,
+        PartFilter,
+        ("trace_id", FieldTextFilter),
     )
     search_fields = ("user", "agent", "feature", "model", "request_id")
     search_help_text = "User, agent, feature, model or request id"
@@ -98,22 +152,61 @@ class CostSpanAdmin(ExperimentPages, PerformancePages, SavingsPages):
     list_before_template = "telemetry/totals.html"
     actions_detail = ("correct",)
     fieldsets = (
-        ("The call", {"fields": (("occurred_at", "recorded_at"), ("status", "source"), "request_id")}),
+        (
+            "The call",
+            {
+                "fields": (
+                    ("occurred_at", "recorded_at"),
+                    ("status", "source"),
+                    "request_id",
+                    "shown_memory",
+                    "shown_request",
+                )
+            },
+        ),
         (
             "What it cost",
             {
                 "fields": (
-                    "shown_cost",
+                    "shown_exact_cost",
                     "shown_breakdown",
                     ("shown_held", "shown_worst_case"),
                     "shown_over_hold",
+                    ("shown_service_tier", "shown_web_searches"),
+                    ("shown_list_price_cost", "shown_not_priced"),
                     "shown_corrections",
+                )
+            },
+        ),
+        (
+            "Why this model answered",
+            {
+                "fields": (
+                    ("shown_review_of", "shown_is_sample"),
+                    ("shown_escalated_from", "shown_answer_confidence"),
+                    ("shown_route", "shown_strategy"),
+                    "shown_reason",
+                    ("shown_confidence", "shown_attempt"),
+                    ("shown_experiment", "shown_arm"),
+                    ("shown_needs", "shown_complexity"),
+                    ("shown_estimate_nano_usd", "shown_alternatives"),
                 )
             },
         ),
         (
             "Model",
             {"fields": (("provider", "model"), "requested_model", ("duration_ms", "first_token_ms"), "error_code")},
+        ),
+        (
+            "How it ended",
+            {
+                "fields": (
+                    ("shown_finish_reason", "shown_clamped_to"),
+                    ("shown_ended", "shown_ended_by"),
+                    ("shown_response_id", "shown_client_request_id"),
+                    "shown_stream",
+                )
+            },
         ),
         ("For whom", {"fields": (("user", "agent"), ("org", "feature"), ("session", "task"), "api_key")}),
         (
@@ -126,7 +219,24 @@ class CostSpanAdmin(ExperimentPages, PerformancePages, SavingsPages):
                 )
             },
         ),
+        ("What came with it", {"fields": ("shown_sent",)}),
     )
+
+    def __init__(self, model: type[CostSpan], admin_site: Any) -> None:
+        super().__init__(model, admin_site)
+        for name, fact in FACTS.items():
+            setattr(self, f"shown_{name}", _field_of(name, fact.label))
+
+    def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
+        """Without the fields that say nothing of this call."""
+        fieldsets = super().get_fieldsets(request, obj)
+        if obj is None:
+            return fieldsets
+        known = facts_of(obj)
+        absent = {f"shown_{name}" for name in FACTS if name not in known}
+        absent |= {name for name in ONLY_WHERE_SO if not getattr(self, name)(obj)}
+        kept = [(title, {**options, "fields": _without(options["fields"], absent)}) for title, options in fieldsets]
+        return [(title, options) for title, options in kept if options["fields"]]
 
     def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
         response = super().changelist_view(request, extra_context)
@@ -158,27 +268,59 @@ class CostSpanAdmin(ExperimentPages, PerformancePages, SavingsPages):
     def shown_duration(self, span: CostSpan) -> str:
         return "–" if span.duration_ms is None else f"{span.duration_ms / 1000:.1f} s"
 
+    @display(description="What it was", label=PART_COLOURS)
+    def shown_part(self, span: CostSpan) -> Labelled | None:
+        return part_of(span)
+
+    @display(description="From memory")
+    def shown_memory(self, span: CostSpan) -> str:
+        return saved_by_memory(span)
+
+    @display(description="Together")
+    def shown_request(self, span: CostSpan) -> str:
+        return request_table(span)
+
+    @display(description="Reviews the answer of")
+    def shown_review_of(self, span: CostSpan) -> str:
+        return other_answer(span, "review_of")
+
+    @display(description="In place of the answer of")
+    def shown_escalated_from(self, span: CostSpan) -> str:
+        return other_answer(span, "escalated_from")
+
+    @display(description="Sent with it")
+    def shown_sent(self, span: CostSpan) -> str:
+        return sent_with(span)
+
+    @display(description="Cost")
+    def shown_exact_cost(self, span: CostSpan) -> str:
+        return f"{show_exact_usd(span.cost_nano_usd)}{' (estimated)' if span.is_estimated else ''}"
+
     @display(description="Of which")
     def shown_breakdown(self, span: CostSpan) -> str:
-        parts = [(kind.replace("_", " "), show_usd(nano_usd)) for kind, nano_usd in span.breakdown.items()]
-        return format_html_join(", ", "{} {}", parts) or "–"
+        return breakdown_of(span)
 
     @display(description="Held")
     def shown_held(self, span: CostSpan) -> str:
-        return show_usd(span.reserved_nano_usd)
+        return show_exact_usd(span.reserved_nano_usd)
 
     @display(description="More than was held")
     def shown_over_hold(self, span: CostSpan) -> str:
-        return show_usd(span.over_hold_nano_usd)
+        return show_exact_usd(span.over_hold_nano_usd)
 
     @display(description="Could have cost at most")
     def shown_worst_case(self, span: CostSpan) -> str:
-        return show_usd(None if span.worst_case_cost is None else parse_usd(span.worst_case_cost))
+        return show_exact_usd(None if span.worst_case_cost is None else parse_usd(span.worst_case_cost))
 
     @display(description="Corrections")
     def shown_corrections(self, span: CostSpan) -> str:
         rows = [
-            (show_usd(each.from_nano_usd), show_usd(each.to_nano_usd), each.actor.removeprefix("user:"), each.reason)
+            (
+                show_exact_usd(each.from_nano_usd),
+                show_exact_usd(each.to_nano_usd),
+                each.actor.removeprefix("user:"),
+                each.reason,
+            )
             for each in span.corrections.all()
         ]
         return format_html_join(", ", "{} → {} by {}: {}", rows) or "none"
@@ -204,8 +346,8 @@ class CostSpanAdmin(ExperimentPages, PerformancePages, SavingsPages):
                 actor,
                 "correct",
                 span,
-                {"cost_usd": show_usd(span.cost_nano_usd)},
-                {"cost_usd": show_usd(cost), "reason": reason},
+                {"cost_usd": show_exact_usd(span.cost_nano_usd)},
+                {"cost_usd": show_exact_usd(cost), "reason": reason},
             )
             return self.go_to(span, request, "Corrected; the budgets it counts in have followed.")
         return self.ask(
@@ -219,3 +361,9 @@ class CostSpanAdmin(ExperimentPages, PerformancePages, SavingsPages):
 
 def _can_be_corrected(span: CostSpan) -> bool:
     return span.is_estimated or span.status == CostSpan.Status.INTERRUPTED
+
+
+def _without(fields: Any, absent: set[str]) -> tuple[Any, ...]:
+    """The names of a fieldset without some of them, pairs kept together."""
+    rows = (tuple(name for name in row if name not in absent) if isinstance(row, tuple) else row for row in fields)
+    return tuple(row for row in rows if row and row not in absent)

@@ -109,6 +109,7 @@ class Migration(migrations.Migration):
                 ('tenant', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to='tenants.tenant')),
             ],
             options={
+                'verbose_name': 'call',
                 'ordering': ['-occurred_at'],
                 'base_manager_name': 'unscoped',
                 'default_manager_name': 'unscoped',
@@ -188,6 +189,7 @@ class Migration(migrations.Migration):
                 ('tenant', models.OneToOneField(on_delete=django.db.models.deletion.CASCADE, related_name='+', to='tenants.tenant')),
             ],
             options={
+                'verbose_name': 'set of quality weights',
                 'verbose_name_plural': 'quality weights',
                 'base_manager_name': 'unscoped',
                 'default_manager_name': 'unscoped',

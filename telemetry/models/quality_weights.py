@@ -37,6 +37,7 @@ class QualityWeights(models.Model):
     objects: ClassVar[TenantManager[Self]] = TenantManager()
 
     class Meta:
+        verbose_name = "set of quality weights"
         verbose_name_plural = "quality weights"
         base_manager_name = "unscoped"
         default_manager_name = "unscoped"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import ClassVar, Self
 
 from django.db import models
+from django.utils import timezone
 
 from spendhub.ids import new_id
 from spendhub.tenants.models import Tenant
@@ -70,6 +71,7 @@ class CostSpan(models.Model):
     objects: ClassVar[TenantManager[Self]] = TenantManager()
 
     class Meta:
+        verbose_name = "call"
         ordering = ["-occurred_at"]
         base_manager_name = "unscoped"
         default_manager_name = "unscoped"
@@ -86,7 +88,7 @@ class CostSpan(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.model or 'call'} {self.occurred_at:%Y-%m-%d %H:%M}"
+        return f"{self.model or 'call'} {timezone.localtime(self.occurred_at):%Y-%m-%d %H:%M}"
 
     @property
     def over_hold_nano_usd(self) -> int | None:

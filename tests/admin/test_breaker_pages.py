@@ -81,6 +81,31 @@ def test_how_long_calls_took_and_how_many_failed_stand_beside_it(acme: Tenant, b
         assert shown in page
 
 
+def test_what_was_let_through_and_has_only_failed_is_not_said_to_work(acme: Tenant, browser_of: BrowserOf) -> None:
+    set_observed({"small": summarize([], failures=5)})
+    open_up()
+    BREAKERS.force(KEY, "closed", time.time())
+    page = see(browser_of("ben"))
+    assert ">Calls pass<" in page and ">Working<" not in page and "sh-state-warned" in page
+    set_observed({"small": summarize([500.0] * 5, failures=5)})
+    assert ">Working<" in see(browser_of("ben"))
+
+
+def test_the_page_says_what_is_now_and_what_is_of_the_last_hours(acme: Tenant, browser_of: BrowserOf) -> None:
+    BREAKERS.note_failure(KEY, time.time())
+    page = see(browser_of("ben"))
+    assert '<th colspan="4">Now</th><th colspan="4">Calls of the last 6 hours</th>' in page
+    assert "read anew every 15 seconds" in page
+
+
+def test_who_may_not_overrule_a_breaker_reads_who_can(acme: Tenant, operator: Client, browser_of: BrowserOf) -> None:
+    told = "Only an operator of this installation (a superuser) stops calls to a model by hand, and lets them through."
+    open_up()
+    for who in ("ben", "adam", "ada"):
+        assert told in see(browser_of(who))
+    assert told not in see(operator)
+
+
 def test_a_stranger_sees_no_model_of_another_account(acme: Tenant, globex: Tenant, browser_of: BrowserOf) -> None:
     Model.objects.create(tenant=acme, provider=ProviderFactory(name="vendor"), name="acmes-own")
     facts = CATALOG.refresh().resolve(acme.pk, "acmes-own")

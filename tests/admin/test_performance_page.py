@@ -55,6 +55,39 @@ def test_it_may_be_told_by_provider_feature_or_task(acme: Tenant, browser_of: Br
     assert "<b>model</b>" in see(browser_of("ben"), "?by=colour")
 
 
+def test_quality_per_dollar_is_told_in_plain_numbers(acme: Tenant, browser_of: BrowserOf) -> None:
+    book(acme, "cheap", rated=5, cost_nano_usd=49_055)
+    assert ">101,900<" in see(browser_of("ben"))
+
+
+def test_it_is_narrowed_to_the_calls_of_one_feature_task_or_source(acme: Tenant, browser_of: BrowserOf) -> None:
+    book(acme, "small", feature="faq", task="t-1")
+    book(acme, "large", feature="faq", task="t-2")
+    book(acme, "other", feature="chat", task="t-1", source="api")
+    browser = browser_of("ben")
+
+    def models(query: str) -> list[str]:
+        page = see(browser, query)
+        return [name for name in ("small", "large", "other") if f'<td class="sh-name">{name}</td>' in page]
+
+    assert models("?feature=faq") == ["small", "large"]
+    assert models("?feature=faq&task=t-2") == ["large"]
+    assert models("?task=t-1") == ["small", "other"]
+    assert models("?source=api") == ["other"]
+    assert models("?feature=%20faq%20&task=") == ["small", "large"]
+    page = see(browser, "?feature=faq&task=t-2&days=7&by=provider")
+    # The other choices stay, and each can be made again.
+    assert 'name="feature" value="faq"' in page and 'name="task" value="t-2"' in page
+    assert (
+        '<input type="hidden" name="days" value="7">' in page
+        and '<input type="hidden" name="by" value="provider">' in page
+    )
+    assert "?feature=faq&amp;task=t-2&amp;days=7&amp;by=task" in page
+    assert '<option value="chat">' in page and '<option value="t-1">' in page
+    assert "No call was recorded in this time." not in see(browser, "?feature=nobody")
+    assert "No call of this time fits." in see(browser, "?feature=nobody")
+
+
 def test_an_admin_sets_one_row_of_weights_and_a_viewer_does_not(acme: Tenant, browser_of: BrowserOf) -> None:
     assert browser_of("ben").post(f"{WEIGHTS}add/", TYPED).status_code == 403
     browser = browser_of("adam")

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import html
 import json
 import re
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 from django.test import Client
@@ -13,6 +15,7 @@ from django.utils.html import escape
 from routing.models import Route
 from routing.performance import forget_observed
 from routing.route_options import COMMON
+from routing.strategies.registry import STRATEGIES
 from spendhub.tenants.models import Change, Tenant
 from tests.factories import ModelFactory, PriceFactory, ProviderFactory
 
@@ -97,7 +100,7 @@ def test_the_form_shows_what_it_stored(acme: Tenant, browser_of: BrowserOf) -> N
         ({"options": '{"deny": ["\\u0007"]}'}, "Route: deny must be a list of at most 50 names"),
         (
             {"options": '{"target_ms": 1}'},
-            "Cost-optimized has no option &#x27;target_ms&#x27;; it has none of its own.",
+            "Cost-optimized has no option &#x27;target_ms&#x27;; it has none of its own; every route has capabilities,",
         ),
         ({"strategy": "weighted"}, "Weighted needs a split such as"),
         ({"strategy": "cheapest"}, "Select a valid choice."),
@@ -244,7 +247,7 @@ def test_the_box_for_trying_a_request_says_where_one_is(acme: Tenant, browser_of
         above = re.search(r"<h1.*?</h1>", text, re.DOTALL)
         assert above is not None
         words = " ".join(re.sub(r"<[^>]*>", " ", above[0]).split())
-        assert re.fullmatch(r"Models and prices \W*(\w+ )?Routes \W*(\w+ )?Try a request", words), words
+        assert re.fullmatch(r"Routes \W*(\w+ )?Try a request", words), words
 
 
 def test_the_help_beside_a_routes_options_names_each_that_every_strategy_has(
@@ -254,13 +257,74 @@ def test_the_help_beside_a_routes_options_names_each_that_every_strategy_has(
     assert f"For every strategy: {', '.join(COMMON)}." in page
 
 
+def test_the_help_beside_a_routes_options_shows_those_of_the_chosen_strategy_with_an_example(
+    acme: Tenant, browser_of: BrowserOf
+) -> None:
+    page = html.unescape(browser_of("adam").get(ADD).content.decode())
+    for name, strategy in STRATEGIES.items():
+        found = re.search(rf'<div x-show="strategy === \'{name}\'">(.*?)</div>', page)
+        assert found is not None
+        assert all(f"<b>{option}</b>: {words}" in found[1] for option, words in strategy.options_in_words.items())
+        assert not strategy.example or f"<code>{strategy.example}</code>" in found[1]
+    assert "docs/routing.md" not in page
+
+
+def rows_of_list(browser: Client) -> list[list[str]]:
+    """What the list of routes shows, cell by cell, without markup."""
+    page = browser.get(LIST).content.decode()
+    rows = re.findall(r"<tr[^>]*>(.*?)</tr>", page.partition("<tbody")[2], re.DOTALL)
+    cells = [re.findall(r"<t[dh][^>]*>(.*?)</t[dh]>", row, re.DOTALL) for row in rows]
+    return [[" ".join(html.unescape(re.sub(r"<[^>]*>", " ", cell)).split()) for cell in row] for row in cells]
+
+
+def test_a_shared_route_that_ones_own_replaces_is_marked(
+    acme: Tenant, globex: Tenant, operator: Client, browser_of: BrowserOf
+) -> None:
+    Route.objects.create(tenant=acme, name="auto")
+
+    def owners(browser: Client) -> list[str]:
+        return sorted(row[-1] for row in rows_of_list(browser))
+
+    assert owners(browser_of("ben")) == ["Replaced by yours", "Yours"]
+    assert owners(browser_of("gil")) == ["Shared"]
+    assert owners(operator) == ["Acme", "Shared"]
+
+
+def test_long_names_and_rules_are_cut_and_said_in_full_where_one_points(acme: Tenant, browser_of: BrowserOf) -> None:
+    name, users = "x" * 60, [f"user-number-{number}" for number in range(9)]
+    Route.objects.create(tenant=acme, name=name, match={"user": users}, candidate_models=["small"], priority=900)
+    (row, *_) = rows_of_list(browser_of("ben"))
+    assert (row[0], row[3]) == (f"{'x' * 31}…", "user: user-number-0, user-number-1, user-number…")
+    page = html.unescape(browser_of("ben").get(LIST).content.decode())
+    assert f'<span title="{name}">' in page and f'<span title="user: {", ".join(users)}">' in page
+
+
+@pytest.mark.parametrize(
+    ("strategy", "options", "shown"),
+    [
+        ("weighted", {"split": {"small": 0.5, "large": 0.5}}, "small, large"),
+        ("pinned", {"model": "large"}, "large"),
+        ("judgment-based", {"workhorses": ["small"], "judges": ["large"]}, "small, large"),
+        ("judgment-based", {"workhorses": ["small"]}, "small and others that can"),
+        ("judgment-based", {}, "All that can"),
+        ("cost-optimized", {"deny": ["small"]}, "All that can"),
+        ("weighted", {"split": 5}, "All that can"),
+    ],
+)
+def test_the_list_shows_the_models_that_a_routes_options_name(
+    acme: Tenant, browser_of: BrowserOf, strategy: str, options: dict[str, Any], shown: str
+) -> None:
+    Route.objects.create(tenant=acme, name="mine", strategy=strategy, options=options, priority=900)
+    assert rows_of_list(browser_of("ben"))[0][2] == shown
+
+
 def test_trying_a_named_model_without_a_key_says_what_its_call_would_be_told(
     acme: Tenant, browser_of: BrowserOf
 ) -> None:
     keyless = ProviderFactory(name="far", base_url="https://far.example/v1", api_key_env="KEY_OF_NOBODY")
     PriceFactory(model=ModelFactory(name="distant", provider=keyless))
     page = browser_of("ben").post(TRY, tried(model="distant")).content.decode()
-    assert "Provider far has no key: the environment variable KEY_OF_NOBODY is empty." in page
+    assert "Provider far has no key under Vendor keys, and the environment variable KEY_OF_NOBODY is empty." in page
     assert "</b> would answer" not in page
 
 
@@ -297,6 +361,63 @@ def test_what_begins_like_json_and_is_no_body_is_said_to_be_read_as_words(
     page = browser_of("ben").post(TRY, tried(request_text=text)).content.decode()
     assert f"The request was read as words, for {why}." in page
     assert "<b>small</b> would answer" in page
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (
+            "hello",
+            "Read as words of a chat: about 9 tokens in, no limit on the answer. It needs nothing in particular.",
+        ),
+        (
+            '{"messages": [{"role": "user", "content": "hi"}], "tools": [{"type": "function", "function": {"name": "f"}}], '
+            '"response_format": {"type": "json_object"}, "max_tokens": 200, "n": 2}',
+            "Read as a chat completion, as OpenAI’s clients write it: about … tokens in, at most 400 out. It needs json, "
+            "several answers at once, tools.",
+        ),
+        (
+            '{"messages": [{"role": "user", "content": "hi"}], "system": "Be brief.", "max_tokens": 1200}',
+            "Read as a message, as Anthropic’s clients write it: about … tokens in, at most 1,200 out. It needs nothing "
+            "in particular.",
+        ),
+        (
+            '{"contents": [{"parts": [{"inlineData": {"mimeType": "image/png", "data": "x"}}]}]}',
+            "Read as contents, as Google’s clients write it: about … tokens in, no limit on the answer. It needs vision.",
+        ),
+        (
+            '{"input": "hi", "model": "auto"}',
+            "Read as a response, as OpenAI’s clients write it: about … tokens in, no limit on the answer. It needs nothing "
+            "in particular.",
+        ),
+    ],
+)
+def test_it_is_said_how_a_request_was_read(acme: Tenant, browser_of: BrowserOf, text: str, told: str) -> None:
+    page = html.unescape(browser_of("ben").post(TRY, tried(request_text=text)).content.decode())
+    found = re.search(r'<p class="sh-muted" id="read-as">(.*?)</p>', page)
+    assert found is not None
+    assert re.sub(r"about [\d,]+ tokens" if "…" in told else "^$", "about … tokens", found[1]) == told
+
+
+@pytest.mark.parametrize("text", ["", "  \n", "{}", " { } "])
+def test_of_no_request_it_is_said_that_there_is_none(acme: Tenant, browser_of: BrowserOf, text: str) -> None:
+    page = browser_of("ben").post(TRY, tried(request_text=text)).content.decode()
+    assert "There is no request yet: write its words, or paste its whole body." in page
+    assert "</b> would answer" not in page and "Read as" not in page
+
+
+def test_what_the_request_asks_too_much_of_stands_before_what_cannot_be_called(
+    acme: Tenant, browser_of: BrowserOf
+) -> None:
+    keyless = ProviderFactory(name="far", base_url="https://far.example/v1", api_key_env="KEY_OF_NOBODY")
+    PriceFactory(model=ModelFactory(name="a-distant-one", provider=keyless))
+    Route.objects.create(tenant=acme, name="mine", candidate_models=["a-distant-one", "small", "large"])
+    Route.objects.create(tenant=acme, name="none", candidate_models=["a-distant-one", "small"])
+    picture = '{"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "x"}}]}]}'
+    for name in ("mine", "none"):
+        page = browser_of("ben").post(TRY, tried(model=name, request_text=picture)).content.decode()
+        assert 0 < page.index("It lacks vision (1)") < page.index("Provider far has no key under Vendor keys")
+        assert '<a class="sh-link" href="/admin/routing/credential/">Vendor keys</a>' in page
 
 
 def test_a_reason_that_differs_in_its_numbers_alone_is_told_once(acme: Tenant, browser_of: BrowserOf) -> None:
@@ -341,3 +462,46 @@ def test_what_was_or_becomes_no_experiment_keeps_none(
     assert browser_of("adam").post(f"{LIST}{route.pk}/change/", form).status_code == 302
     route.refresh_from_db()
     assert route.options == wanted
+
+
+def told_after(answer: Any) -> list[str]:
+    """What the next page says of what was done."""
+    return [str(each) for each in answer.context["messages"]]
+
+
+def test_a_rule_for_a_name_that_nothing_has_is_saved_with_a_word(acme: Tenant, browser_of: BrowserOf) -> None:
+    browser = browser_of("adam")
+    told = told_after(browser.post(ADD, typed(match="feature: support\nmodel: auto, TINY, gpt-9, *"), follow=True))
+    assert told[0] == (
+        "No model and no route is called “gpt-9”: the rule answers whoever asks for that very name. If you meant "
+        "another one, change it."
+    )
+    assert len(told_after(browser.post(ADD, typed(name="other", match="model: support, large"), follow=True))) == 1
+
+
+def test_of_two_rules_for_the_same_calls_it_is_said_which_one_wins(acme: Tenant, browser_of: BrowserOf) -> None:
+    browser = browser_of("adam")
+    same = typed(name="first", match="feature: a, b", priority="50")
+    assert len(told_after(browser.post(ADD, same, follow=True))) == 1
+    told = told_after(browser.post(ADD, same | {"name": "second", "match": "model: auto\nfeature: b, a"}, follow=True))
+    assert told[0] == "“first” and “second” are rules for the same calls, of the same priority: “first” is used."
+    for other in ({"priority": "51"}, {"match": "feature: a"}, {"is_enabled": ""}):
+        typed_so = {name: value for name, value in (same | {"name": "third"} | other).items() if value}
+        assert len(told_after(browser.post(ADD, typed_so, follow=True))) == 1
+        Route.objects.for_tenant(acme).get(name="third").delete()
+
+
+@pytest.mark.parametrize(
+    ("changed", "told"),
+    [
+        ({"name": "support"}, "You have a route called “support” already."),
+        ({"name": "Support"}, "differs in case alone from your route"),
+    ],
+)
+def test_a_name_that_is_taken_is_told_at_the_name(
+    acme: Tenant, browser_of: BrowserOf, changed: dict[str, str], told: str
+) -> None:
+    Route.objects.create(tenant=acme, name="support")
+    answer = browser_of("adam").post(ADD, typed(**changed))
+    assert told in str(answer.context["adminform"].form.errors["name"])
+    assert "with this Tenant" not in answer.content.decode()

@@ -159,6 +159,23 @@ def test_what_kept_answers_have_saved_stands_beside_their_rule(
     assert "Saved in 30 days" in page and "$3.75" in page
 
 
+def test_a_rule_for_every_feature_says_so_and_has_saved_what_no_other_rule_has(
+    acme: Tenant, browser_of: BrowserOf
+) -> None:
+    now = timezone.now()
+    for feature, dollars in (("faq", 1), ("news", 2), ("support", 4), ("", 8)):
+        CostSpan.objects.create(
+            tenant=acme, request_id=uuid.uuid4().hex, occurred_at=now, recorded_at=now, source="gateway",
+            cost_nano_usd=0, feature=feature, metadata={"cache": "hit", "saved_nano_usd": dollars * 10**9},
+        )  # fmt: skip
+    ResponseCacheRule.objects.create(tenant=acme, feature="faq")
+    ResponseCacheRule.objects.create(tenant=acme, feature="*")
+    page = browser_of("ben").get("/admin/telemetry/responsecacherule/").content.decode()
+    assert "Every feature without a rule of its own" in page and "$6.00" in page
+    form = browser_of("adam").get("/admin/telemetry/responsecacherule/add/").content.decode()
+    assert "* is every feature without a rule of its own" in form
+
+
 def test_feedback_is_shown_beside_what_its_call_cost(acme: Tenant, globex: Tenant, browser_of: BrowserOf) -> None:
     now = timezone.now()
     span = CostSpan.objects.create(

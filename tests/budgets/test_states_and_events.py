@@ -285,6 +285,20 @@ def test_events_are_listed_the_latest_first_filtered_and_for_their_tenant_alone(
     get(stranger, f"v1/budgets/{ada}/events", 404)
 
 
+def test_events_are_in_order_of_time_whichever_was_written_down_first(acme: Tenant) -> None:
+    budget = define(acme, "user:ada", 10)
+    for kind, minutes in (("hard-stop", 20), ("state-change", 0), ("threshold-breach", 20)):
+        BudgetEvent.objects.create(
+            tenant=acme, budget=budget, kind=kind, occurred_at=NOW + timedelta(minutes=minutes), scope_key="ada",
+            window_starts_at=NOW, spend_nano_usd=1, limit_nano_usd=1,
+        )  # fmt: skip
+    latest_first = ["threshold-breach", "hard-stop", "state-change"]
+    assert [event.kind for event in BudgetEvent.objects.for_tenant(acme)] == latest_first
+    for path in ("v1/events", f"v1/budgets/{budget.id}/events"):
+        page = get(client_of(acme), path, limit=2)
+        assert [row["kind"] for row in page["results"]] == latest_first[:2]
+
+
 def test_an_archived_budget_tells_nothing_more(acme: Tenant) -> None:
     budget = define(acme, "user:ada", 10)
     assert client_of(acme).delete(f"/api/v1/budgets/{budget.id}").status_code == 204

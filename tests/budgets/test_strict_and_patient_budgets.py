@@ -11,7 +11,7 @@ from budgets.calls import Call
 from budgets.counters.drive import drive
 from budgets.decisions import Decision
 from budgets.errors import BudgetExceeded
-from budgets.patience import has_room_now, patience_of
+from budgets.patience import patience_of, room_for
 from budgets.reservations import reserve
 from budgets.strictness import is_strict, least_room
 from spendhub.tenants.attribution import Attribution
@@ -100,10 +100,17 @@ def test_a_call_is_strict_when_a_strict_budget_in_force_applies_to_it(acme: Tena
 
 @pytest.mark.django_db(transaction=True)
 def test_there_is_room_now_when_every_enforced_budget_has_it(acme: Tenant) -> None:
-    assert drive(has_room_now(ada(acme)))
+    assert drive(room_for(ada(acme))) == "free"
     define(acme, "user:ada", 3)
     define(acme, "tenant", 1, mode="observe")
-    assert drive(has_room_now(ada(acme, 3 * NANO)))
+    assert drive(room_for(ada(acme, 3 * NANO))) == "free"
     drive(reserve(ada(acme)))
-    assert not drive(has_room_now(ada(acme, 3 * NANO)))
-    assert drive(has_room_now(ada(acme, 2 * NANO)))
+    assert drive(room_for(ada(acme, 3 * NANO))) == "held"
+    assert drive(room_for(ada(acme, 2 * NANO))) == "free"
+
+
+@pytest.mark.django_db(transaction=True)
+def test_what_no_settling_of_others_could_make_room_for_is_spent(acme: Tenant) -> None:
+    define(acme, "user:ada", 3)
+    drive(reserve(ada(acme)))
+    assert drive(room_for(ada(acme, 3 * NANO + 1))) == "spent"

@@ -1,5 +1,6 @@
-"""A vendor for tests that speaks Google's generateContent; see vendor.py for its faults. Two are its own: `failed` (it ends
-in a malformed call, without a word; `failed-late`: after its words).
+"""A vendor for tests that speaks Google's generateContent; see vendor.py for its faults. Four are its own: `failed` (it ends
+in a malformed call, without a word; `failed-late`: after its words), `stops` (each event of its stream says STOP, and the
+sources of a search come last), `pictures` (one behind the words), `empty` (an answer without candidates).
 
 In the test's process: `with FakeGemini() as upstream: upstream.base_url`. On its own:
 `python -m tests.fakes.gemini_upstream --port 9002`, its base URL then is http://127.0.0.1:9002/v1beta.
@@ -79,6 +80,14 @@ class FakeGemini(FakeVendor):
         if answer.fault == "blocked":
             yield sse(_chunk(path, answer, [], is_last=True))
             return
+        if answer.fault == "empty":
+            yield sse(_chunk(path, answer, [], is_last=True))
+            return
+        if answer.fault == "stops":
+            yield from (sse(_chunk(path, answer, [part], is_last=True)) for part in [{"text": ""}, *parts])
+            sources = {"webSearchQueries": ["the weather"], "groundingChunks": [{"web": {"uri": "https://x.test"}}]}
+            yield sse({"candidates": [{"groundingMetadata": sources, "index": 0}], "responseId": "rSp0nseFake"})
+            return
         for number, part in enumerate(parts):
             for index in range(_candidates_in(body)):
                 yield sse(_asked(_chunk(path, answer, [part], is_last=False, so_far=number), body, [index]))
@@ -121,6 +130,8 @@ def _parts(answer: Answer) -> Iterator[dict[str, Any]]:
         yield {"text": answer.thoughts, "thought": True}
     if answer.text:
         yield {"text": answer.text}
+    if answer.fault == "pictures":
+        yield {"inlineData": {"mimeType": "image/png", "data": "AAAA"}}
     for number, (name, arguments) in enumerate(answer.calls):
         part: dict[str, Any] = {"functionCall": {"name": name, "args": arguments}}
         if number == 0:
@@ -150,6 +161,8 @@ def _chunk(
     if answer.fault == "blocked":
         del chunk["candidates"]
         chunk["promptFeedback"] = {"blockReason": "OTHER", "safetyRatings": []}
+    if answer.fault == "empty":
+        del chunk["candidates"]
     if answer.fault == "no-usage":
         del chunk["usageMetadata"]
     return chunk

@@ -8,6 +8,7 @@ In the test's process: `with FakeOpenAI() as upstream: upstream.base_url`. On it
 from __future__ import annotations
 
 import json
+import re
 import time
 import uuid
 from collections.abc import Iterator, Mapping
@@ -42,6 +43,17 @@ REFUSALS: Mapping[str, dict[str, Any]] = {
         }
     },
 }  # fmt: skip
+# Of their names what it takes to try each: as OpenAI's list of models says where they are served.
+_ONLY_AT_RESPONSES = re.compile(r"gpt-5(\.\d)?-pro|o[13]-pro|gpt-5(\.\d)?-codex|codex-mini|o4-mini-deep-research")
+_NO_TOOLS_BESIDE_REASONING = re.compile(r"gpt-5\.[4-9]|gpt-6")
+# Of a chat completion alone.
+_NOT_IN_RESPONSES = frozenset(
+    (
+        "messages", "stop", "seed", "n", "frequency_penalty", "presence_penalty", "logit_bias", "response_format",
+        "reasoning_effort", "max_tokens", "max_completion_tokens", "logprobs", "top_k",
+    )
+)  # fmt: skip
+ENCRYPTED = "gAAAAABfake=="
 
 
 class FakeOpenAI(FakeVendor):
@@ -55,6 +67,26 @@ class FakeOpenAI(FakeVendor):
 
     def other(self, method: str, path: str) -> dict[str, Any] | None:
         return {"object": "list", "data": []} if path == "/v1/models" else None
+
+    def refusal(self, path: str, body: Mapping[str, Any]) -> tuple[int, dict[str, Any]] | None:
+        """As OpenAI refuses what it does not serve there."""
+        model = str(body.get("model"))
+        if path == RESPONSES:
+            why = next(_unsaid_of_responses(body), None)
+            return None if why is None else (400, _invalid(*why))
+        if path != CHAT:
+            return None
+        if _ONLY_AT_RESPONSES.match(model):
+            told = "This model is only supported in v1/responses and not in v1/chat/completions."
+            return 404, _invalid(told, "model")
+        effort = body.get("reasoning_effort") or ("none" if model.startswith("gpt-5.4") else "medium")
+        if body.get("tools") and _NO_TOOLS_BESIDE_REASONING.match(model) and effort != "none":
+            told = (
+                f"Function tools with reasoning_effort are not supported for {model} in /v1/chat/completions. "
+                "To use function tools, use /v1/responses or set reasoning_effort to 'none'."
+            )
+            return 400, _invalid(told, "reasoning_effort")
+        return None
 
     def plan(self, path: str, body: Mapping[str, Any]) -> Answer:
         if path == EMBEDDINGS:
@@ -81,7 +113,7 @@ class FakeOpenAI(FakeVendor):
         if path == EMBEDDINGS:
             return _embeddings(body, answer)
         if path == RESPONSES:
-            return _ended_response(body, answer, _output(answer))
+            return _ended_response(body, answer, _output(body, answer))
         return _completion(body, answer)
 
     def events(self, path: str, body: Mapping[str, Any], answer: Answer) -> Iterator[bytes]:
@@ -237,14 +269,45 @@ def _items(body: Mapping[str, Any]) -> list[dict[str, Any]]:
     return [{"role": "user", "content": given}] if isinstance(given, str) else list(given or [])
 
 
-def _output(answer: Answer) -> list[dict[str, Any]]:
+def _invalid(message: str, field: str | None) -> dict[str, Any]:
+    return {"error": {"message": message, "type": "invalid_request_error", "param": field, "code": None}}
+
+
+def _unsaid_of_responses(body: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """What OpenAI would refuse, as far as it has been seen to: each with its field."""
+    for name in body:
+        if name in _NOT_IN_RESPONSES:
+            yield f"Unknown parameter: '{name}'.", name
+    if not isinstance(body.get("input"), list):
+        return
+    items, field = body["input"], "input"
+    called = {item.get("call_id") for item in items if item.get("type") == "function_call"}
+    for position, item in enumerate(items):
+        following = items[position + 1].get("type") if position + 1 < len(items) else None
+        if item.get("type") == "reasoning" and following not in ("reasoning", "function_call", "message"):
+            yield "Item of type 'reasoning' was provided without its required following item.", field
+        if item.get("type") == "reasoning" and item.get("encrypted_content") not in (None, ENCRYPTED):
+            yield "The encrypted content could not be verified. Reason: it could not be decrypted or parsed.", field
+        # What was kept before this response, it does not see.
+        is_unknown = not body.get("previous_response_id") and item.get("call_id") not in called
+        if item.get("type") == "function_call_output" and is_unknown:
+            yield f"No tool call found for function call output with call_id {item.get('call_id')}.", field
+        kinds = ("output_text", "refusal") if item.get("role") == "assistant" else ("input_",)
+        for part in item["content"] if isinstance(item.get("content"), list) else ():
+            if item.get("type") == "message" and not str(part.get("type")).startswith(kinds):
+                yield f"Invalid value: '{part.get('type')}'.", f"input[{position}].content"
+
+
+def _output(body: Mapping[str, Any], answer: Answer) -> list[dict[str, Any]]:
     items: list[dict[str, Any]] = [
         {"id": f"ws_{number}", "type": "web_search_call", "status": "completed", "action": {"type": "search"}}
         for number in range(answer.searches)
     ]
     if answer.thoughts:
         summary = [{"type": "summary_text", "text": answer.thoughts}]
-        items.append({"id": "rs_fake", "type": "reasoning", "summary": summary})
+        wants_encrypted = "reasoning.encrypted_content" in (body.get("include") or ())
+        encrypted = {"encrypted_content": ENCRYPTED} if wants_encrypted else {}
+        items.append({"id": "rs_fake", "type": "reasoning", "summary": summary, **encrypted})
     if answer.text and answer.fault != "filtered":
         part: dict[str, Any] = {"type": "output_text", "text": answer.text, "annotations": [], "logprobs": []}
         if answer.fault == "blocked":
@@ -310,7 +373,7 @@ def _response_events(body: Mapping[str, Any], answer: Answer) -> Iterator[bytes]
     begun = _response(body, answer, "in_progress", [])
     yield event("response.created", response=begun)
     yield event("response.in_progress", response=begun)
-    output = _output(answer)
+    output = _output(body, answer)
     for index, item in enumerate(output):
         place = {"item_id": item["id"], "output_index": index}
         bare = {**item, "status": "in_progress", "content": [], "summary": [], "arguments": ""}
@@ -337,16 +400,14 @@ def _response_events(body: Mapping[str, Any], answer: Answer) -> Iterator[bytes]
                 yield event("response.function_call_arguments.delta", **place, delta=piece)
             yield event("response.function_call_arguments.done", **place, arguments=item["arguments"])
         yield event("response.output_item.done", output_index=index, item=item)
-    if answer.fault == "failed":
-        failed = {**_response(body, answer, "failed", output), "usage": None}
-        failed["error"] = {"code": "server_error", "message": "failed on demand"}
-        yield event("response.failed", response=failed)
-        return
     last = _ended_response(body, answer, output)
     yield event(f"response.{last['status']}", response=last)
 
 
 def _ended_response(body: Mapping[str, Any], answer: Answer, output: list[dict[str, Any]]) -> dict[str, Any]:
+    if answer.fault == "failed":
+        error = {"code": "server_error", "message": "failed on demand"}
+        return {**_response(body, answer, "failed", output), "usage": None, "error": error}
     reasons = {"incomplete": "max_output_tokens", "filtered": "content_filter", "filtered-late": "content_filter"}
     reason = reasons.get(answer.fault)
     told = _response(body, answer, "incomplete" if reason else "completed", output)

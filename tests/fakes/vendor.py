@@ -2,7 +2,7 @@
 
 A fault is asked for by text in the last message, `[fault:NAME]`, or by a model called `fault-NAME`: a status
 (`500`, `401`, `529`, `429` with Retry-After; `503=4` with one of 4 s), `slow` (2 s before the answer; `slow=0.3`), `held` (not
-answered before a test's `holding_back` ends), `slow-stream`,
+answered before a test's `holding_back` ends), `queued` (a stream that sends a comment and nothing else until then), `slow-stream`,
 `slow-body` (a whole answer's head at once, its end after 10 s), `broken-body` (never), `hang`, `reset` (mid-stream), `stall` (mid-stream), `reset-at-once`, `split-utf8` (every byte its own chunk), `crlf`,
 `malformed-sse`, `not-json`, `html`, `no-usage`, `impossible-usage`, `usage-every-chunk`, `cut` (ends without its end),
 `error` (the vendor's error event in mid-stream; `error-at-once`: as the first one), `blocked` (the content is refused),
@@ -178,6 +178,10 @@ class FakeVendor:
         """The body of a 400 that is this vendor's own, None for a fault that is none."""
         return None
 
+    def refusal(self, path: str, body: Mapping[str, Any]) -> tuple[int, dict[str, Any]] | None:
+        """Status and body where the vendor does not take such a request; None where it does."""
+        return None
+
     def other(self, method: str, path: str) -> dict[str, Any] | None:
         """The answer of a route that serves no tokens, None where there is none."""
         return None
@@ -274,6 +278,10 @@ class FakeVendor:
             return True
         body = json.loads(raw)
         self.served.requests.append({"path": path, "headers": dict(headers), "body": body})
+        if (refused := self.refusal(path, body)) is not None:
+            _send_json(writer, refused[0], refused[1], self.named)
+            await writer.drain()
+            return True
         try:
             answer = self.plan(path, body)
         except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
@@ -299,6 +307,10 @@ class FakeVendor:
             await asyncio.sleep(3600)
         elif name == "reset-at-once":
             writer.transport.abort()
+            return False
+        elif name == "no-http":
+            writer.write(b"HTTP/1.1 OK all is well\r\n\r\n")
+            await writer.drain()
             return False
         if name == "html":
             _send(writer, 200, "text/html", b"<html>maintenance</html>")
@@ -343,6 +355,11 @@ class FakeVendor:
         head = {"content-type": self.stream_type, **self.named, "transfer-encoding": "chunked"}
         lines = "".join(f"{header}: {value}\r\n" for header, value in head.items())
         writer.write(f"HTTP/1.1 200 OK\r\n{lines}\r\n".encode())
+        if fault == "queued":
+            _write_chunk(writer, b": queued\n\n")
+            await writer.drain()
+            while self._is_holding_back:
+                await asyncio.sleep(0.01)
         events = list(self._faulty(self.events(path, body, answer), fault))
         words = _Words(answer)
         self._note_unended(answer, 1)
@@ -355,6 +372,11 @@ class FakeVendor:
                 await asyncio.sleep(3600)
             if fault == "cut" and index == len(events) // 2:
                 break
+            if fault == "bad-chunk" and index == len(events) // 2:
+                await asyncio.sleep(0.1)
+                writer.write(b"zz\r\n")
+                await writer.drain()
+                return False
             if fault == "no-blank-line" and index == len(events) - 1:
                 event = event.rstrip(b"\n")
             if (fault, index) in (("error", len(events) // 2), ("error-at-once", 0)):

@@ -317,7 +317,7 @@ def test_a_wrong_method_is_told_the_right_one(served: Served, path: str, method:
 
 @pytest.mark.parametrize(
     "path",
-    ["/v1/", "/v1/nothing", "/v1/chat", "/v1/chat/completions/", "/v1/models/no-such", "/v1/%00", "/v1/models/%00",
+    ["/v1", "/v1/", "/v1/nothing", "/v1/chat", "/v1/chat/completions/", "/v1/models/no-such", "/v1/%00", "/v1/models/%00",
      "/v1/models/%ff", "/v1/responses/resp_1", "/v1/budget/x"],
 )  # fmt: skip
 @pytest.mark.usefixtures("untouched")
@@ -329,7 +329,7 @@ def test_an_unknown_path_is_a_404(served: Served, path: str) -> None:
 
 @pytest.mark.parametrize(
     "path",
-    ["/v1beta/", "/v1beta/nothing", "/v1beta/models/", "/v1beta/models/no-such", "/v1beta/models/m:explode",
+    ["/v1beta", "/v1beta/", "/upload/v1beta/files", "/upload/v1/files", "/v1beta/nothing", "/v1beta/models/", "/v1beta/models/no-such", "/v1beta/models/m:explode",
      "/v1beta/models:generateContent", "/v1beta/tunedModels/m:generateContent", "/v1beta/models/%00"],
 )  # fmt: skip
 @pytest.mark.usefixtures("untouched")
@@ -337,6 +337,18 @@ def test_an_unknown_path_of_googles_is_a_404_in_its_shape(served: Served, path: 
     answered = httpx.get(served.server.url + path, headers={"x-goog-api-key": served.key}, timeout=30)
     googles(answered)
     assert answered.status_code == 404
+
+
+@pytest.mark.parametrize(
+    "path", ["/v1beta/models/vendor-chat:predict", "/v1/models/vendor-chat:predict", "/v1beta/models/m:x:explode"]
+)
+def test_a_method_that_googles_models_do_not_have_is_a_404_in_its_shape(served: Served, path: str) -> None:
+    answered = httpx.post(served.server.url + path, headers={"x-goog-api-key": served.key}, json={}, timeout=30)
+    googles(answered)
+    assert answered.status_code == 404
+    facts = answered.json()["error"]["details"][1]
+    assert facts["code"] == "no_such_route"
+    assert "generateContent" in answered.json()["error"]["message"]
 
 
 def test_an_unknown_path_below_messages_is_a_404_in_anthropics_shape(served: Served) -> None:

@@ -14,6 +14,7 @@ from django.db import connection
 
 from budgets.calls import Call
 from budgets.counters import database
+from budgets.counters.charge import counters
 from budgets.counters.drive import drive_async
 from budgets.models import Budget, Hold
 from budgets.reservations import HeldCall, reserve
@@ -114,3 +115,36 @@ def test_a_call_that_is_booked_holds_no_more(acme: Tenant) -> None:
 
     assert asyncio.run(story()) is False
     assert held_now(acme) == 0
+
+
+def test_an_error_that_is_none_of_ours_is_booked_as_a_defect_whatever_code_it_has(acme: Tenant) -> None:
+    class OfALibrary(Exception):
+        code = 400
+
+    async def story() -> None:
+        call = opened(await hold(acme, NANO), await hold(acme, 1))
+        await call.settle_unanswered(OfALibrary())
+
+    asyncio.run(story())
+    assert CostSpan.objects.for_tenant(acme).get().error_code == "defect"
+    assert held_now(acme) == 0
+
+
+def test_the_holds_of_a_call_that_cannot_be_booked_are_extended_no_more(
+    acme: Tenant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def story() -> list[bool]:
+        both = [await hold(acme, NANO), await hold(acme, 1)]
+        call = opened(*both)
+
+        def broken(*_: Any) -> Any:
+            raise ZeroDivisionError
+
+        monkeypatch.setattr(call, "_draft", broken)
+        with pytest.raises(ZeroDivisionError):
+            await call.settle_unanswered(RuntimeError("the vendor said no"))
+        return [each.hold is not None and each.hold.hold_id in counters().holds for each in both]
+
+    assert asyncio.run(story()) == [False, False]
+    # They are still held, until they run out and the worker books them.
+    assert held_now(acme) == NANO + 1

@@ -341,6 +341,43 @@ def test_auto_takes_the_cheapest_model_that_can_do_it(served: Served, user: str)
     assert "cheapest" in why["reason"] and "fault-500" in why["alternatives"]
 
 
+OF_THE_FIRST = {"score", "estimate_nano_usd", "alternatives", "confidence"}
+
+
+def test_a_fallbacks_span_says_why_it_was_asked_and_nothing_that_was_found_of_the_first(
+    served: Served, user: str
+) -> None:
+    route = define_route(served, ["fault-500"], ["vendor-chat"], options={"retries": 1})
+    assert served.ask(CALL, model=route, user=user, max_tokens=50).headers["x-spendhub-model"] == "vendor-chat"
+    first, again, other = (metadata_of(span) for span in served.spans(user))
+    assert set(first) >= OF_THE_FIRST
+    # The same model once more was chosen for the same reason.
+    assert again == {**first, "attempt": 2}
+    assert (other["route"], other["strategy"], other["attempt"]) == (route, "pinned", 3)
+    assert other["reason"] == "a fallback: fault-500 gave no answer"
+    assert not OF_THE_FIRST & set(other)
+
+
+def test_a_fallback_that_is_asked_again_keeps_its_reason(served: Served, user: str) -> None:
+    route = define_route(served, ["fault-500"], ["fault-503", "vendor-chat"], options={"retries": 1})
+    assert served.ask(CALL, model=route, user=user, max_tokens=50).headers["x-spendhub-model"] == "vendor-chat"
+    told = [(span["model"], metadata_of(span)["reason"]) for span in served.spans(user)]
+    assert told[2:] == [
+        ("fault-503", "a fallback: fault-500 gave no answer"),
+        ("fault-503", "a fallback: fault-500 gave no answer"),
+        ("vendor-chat", "a fallback: fault-503 gave no answer"),
+    ]
+
+
+def test_a_model_that_is_asked_for_want_of_money_says_so(served: Served, user: str) -> None:
+    route = define_route(served, ["fault-500"], ["vendor-chat"])
+    served.define_budget(user, "0.05")
+    assert served.ask(CALL, model=route, user=user, max_tokens=100).status_code == 200
+    (span,) = served.spans(user)
+    assert metadata_of(span)["reason"] == "a fallback: a budget has no room for fault-500"
+    assert not OF_THE_FIRST & set(metadata_of(span))
+
+
 def test_what_no_model_can_do_is_refused_by_name(served: Served, user: str) -> None:
     answered = served.ask(CALL, model="auto", user=user, headers={"x-spendhub-region": "atlantis"})
     assert (answered.status_code, answered.json()["error"]["code"]) == (503, "no_model_fits")

@@ -158,6 +158,23 @@ def test_money_that_is_spent_is_not_waited_for(served: Served, user: str) -> Non
     assert time.monotonic() - began < 5
 
 
+def test_who_waits_is_refused_as_soon_as_what_was_held_is_spent(served: Served, user: str) -> None:
+    served.define_budget(user, usd(USUAL_HOLD_NANO_USD + 10 * CALL_NANO_USD))
+    with ThreadPoolExecutor(4) as pool:
+        first = pool.submit(served.ask, "[fault:slow=3] [in:100] [out:1000]", user=user)
+        wait_until(lambda: float(served.held(user)) > 0, 5, "the first call to hold its money")
+        began = time.monotonic()
+        waiting = [pool.submit(served.ask, CALL, user=user, headers={"x-spendhub-wait": "60"}) for _ in range(3)]
+        assert first.result().status_code == 200
+        refused = [each.result() for each in waiting]
+    assert time.monotonic() - began < 30
+    assert [each.status_code for each in refused] == [402] * 3
+    assert [each.json()["error"]["is_merely_held"] for each in refused] == [False] * 3
+    # So no SDK asks again in two seconds.
+    assert all(int(each.headers["retry-after"]) > 2 for each in refused if "retry-after" in each.headers)
+    assert ["x-should-retry" in each.headers and each.headers["x-should-retry"] for each in refused] == ["false"] * 3
+
+
 def test_a_strict_budget_writes_a_limit_that_it_can_afford_into_the_request(served: Served, user: str) -> None:
     # The model may say 2,000 tokens, for 0.02 USD: more than there is.
     served.define_budget(user, "0.01", strict=True)

@@ -13,6 +13,7 @@ from routing.extras import Extras
 from routing.pasted_requests import PastedRequest
 from routing.requirements import Wanted
 from routing.tokens import estimate_input_tokens
+from routing.unusual import NOTHING_UNUSUAL, Unusual
 from routing.upstreams.base import CHAT, EMBEDDINGS, GENERATE, MESSAGES, RESPONSES
 from spendhub.errors import Invalid
 from spendhub.gateway.anthropic.messages import MESSAGES_DIALECT
@@ -95,6 +96,11 @@ def test_it_wants_of_a_model_what_the_same_call_would(kind: str, body: dict[str,
 )  # fmt: skip
 def test_what_may_be_billed_beside_tokens_is_seen(body: dict[str, Any], extras: Extras) -> None:
     assert pasted({"messages": HELLO, **body}).extras == extras
+
+
+def test_a_setting_that_many_models_refuse_is_seen() -> None:
+    assert pasted({"messages": HELLO, "temperature": 0.2}).unusual() == Unusual(("temperature 0.2",))
+    assert pasted({"messages": HELLO, "temperature": 1}).unusual() is NOTHING_UNUSUAL
 
 
 def test_several_answers_count_each_and_sound_needs_a_model_that_has_it() -> None:

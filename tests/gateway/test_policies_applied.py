@@ -7,7 +7,8 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.gateway.served import OUTPUT_NANO_USD, Served, pause_for_snapshots
+from tests.gateway.served import OUTPUT_NANO_USD, Served, metadata_of, pause_for_snapshots
+from tests.gateway.test_fallback import define_route
 
 pytestmark = pytest.mark.slow
 
@@ -43,6 +44,18 @@ def test_a_downgrade_rule_sends_the_call_to_the_cheaper_model(served: Served, us
     assert (span["model"], span["requested_model"]) == ("vendor-out", "vendor-chat")
     assert span["cost_nano_usd"] == 10 * OUTPUT_NANO_USD == served.ledger(budget)
     assert served.held(user) == "0.00"
+
+
+def test_a_model_that_steps_in_on_a_route_says_so_and_nothing_that_was_found_of_the_first(
+    served: Served, user: str
+) -> None:
+    degrade_to(served, user, "vendor-out")
+    route = define_route(served, ["vendor-chat"])
+    answered = served.ask(model=route, user=user)
+    assert answered.headers["x-spendhub-model"] == "vendor-out"
+    why = metadata_of(served.the_span(user))
+    assert (why["route"], why["reason"]) == (route, "a budget's policy names it in place of vendor-chat")
+    assert not {"score", "estimate_nano_usd", "alternatives", "confidence"} & set(why)
 
 
 def test_rules_are_followed_step_by_step_and_not_in_circles(served: Served, user: str) -> None:

@@ -81,6 +81,6 @@ def test_after_a_refusal_nobody_else_is_asked_for_a_client_that_has_left() -> No
 def test_streams_of_several_answers_are_not_listened_to(is_stream: bool, choices: int, is_listened_to: bool) -> None:
     """One of them may begin long after another one was refused, and Google says of each when it has ended."""
     request = CallRequest(wire=GENERATE, body={}, model="m", is_stream=is_stream, choices=choices)
-    execution: Any = SimpleNamespace(model=model_facts("m", dialect="gemini"), is_translated=False)
+    execution: Any = SimpleNamespace(model=model_facts("m", dialect="gemini"), is_translated=False, another_reader=None)
     call: Any = None
     assert (ear_of(Begun(call, execution, request)) is not None) is is_listened_to

@@ -194,6 +194,24 @@ def test_nothing_is_kept_unless_a_rule_or_the_caller_says_so(principal: Principa
     assert caching(principal) is None
 
 
+def test_a_rule_for_every_feature_is_replaced_by_one_of_the_features_own(principal: Principal) -> None:
+    tenant_id = principal.tenant_id
+    for feature, ttl_seconds, is_enabled in (("*", 60, True), ("faq", 90, True), ("news", 120, False)):
+        ResponseCacheRule.objects.create(
+            tenant_id=tenant_id, feature=feature, ttl_seconds=ttl_seconds, is_enabled=is_enabled
+        )
+    refresh_all()
+    told = {feature: ttl_of(tenant_id, feature) for feature in ("faq", "FAQ", "support", "news")}
+    assert told == {"faq": 90, "FAQ": 60, "support": 60, "news": 0}  # to the letter, as budgets compare them
+    assert ttl_of(tenant_id, None) == 0  # whoever names no feature is in no rule, as in no budget for features
+    assert caching(principal, who=Attribution(feature="support")).seconds == 60
+    of_all = ResponseCacheRule.objects.for_tenant(tenant_id).get(feature="*")
+    of_all.is_enabled = False
+    of_all.save()
+    refresh_all()
+    assert ttl_of(tenant_id, "support") == 0
+
+
 @pytest.mark.parametrize("wrong", [b"", b"-1", b"1.5", b"604801", b"an hour", b"99999999999"])
 def test_a_header_that_is_no_number_of_seconds_is_told(principal: Principal, wrong: bytes) -> None:
     with pytest.raises(InvalidDemand):
@@ -399,8 +417,11 @@ def test_rules_are_edited_over_the_api_by_their_tenant_alone() -> None:
     assert (status, made) == (201, {"id": made["id"], "feature": "faq", "ttl_seconds": 60, "is_enabled": True})
     assert ttl_of(acme.pk, "faq") == 60
     assert call(acme, "post", "", {"feature": "faq"})[0] == 409
-    for wrong in ({"feature": "x", "ttl_seconds": 604801}, {"feature": "x", "ttl_seconds": 0}, {"feature": "*"}, {}):
+    for wrong in ({"feature": "x", "ttl_seconds": 604801}, {"feature": "x", "ttl_seconds": 0}, {"feature": ""}, {}):
         assert call(acme, "post", "", wrong)[0] == 400
+    status, of_all = call(acme, "post", "", {"feature": " * ", "ttl_seconds": 30})
+    assert (status, of_all["feature"], ttl_of(acme.pk, "another")) == (201, "*", 30)
+    assert call(acme, "delete", f"/{of_all['id']}")[0] == 204
     assert call(globex, "get", "")[1]["results"] == []
     assert call(globex, "patch", f"/{made['id']}", {"is_enabled": False})[0] == 404
     assert call(globex, "delete", f"/{made['id']}")[0] == 404

@@ -25,7 +25,7 @@ def test_its_own_name_gets_it_with_a_warning(served: Served, user: str, retired:
         answered = served.ask(model=retired, user=user, stream=is_stream, max_tokens=20)
         assert answered.status_code == 200
         assert answered.headers["x-spendhub-warning"] == (
-            f"model '{retired}': retired on 2025-12-31, as far as the catalog knows"
+            f"model '{retired}': retired on 2025-12-31 UTC, as far as the catalog knows"
         )
     assert "x-spendhub-warning" not in served.ask(user=user, max_tokens=20).headers
 
@@ -33,5 +33,5 @@ def test_its_own_name_gets_it_with_a_warning(served: Served, user: str, retired:
 def test_auto_does_not_choose_it_even_where_nothing_else_is_allowed(served: Served, user: str, retired: str) -> None:
     refused = served.ask(model="auto", user=user, headers={"x-spendhub-allow": retired}, max_tokens=20)
     assert (refused.status_code, refused.json()["error"]["code"]) == (503, "no_model_fits")
-    assert refused.json()["error"]["fell_out"][0] == {"model": retired, "reason": "it was retired on 2025-12-31"}
+    assert refused.json()["error"]["fell_out"][0] == {"model": retired, "reason": "it was retired on 2025-12-31 UTC"}
     assert served.spans(user) == []

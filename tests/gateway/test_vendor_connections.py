@@ -10,8 +10,7 @@ import httpx
 import pytest
 
 from tests.fakes.openai_upstream import FakeOpenAI
-from tests.gateway.served import Served
-from tests.servers import wait_until
+from tests.gateway.served import Served, pause_for_snapshots
 
 pytestmark = [pytest.mark.slow, pytest.mark.once]
 
@@ -24,7 +23,7 @@ def another_vendor(served: Served, user: str) -> Iterator[Served]:
     with FakeOpenAI() as vendor:
         own = replace(served, vendor=vendor)
         own.define_model(user, max_output_tokens=10)
-        wait_until(lambda: user in {model.id for model in own.sdk().models.list()}, 10, "the model to be in force")
+        pause_for_snapshots()
         yield own
 
 

@@ -40,15 +40,27 @@ def test_the_sdk_raises_the_vendors_rate_limit_as_its_own(served: Served, user: 
         )
 
 
-@pytest.mark.parametrize("model", ["nobody", "fault-reset-at-once"])
-def test_a_vendor_that_cannot_be_reached_is_a_502_and_costs_nothing(served: Served, user: str, model: str) -> None:
+@pytest.mark.parametrize("fault", ["", "reset-at-once", "no-http"])
+def test_a_vendor_that_gives_no_answer_is_a_502_and_costs_nothing(served: Served, user: str, fault: str) -> None:
     served.define_budget(user, "1")
-    asked = {"model": "nobody"} if model == "nobody" else {"text": "[fault:reset-at-once]"}
+    asked = {"text": f"[fault:{fault}]"} if fault else {"model": "nobody"}
     answered = served.ask(user=user, **asked)
     assert answered.status_code == 502
     assert answered.json()["error"]["code"] == "upstream_failed"
     assert served.the_span(user)["cost_nano_usd"] == 0
     assert served.held(user) == "0.00"
+
+
+def test_a_vendor_that_keeps_its_stream_alive_with_comments_keeps_its_clients_alive_too(
+    served: Served, user: str
+) -> None:
+    body = {"model": "vendor-chat", "messages": [{"role": "user", "content": "[fault:queued]"}], "user": user}
+    head = {"authorization": f"Bearer {served.key}"}
+    with served.vendor.holding_back(), httpx.Client(timeout=30) as client:
+        asked = client.stream("POST", f"{served.url}/chat/completions", json=body | {"stream": True}, headers=head)
+        with asked as answer:
+            assert next(answer.iter_raw()) == b": queued\n\n"  # nobody has said a word yet
+    assert served.wait_for_spans(user, 1)[0]["status"] == "aborted"
 
 
 @pytest.mark.parametrize("fault", ["not-json", "html", "error-in-200"])
@@ -128,7 +140,7 @@ def test_impossible_usage_is_not_booked(served: Served, user: str, is_stream: bo
     assert span["cache_read_tokens"] == 0
 
 
-@pytest.mark.parametrize("fault", ["reset", "cut"])
+@pytest.mark.parametrize("fault", ["reset", "cut", "bad-chunk"])
 def test_a_stream_that_breaks_off_is_billed_as_far_as_it_came_and_ends_with_an_error(
     served: Served, user: str, fault: str
 ) -> None:

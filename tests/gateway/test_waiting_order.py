@@ -118,11 +118,12 @@ def test_what_comes_free_after_the_first_has_looked_is_given_back_to_it(tell: An
 
 
 def test_who_comes_gives_way_no_more_than_twice_to_one_who_has_no_use_for_it(tell: Any, acme: Tenant) -> None:
-    Budget.objects.create(tenant=acme, name="Bots", scope_type="agent", scope_key="bot", limit_nano_usd=NANO // 2)
+    Budget.objects.create(tenant=acme, name="Bots", scope_type="agent", scope_key="bot", limit_nano_usd=NANO)
     refresh_all()
 
     async def story(call: Callable[[float], Call]) -> None:
         first = await hold(call(1))
+        others = await hold(replace(call(0.5), attribution=Attribution(user="ben", agent="bot")))
         patient = await stand_in_line(replace(call(0.6), attribution=Attribution(user="ada", agent="bot")))
         await end(first)
         tries = 0
@@ -135,6 +136,7 @@ def test_who_comes_gives_way_no_more_than_twice_to_one_who_has_no_use_for_it(tel
         held = await hold_as_newcomer(call(0.6), counted)
         assert tries == 3
         await end(held)
+        await end(others)
         patient.cancel()
 
     tell(story)

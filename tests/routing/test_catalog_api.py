@@ -11,6 +11,7 @@ from django.test import Client
 from django.utils import timezone
 
 from routing.models import Model, Price, Provider
+from routing.models.provider import OWN_DIALECTS
 from routing.snapshot import CATALOG
 from spendhub.money import parse_usd
 from spendhub.tenants.models import Change, Tenant
@@ -453,3 +454,32 @@ def test_a_service_tier_is_a_word(acme: Caller, shared: Model, tier: Any) -> Non
     wanted = {"model": "m", "input": "1", "output": "1", "service_tier": tier}
     assert acme.call("post", "prices", wanted)[0] == 400
     assert acme.names("prices?shared=false") == []
+
+
+def test_a_provider_without_an_address_is_refused_where_its_dialect_needs_one(
+    acme: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = {"base_url": ["is needed: it is where calls of the dialect openai are sent"]}
+    for body in ({"name": "own"}, {"name": "own", "base_url": ""}):
+        status, answer = acme.call("post", "providers", body)
+        assert (status, answer["error"]["details"]["fields"]) == (400, told)
+    _, row = acme.call("post", "providers", {"name": "own", "base_url": "https://llm.acme.example/v1"})
+    status, answer = acme.call("patch", f"providers/{row['id']}", {"base_url": ""})
+    assert (status, answer["error"]["details"]["fields"]) == (400, told)
+    # One that has none from before stays as it is: its models may have addresses of their own.
+    Provider.objects.for_tenant(acme.tenant).update(base_url="")
+    assert acme.call("patch", f"providers/{row['id']}", {"timeout_seconds": 9})[0] == 200
+    monkeypatch.setitem(OWN_DIALECTS, "house", "The house's own")
+    assert acme.call("post", "providers", {"name": "home", "dialect": "house"})[0] == 201
+
+
+def test_a_models_longest_answer_fits_into_its_context(acme: Caller, vendor: Provider) -> None:
+    told = {"max_output_tokens": ["must not be more than its context holds, which is 1000 tokens"]}
+    body = {"name": "mine", "provider": "vendor", "context_tokens": 1000}
+    status, answer = acme.call("post", "models", {**body, "max_output_tokens": 1001})
+    assert (status, answer["error"]["details"]["fields"]) == (400, told)
+    status, row = acme.call("post", "models", {**body, "max_output_tokens": 1000})
+    assert status == 201
+    for changed in ({"context_tokens": 999}, {"max_output_tokens": 1001}):
+        assert acme.call("patch", f"models/{row['id']}", changed)[0] == 400
+    assert acme.call("patch", f"models/{row['id']}", {"context_tokens": None})[0] == 200

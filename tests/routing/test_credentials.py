@@ -234,8 +234,25 @@ def test_without_keys_the_variable_is_used_and_with_neither_the_call_is_refused(
         credential_of(model)
     assert "sk-secret" not in str(told.value)
     monkeypatch.delenv("VENDOR_KEY")
-    with pytest.raises(CredentialMissing, match="VENDOR_KEY is empty"):
+    with pytest.raises(CredentialMissing) as told:
         credential_of(model)
+    assert told.value.message == (
+        "provider vendor has no key under Vendor keys, and the environment variable VENDOR_KEY is empty"
+    )
+
+
+def test_a_model_with_a_variable_of_its_own_is_told_of_that_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MODEL_KEY", raising=False)
+    model = dataclasses.replace(with_keys(key("a"), api_key_env="VENDOR_KEY"), own_api_key_env="MODEL_KEY")
+    with pytest.raises(CredentialMissing) as told:
+        credential_of(model)
+    assert told.value.message == (
+        "provider vendor has no key for m: the environment variable MODEL_KEY, which alone holds it, is empty"
+    )
+
+
+def test_a_provider_that_names_no_variable_and_has_no_key_is_called_without_one() -> None:
+    assert credential_of(with_keys()) == ""
 
 
 def refusal(status: int, key_id: UUID | None, body: bytes = b"{}") -> UpstreamRefused:

@@ -150,7 +150,7 @@ def test_a_body_that_the_call_would_be_refused_for_is_refused(acme: Caller, body
         (
             {"api_key_env": "KEY_OF_NOBODY"},
             "credential_missing",
-            "provider far has no key: the environment variable KEY_OF_NOBODY is empty",
+            "provider far has no key under Vendor keys, and the environment variable KEY_OF_NOBODY is empty",
         ),
         ({"base_url": ""}, "credential_missing", "provider far has no address"),
         ({"dialect": "unheard-of"}, "dialect_not_spoken", None),

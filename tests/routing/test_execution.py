@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
 import pytest
@@ -19,13 +19,17 @@ from routing.errors import (
     UpstreamRefused,
     UpstreamTimeout,
 )
-from routing.execution import Asked, Execution, check_can_be_said, execute
+from routing.execution import Asked, Burst, Execution, check_can_be_said, execute
 from routing.key_choice import choose_key
 from routing.token_usage import TokenUsage
 from routing.upstreams import sse, transport
+from routing.upstreams.base import CHAT, GENERATE
+from routing.upstreams.registry import dialect_of
+from routing.upstreams.sse import UnreadEvents
 from routing.upstreams.transport import HttpTransport
 from tests.fakes.openai_upstream import WORDS_OF_ANSWER, FakeOpenAI
 from tests.routing.facts import chat, model_facts, say
+from tests.routing.test_trials import Scripted
 
 USAGE_OF_HELLO = TokenUsage(input_tokens=8, output_tokens=15)
 
@@ -338,3 +342,97 @@ def test_what_a_vendor_has_no_word_for_is_named_as_the_client_has_written_it(ven
         asyncio.run(execute(model, asked(only_its_own_vendors), transport=HttpTransport()))
     assert refused.value.field == "output"
     assert vendor.served.calls == calls
+
+
+# --- Google's streams end where their body does ------------------------------------------------------------------
+class Breaking(Scripted):
+    """A vendor's stream whose connection breaks after so many chunks."""
+
+    async def aiter_bytes(self) -> AsyncIterator[bytes]:
+        async for chunk in super().aiter_bytes():
+            yield chunk
+        raise UpstreamTimeout("it stopped answering")
+
+
+def google_says(text: str, *, finish: str | None = None) -> bytes:
+    candidate = {"content": {"parts": [{"text": text}]}} | ({"finishReason": finish} if finish else {})
+    counted = {"promptTokenCount": 3, "candidatesTokenCount": 1, "totalTokenCount": 4}
+    return b"data: " + json.dumps({"candidates": [candidate], "usageMetadata": counted}).encode() + b"\n\n"
+
+
+async def all_of(vendor: Scripted, *, is_native: bool, looks_ahead: bool) -> tuple[list[bytes], Execution]:
+    model = model_facts("m", dialect="gemini")
+    wire = GENERATE if is_native else None
+    begun = Execution(model, vendor, dialect_of(model).reader(wire), is_translated=not is_native)
+    if looks_ahead:
+        await begun.look_ahead(is_stream=True)
+    return [event.data async for event, _ in begun.events()], begun
+
+
+@pytest.mark.parametrize("looks_ahead", [False, True])
+@pytest.mark.parametrize("is_native", [False, True])
+@pytest.mark.parametrize(
+    "vendor", [Scripted, Breaking, lambda *chunks: Scripted(*chunks, b'data: {"candid')], ids=["ends", "breaks", "cut"]
+)
+def test_googles_stream_that_has_said_why_it_ends_is_read_to_its_bodys_end_and_whole_however_that_comes(
+    vendor: Callable[..., Scripted], is_native: bool, looks_ahead: bool
+) -> None:
+    chunks = [google_says("a", finish="STOP"), google_says("b", finish="STOP")]
+    events, begun = asyncio.run(all_of(vendor(*chunks), is_native=is_native, looks_ahead=looks_ahead))
+    assert [b"data: " + event + b"\n\n" for event in events[:-1]] == chunks and events[-1] == b"[DONE]"
+    assert begun.reader.is_complete and begun.reader.usage == TokenUsage(input_tokens=3, output_tokens=1)
+
+
+def test_googles_stream_that_breaks_before_it_has_said_why_it_ends_is_broken() -> None:
+    with pytest.raises(UpstreamTimeout):
+        asyncio.run(all_of(Breaking(google_says("a")), is_native=True, looks_ahead=False))
+    with pytest.raises(UpstreamTimeout):
+        counted = b'data: {"usageMetadata":{"promptTokenCount":3,"totalTokenCount":3}}\n\n'
+        asyncio.run(all_of(Breaking(counted), is_native=True, looks_ahead=False))
+
+
+def test_an_error_of_googles_after_its_word_for_why_it_ends_is_told() -> None:
+    error = b'data: {"error":{"code":503,"message":"overloaded","status":"UNAVAILABLE"}}\n\n'
+    with pytest.raises(UpstreamError, match="UNAVAILABLE: overloaded"):
+        asyncio.run(all_of(Scripted(google_says("a", finish="STOP"), error), is_native=True, looks_ahead=False))
+
+
+# --- comments ----------------------------------------------------------------------------------------------------
+QUEUED = b": OPENROUTER PROCESSING\n\n"
+WORD = b'id: 5\nretry: 100\ndata: {"id":"c","choices":[{"index":0,"delta":{"content":"hi"}}]}\n\n'
+END = b'data: {"id":"c","choices":[{"index":0,"delta":{},"finish_reason":"stop"}],"usage":{"prompt_tokens":1,"completion_tokens":1}}\n\n'
+
+
+async def bursts_of(*chunks: bytes, is_native: bool = True, looks_ahead: bool = False) -> list[Burst]:
+    model = model_facts("m")
+    reader = dialect_of(model).reader(CHAT if is_native else None)
+    begun = Execution(model, Scripted(*chunks), reader, is_translated=not is_native)
+    if looks_ahead:
+        await begun.look_ahead(is_stream=True)
+    return [burst async for burst in begun.bursts()]
+
+
+@pytest.mark.parametrize("looks_ahead", [False, True])
+def test_comments_alone_are_handed_on_at_once_as_no_event(looks_ahead: bool) -> None:
+    bursts = asyncio.run(bursts_of(QUEUED, QUEUED, WORD, END + b"data: [DONE]\n\n", looks_ahead=looks_ahead))
+    assert [len(burst) for burst in bursts] == [0, 0, 1, 2]
+    assert [burst.raw for burst in bursts if isinstance(burst, UnreadEvents)] == [QUEUED, QUEUED, WORD]
+
+
+def test_comments_beside_events_that_are_read_stay_beside_them() -> None:
+    ended = b"data: [DONE]\n\n"
+    (burst,) = asyncio.run(bursts_of(QUEUED + WORD + END + QUEUED + ended + QUEUED))
+    assert b"".join(event.encode() for event, _ in burst) == QUEUED + WORD + END + QUEUED + ended + QUEUED
+
+
+def test_comments_of_a_stream_that_is_translated_say_nothing() -> None:
+    bursts = asyncio.run(bursts_of(QUEUED, QUEUED + WORD, END, b"data: [DONE]\n\n", is_native=False))
+    assert [len(burst) for burst in bursts] == [1, 1, 1]
+
+
+def test_comments_are_no_first_event_and_no_answer() -> None:
+    with pytest.raises(UpstreamError, match="ended its stream before it had begun"):
+        asyncio.run(bursts_of(QUEUED, looks_ahead=True))
+    error = b'data: {"error":{"code":503,"message":"overloaded"}}\n\n'
+    with pytest.raises(UpstreamError, match="503: overloaded"):
+        asyncio.run(bursts_of(QUEUED, error, looks_ahead=True))

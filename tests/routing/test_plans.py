@@ -27,6 +27,7 @@ from routing.requirements import FellOut, Wanted, is_in_region
 from routing.snapshot import Catalog, ModelFacts
 from routing.strategies.base import Option, Ranked, Ranking, Strategy, Task
 from routing.strategies.registry import STRATEGIES, register
+from routing.unusual import Unusual
 from tests.routing.strategies.facts import NANO, NOW, TENANT, catalog_of, measured, priced, route, wanted
 
 AUTO = route("auto")
@@ -65,7 +66,7 @@ def off(model: ModelFacts) -> ModelFacts:
         ({"dialect": "morse"}, {}, "calls to vendor cannot be executed yet: its dialect is morse"),
         ({"base_url": ""}, {}, "provider vendor has no address"),
         ({"kind": "embedding"}, {}, "it is a model for embedding, not for chat"),
-        ({"retires_at": NOW}, {}, "it was retired on 2026-11-24"),
+        ({"retires_at": NOW}, {}, "it was retired on 2026-11-24 UTC"),
         ({}, {"declared": {"deny": frozenset({"vendor/m"})}}, "it is on the list of models not to use"),
         ({"aliases": ("em",)}, {"declared": {"deny": frozenset({"em"})}}, "it is on the list of models not to use"),
         ({}, {"declared": {"deny": frozenset({"M"})}}, "it is on the list of models not to use"),
@@ -124,6 +125,65 @@ def test_a_model_falls_out_for_one_reason_in_plain_words(
 )
 def test_at_the_very_limit_a_model_still_fits(model: dict[str, Any], asked: dict[str, Any]) -> None:
     assert names(plan_for(priced("m", 1, 2, **model), **asked)) == ["m"]
+
+
+def asking(unusual: Unusual, **facts: Any) -> dict[str, Any]:
+    return {"unusual": lambda: unusual, **facts}
+
+
+LIVELY = Unusual(("temperature 0.2", "top_p 0.5"), stop="stop")
+
+
+def test_a_dearer_model_is_chosen_where_the_cheapest_would_refuse_a_setting() -> None:
+    models = (priced("gpt-5-nano", 1, 2), priced("gpt-4o-mini", 5, 10), priced("llama", 6, 12))
+    assert names(plan_for(*models))[0] == "gpt-5-nano"
+    plan = plan_for(*models, **asking(LIVELY))
+    assert names(plan) == ["gpt-4o-mini", "llama"]
+    assert [(each.model, each.reason) for each in plan.fell_out] == [
+        ("gpt-5-nano", "it does not take temperature 0.2, top_p 0.5, stop")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "unusual", "reason"),
+    [
+        ("gpt-5-nano", Unusual(effort="none"), "it does not take reasoning_effort none"),
+        ("gpt-5.6", Unusual(has_tools=True), "it does not take tools unless reasoning_effort is none"),
+        ("gpt-6-astra", Unusual(has_tools=True), "it does not take tools in chat completions"),
+    ],
+)
+def test_where_nothing_else_is_there_the_reason_names_the_field(name: str, unusual: Unusual, reason: str) -> None:
+    with pytest.raises(NoModelFits) as refused:
+        plan_for(priced(name, 1, 2), **asking(unusual))
+    assert refused.value.details["fell_out"] == [{"model": name, "reason": reason}]
+    assert reason in refused.value.message
+
+
+def test_the_nearest_is_the_one_that_refuses_the_least() -> None:
+    models = (priced("gpt-5-nano", 1, 2), priced("o1", 5, 10))
+    with pytest.raises(NoModelFits, match=r"o1 comes nearest, but it does not take temperature 0\.2, top_p 0\.5"):
+        plan_for(*models, **asking(LIVELY))
+
+
+def test_a_model_that_the_client_names_is_told_whatever_it_says() -> None:
+    nano = priced("gpt-5-nano", 1, 2)
+    assert names(plan_for(nano, **asking(LIVELY, name="gpt-5-nano"))) == ["gpt-5-nano"]
+    declared = {"deny": frozenset({"other"})}
+    assert names(plan_for(nano, **asking(LIVELY, name="gpt-5-nano", declared=declared))) == ["gpt-5-nano"]
+
+
+def test_a_model_that_a_policy_names_steps_in_only_where_it_takes_the_settings() -> None:
+    nano, mini, big = priced("gpt-5-nano", 1, 2), priced("gpt-4o-mini", 2, 4), priced("gpt-4o", 5, 10)
+    plan = plan_for(nano, mini, big, **asking(LIVELY, name="gpt-4o"))
+    assert (plan.may_be_answered_by(nano), plan.may_be_answered_by(mini)) == (False, True)
+
+
+def test_what_is_translated_may_be_said_without_a_setting_but_not_without_its_end() -> None:
+    nano = priced("gpt-5-nano", 1, 2)
+    lively = asking(replace(LIVELY, stop=""), wire="messages")
+    assert names(plan_for(nano, **lively)) == ["gpt-5-nano"]
+    with pytest.raises(NoModelFits, match="it does not take stop_sequences"):
+        plan_for(nano, **asking(replace(LIVELY, stop="stop_sequences"), wire="messages"))
 
 
 def test_a_dearer_model_is_chosen_where_the_cheapest_cannot_say_how_likely_its_words_are() -> None:
@@ -330,7 +390,7 @@ VECTORS = priced("vectors", 1, 1, kind="embedding")
         ({"declared": {"deny": frozenset({"vendor/*"})}}, "large comes nearest, but it is on the list of models not to use"),
         # Those that the caller allows are what it cares about.
         ({"declared": {"allow": frozenset({"keyless"})}},
-         "none can be called (keyless: provider vendor has no key: the environment variable NO_SUCH_KEY is empty)"),
+         "none can be called (keyless: provider vendor has no key under Vendor keys, and the environment variable NO_SUCH_KEY is empty)"),
     ],
 )  # fmt: skip
 def test_where_nothing_fits_it_is_told_what_the_nearest_falls_out_for(
@@ -359,11 +419,11 @@ def test_where_a_route_has_one_model_it_is_told_why_that_cannot_do_it() -> None:
             make_plan(catalog, wanted(name))
         told[name] = refused.value.message.partition(": ")[2]
     assert told == {
-        "one": "there is only old, and it was retired on 2026-11-24",
-        "all": "old, to which the route is pinned, cannot do it (old: it was retired on 2026-11-24)",
+        "one": "there is only old, and it was retired on 2026-11-24 UTC",
+        "all": "old, to which the route is pinned, cannot do it (old: it was retired on 2026-11-24 UTC)",
         "none": "none can be called (away: no model is called so)",
         "shared-out": "none of the models that calls are shared out among can do it (old: it was retired on "
-        "2026-11-24)",
+        "2026-11-24 UTC)",
     }
     with pytest.raises(NoModelFits) as refused:
         make_plan(catalog_of(routes=[AUTO]), wanted())
@@ -414,6 +474,27 @@ def test_the_sandbox_stands_in_only_where_no_vendor_can_be_called(monkeypatch: p
         catalog_of(*sandbox, vendor, routes=[route("auto", models=("sandbox-error", "sandbox-small"))]), wanted()
     )
     assert names(named) == ["sandbox-error", "sandbox-small"]
+
+
+@pytest.mark.parametrize(
+    ("strategy", "options", "found"),
+    [
+        ("weighted", {"split": {"sandbox-small": 0.5, "sandbox-error": 0.5}}, {"sandbox-small", "sandbox-error"}),
+        ("judgment-based", {"workhorses": ["sandbox-small"], "judges": ["sandbox-error"]}, {"sandbox-small", "sandbox-error"}),
+        ("judgment-based", {"workhorses": ["sandbox-small"]}, {"sandbox-small", "judge"}),
+        ("pinned", {"model": "sandbox-small"}, {"sandbox-small"}),
+        ("cost-optimized", {}, {"vendors", "judge"}),
+    ],
+)  # fmt: skip
+def test_the_sandbox_that_a_routes_options_name_answers_beside_vendors_as_one_that_its_models_name(
+    strategy: str, options: dict[str, Any], found: set[str]
+) -> None:
+    sandbox = [priced(name, 0.1, 0.1, dialect="sandbox", base_url="") for name in ("sandbox-small", "sandbox-error")]
+    vendors = [priced("vendors", 9, 9), priced("judge", 20, 20, quality="premium")]
+    mine = route("mine", strategy, options=options)
+    plan = make_plan(catalog_of(*sandbox, *vendors, routes=[mine]), wanted("mine"))
+    assert set(names(plan)) == found
+    assert not {each.model for each in plan.fell_out} & found
 
 
 def test_a_wildcard_is_no_candidate_but_what_it_catches_may_be_named() -> None:
@@ -482,6 +563,28 @@ def test_a_route_that_is_switched_off_is_told_and_hides_the_shared_one() -> None
     catalog = catalog_of(priced("a", 1, 1), routes=[AUTO, route("auto", tenant_id=TENANT, is_enabled=False)])
     with pytest.raises(ModelNotAvailable, match="the route is switched off"):
         make_plan(catalog, wanted())
+
+
+def test_a_route_is_found_in_any_case_the_very_name_first_and_ones_own_before_a_shared_one() -> None:
+    routes = [AUTO, route("fast"), route("Quick"), route("quick", tenant_id=TENANT), route("QUICK", tenant_id=8)]
+    catalog = catalog_of(priced("gpt-5", 1, 1), priced("Fast-2", 1, 1), routes=[*routes, route("fast-2")])
+    assert [route_of(catalog, name) for name in ("FAST", "Auto", "AUTO")] == [
+        "shared:fast",
+        "shared:auto",
+        "shared:auto",
+    ]
+    assert [route_of(catalog, name) for name in ("quick", "Quick", "qUICK")] == ["7:quick", "shared:Quick", "7:quick"]
+    assert route_of(catalog, "FAST-2") is None  # a model's name, and models stand before routes
+    assert names(make_plan(catalog_of(priced("a", 1, 1)), wanted("AUTO"))) == ["a"]
+
+
+def test_a_rule_is_found_by_the_name_that_is_asked_for_in_any_case() -> None:
+    rule = route("support", match={"feature": ["support"]})
+    named = route("saver", match={"feature": ["batch"], "model": ["GPT-5"]})
+    catalog = catalog_of(priced("gpt-5", 1, 1), routes=[AUTO, rule, named])
+    assert route_of(catalog, "Auto", attribution={"feature": "support"}) == "shared:support"
+    assert route_of(catalog, "gpt-5", attribution={"feature": "batch"}) == "shared:saver"
+    assert route_of(catalog, "Auto", attribution={"feature": "Support"}) == "shared:auto"  # keys are as they are
 
 
 def test_a_name_that_nothing_has_is_unknown() -> None:
@@ -567,11 +670,11 @@ def test_a_fallback_may_be_outside_the_candidates_and_is_skipped_where_it_cannot
 UNABLE: dict[str, tuple[dict[str, Any] | None, str]] = {
     "switched off": ({"is_enabled": False}, "it is switched off"),
     "missing": (None, "no model is called so"),
-    "retired": ({"retires_at": NOW}, "it was retired on 2026-11-24"),
+    "retired": ({"retires_at": NOW}, "it was retired on 2026-11-24 UTC"),
     "unable": ({"capabilities": frozenset()}, "it lacks vision"),
     "keyless": (
         {"api_key_env": "NO_SUCH_KEY"},
-        "provider vendor has no key: the environment variable NO_SUCH_KEY is empty",
+        "provider vendor has no key under Vendor keys, and the environment variable NO_SUCH_KEY is empty",
     ),
     "denied": ({"aliases": ("denied",)}, "it is on the list of models not to use"),
     "dear": ({"prices": priced("dear", 99, 99).prices}, "it would cost 0.1485 USD, above 0.03"),
@@ -738,7 +841,7 @@ def test_where_the_fallback_falls_out_as_well_both_are_told() -> None:
         told[name] = (refused.value.message.partition(": ")[2], [each["model"] for each in details])
     assert told == {
         "mine": ("none can be called (a: it is switched off); nor can its fallback: blind comes nearest, but it lacks "
-                 "vision", ["a", "blind", "ghost"]),
+                 "vision", ["blind", "a", "ghost"]),
         "late": ("no model is expected to answer within the timeout of 600 ms; nor can its fallback: there is only "
                  "blind, and it runs in a region nobody has noted, not in eu", ["plain", "blind"]),
         "itself": ("none can be called (a: it is switched off)", ["a"]),

@@ -80,12 +80,33 @@ def test_a_provider_is_not_called_in_another_case_what_a_budget_counts_by(acme: 
     assert ask(acme, "post", "providers", {**body, "name": "our-house"})[0] == 201  # the very name goes on to count
     row.archived_at = timezone.now()
     row.save()
+    Provider.objects.for_tenant(acme).get().delete()
     assert ask(acme, "post", "providers", body)[0] == 201
 
 
-def test_a_provider_that_stands_beside_the_one_a_budget_counts_by_draws_nothing_away(acme: Tenant) -> None:
-    make_budget(acme, scope_type="provider", scope_key="vendor")
-    body = {"name": "Vendor", "dialect": "openai", "base_url": "https://house.example/v1"}
+@pytest.mark.parametrize(
+    ("name", "other"), [("Vendor", "the shared provider 'vendor'"), ("HOUSE", "your provider 'house'")]
+)
+def test_a_provider_is_not_called_as_another_one_is_in_another_case(
+    acme: Tenant, house: Provider, name: str, other: str
+) -> None:
+    told = f"{name!r} differs in case alone from {other}: take another name, or that one to the letter"
+    body = {"name": name, "dialect": "openai", "base_url": "https://house.example/v1"}
+    status, answer = ask(acme, "post", "providers", body)
+    assert (status, answer["error"]["details"]["fields"]) == (400, {"name": [told]})
+    assert f"{told}." in in_browser("ada", None, name=name)
+    assert list(Provider.objects.for_tenant(acme)) == [house]
+
+
+def test_a_provider_may_change_the_case_of_its_own_name_and_globexs_is_no_other_one(
+    acme: Tenant, house: Provider
+) -> None:
+    ProviderFactory(name="HOME", tenant=TenantFactory(slug="globex"))
+    assert [rename(acme, house, name) for name in ("House", "home")] == ["", ""]
+
+
+def test_a_provider_of_the_very_name_stands_before_the_shared_one(acme: Tenant) -> None:
+    body = {"name": "vendor", "dialect": "openai", "base_url": "https://house.example/v1"}
     assert ask(acme, "post", "providers", body)[0] == 201
 
 

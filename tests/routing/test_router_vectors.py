@@ -352,7 +352,10 @@ def test_a_model_without_a_key_falls_out(vector: dict[str, Any], monkeypatch: py
     with pytest.raises(NoModelFits) as refused:
         make_plan(catalog, wanted())
     assert refused.value.details["fell_out"] == [
-        {"model": "X", "reason": "provider vendor has no key: the environment variable NO_SUCH_KEY is empty"}
+        {
+            "model": "X",
+            "reason": "provider vendor has no key under Vendor keys, and the environment variable NO_SUCH_KEY is empty",
+        }
     ]
     assert standing_of(catalog, TENANT).usable == ()
 

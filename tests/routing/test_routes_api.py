@@ -10,6 +10,7 @@ from django.test import Client
 
 from routing.catalog import BUILT_IN_FILES, refresh_catalog
 from routing.models import Model, Price, Provider, Route
+from routing.route_options import COMMON
 from routing.snapshot import CATALOG
 from routing.strategies.registry import STRATEGIES
 from spendhub.money import parse_usd
@@ -131,7 +132,8 @@ def test_globex_never_sees_a_route_of_acmes(acme: Caller, globex: Caller) -> Non
         ({"fallback": ["gone"]}, "fallback", "no model is called 'gone'; see Models"),
         ({"strategy": "cheapest"}, "strategy", "no strategy is called 'cheapest'; there are cost-optimized, latency-optimized, judgment-based, capability-based, budget-aware, weighted, pinned"),
         ({"strategy": "pinned"}, "models", "pinned needs a model: name one as candidate"),
-        ({"options": {"target_ms": 5}}, "options", "cost-optimized has no option 'target_ms'; it has none of its own"),
+        ({"options": {"target_ms": 5}}, "options", f"cost-optimized has no option 'target_ms'; it has none of its own; every route has {', '.join(COMMON)}"),
+        ({"strategy": "pinned", "models": ["small"], "options": {"zeal": 1, "colour": 2, "retries": 1}}, "options", f"pinned has no options 'colour', 'zeal'; it has model; every route has {', '.join(COMMON)}"),
         ({"options": {"max_cost": "much"}}, "options", "route: max_cost must be USD such as \"0.05\", not 'much'"),
         ({"options": {"capabilities": ["magic"]}}, "options", None),
         ({"strategy": "weighted", "options": {"split": {"small": 0.5, "large": 0.52}}}, "options", "Traffic split must sum to 1.0, got 1.02"),
@@ -154,6 +156,10 @@ def test_globex_never_sees_a_route_of_acmes(acme: Caller, globex: Caller) -> Non
         ({"match": [1]}, "match", "must be an object"),
         ({"options": "none"}, "options", "must be an object"),
         ({"models": "small"}, "models", "a list of at most 50 words"),
+        ({"options": {"deny": ["vendor/*"]}, "models": ["small", "large"]}, "options", "deny: all models of the route are on it, so none of them could ever answer"),
+        ({"options": {"deny": ["TINY"]}, "models": ["small"]}, "options", "deny: all models of the route are on it, so none of them could ever answer"),
+        ({"strategy": "pinned", "models": ["small", "large"]}, "models", 'pinned is one model: name one, or say in the options which of them, as in {"model": "small"}'),
+        ({"name": "AUTO"}, "name", "'AUTO' differs in case alone from the shared route 'auto': take another name, or that one to the letter"),
         ({"priority": 1001}, "priority", None),
         ({"name": "two words"}, "name", None),
         ({"colour": "red"}, "colour", "there is no such field"),
@@ -169,6 +175,45 @@ def test_what_is_wrong_with_a_route_is_told_by_field(
         assert list(problems) == [field]
         assert told is None or problems[field] == [told]
     assert not Route.objects.for_tenant(acme.tenant).exists()
+
+
+@pytest.mark.parametrize(
+    ("fields", "told"),
+    [
+        ({"fallback": ["small", "Vectors"]}, {"fallback": ["'vectors' is a model for embedding, and a fallback answers chats alone"]}),
+        ({"options": {"scored_by": "vectors"}}, {"options": ["'vectors' is a model for embedding, which scores no answers"]}),
+        (
+            {"strategy": "judgment-based", "options": {"reviewers": ["large", "vectors"]}},
+            {"options": ["'vectors' is a model for embedding, which scores no answers"]},
+        ),
+    ],
+)  # fmt: skip
+def test_what_only_chats_come_to_is_no_model_that_embeds(
+    acme: Caller, fields: dict[str, Any], told: dict[str, list[str]]
+) -> None:
+    vendor = Provider.objects.across_tenants().get(name="vendor")
+    Model.objects.create(tenant=None, provider=vendor, name="vectors", kind="embedding")
+    status, answer = acme.call("post", "routes", {"name": "mine", **fields})
+    assert (status, answer["error"]["details"]["fields"]) == (400, told)
+    acme.make(name="embed", strategy="pinned", models=["vectors"])
+
+
+def test_a_route_may_deny_some_of_its_models_and_pin_one_of_several(acme: Caller) -> None:
+    acme.make(name="mine", models=["small", "large"], options={"deny": ["tiny"]})
+    acme.make(name="pin", strategy="pinned", models=["small", "large"], options={"model": "large"})
+
+
+def test_two_routes_of_an_account_do_not_differ_in_case_alone(acme: Caller, globex: Caller) -> None:
+    globex.make(name="QUICK")
+    row = acme.make(name="quick")
+    status, answer = acme.call("post", "routes", {"name": "Quick"})
+    told = "'Quick' differs in case alone from your route 'quick': take another name, or that one to the letter"
+    assert (status, answer["error"]["details"]["fields"]) == (400, {"name": [told]})
+    Route.objects.create(tenant=acme.tenant, name="QUICK")  # from before this was refused
+    assert acme.call("patch", f"routes/{row['id']}", {"name": "quick", "priority": 7})[0] == 200
+    Route.objects.for_tenant(acme.tenant).get(name="QUICK").delete()
+    assert acme.call("patch", f"routes/{row['id']}", {"name": "Quick"})[0] == 200
+    assert acme.try_call(model="qUIck")["route"] == "Quick"
 
 
 def test_a_route_may_deny_models_by_each_name_that_they_have(acme: Caller) -> None:

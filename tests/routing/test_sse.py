@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from routing.upstreams import sse
-from routing.upstreams.sse import BrokenStream, SseDecoder, SseEvent, events_in
+from routing.upstreams.sse import BrokenStream, NotedEvent, SseDecoder, SseEvent, events_in, read_all
 
 
 def decode(*chunks: bytes) -> list[SseEvent]:
@@ -31,9 +31,22 @@ def test_events_are_the_same_wherever_chunks_end(words: list[str], end_of_line: 
     assert [event.data.decode() for event in decode(*chunks)] == words
 
 
-def test_lines_of_one_event_are_joined_and_comments_skipped() -> None:
+def test_lines_of_one_event_are_joined_and_what_is_no_data_stands_before_them() -> None:
     stream = b"\xef\xbb\xbf: hello\nevent: delta\ndata: one\ndata:two\nid: 7\n\n\ndata\n\n"
-    assert decode(stream) == [SseEvent(b"one\ntwo", "delta"), SseEvent(b"")]
+    noted = NotedEvent(b"one\ntwo", "delta", before=b": hello\nid: 7\n")
+    assert decode(stream) == [noted, SseEvent(b"")]
+    assert noted.encode() == b": hello\nid: 7\nevent: delta\ndata: one\ndata: two\n\n"
+
+
+def test_comments_between_events_stand_before_the_next_one_and_are_left_behind_the_last() -> None:
+    said = b": one\n\ndata: 1\n\n\n\n: two\n\nretry: 9\n\ndata: 2\n\n"
+    assert read_all(said + b": three\n\n") == (
+        [NotedEvent(b"1", before=b": one\n\n"), NotedEvent(b"2", before=b": two\n\nretry: 9\n\n")],
+        b": three\n\n",
+    )
+    assert read_all(b": alone\n\n") == ([], b": alone\n\n")
+    events, _ = read_all(said)
+    assert b"".join(event.encode() for event in events) == said.replace(b"\n\n\n\n", b"\n\n")
 
 
 def test_what_was_decoded_can_be_sent_on() -> None:
@@ -73,3 +86,5 @@ def test_an_event_beyond_all_reason_is_refused(monkeypatch: pytest.MonkeyPatch) 
         decode(b"data: " + b"x" * 200)
     with pytest.raises(BrokenStream):
         decode(*[b"data: " + b"x" * 50 + b"\n"] * 3)
+    with pytest.raises(BrokenStream):
+        decode(*[b": " + b"x" * 50 + b"\n"] * 3)

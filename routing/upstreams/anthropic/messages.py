@@ -29,6 +29,7 @@ from routing.tokens import count_tokens
 from routing.upstreams.billed import Billed, objects_in
 from routing.upstreams.json_objects import encode, object_in, readable_objects
 from routing.upstreams.sse import data_in
+from routing.upstreams.turns import finish_of
 from routing.upstreams.vendor_errors import raise_for_error, raise_for_error_answer, raise_unless_list
 
 # Nearly all events begin like this, and carry words alone.
@@ -144,11 +145,12 @@ class MessagesReader(Billed):
 
     def reply(self) -> Reply:
         """See UsageReader."""
+        blocks = tuple(_blocks(self._answer["content"]))
         return Reply(
             id=str(self._answer.get("id") or ""),
             model=str(self._answer.get("model") or ""),
-            blocks=tuple(_blocks(self._answer["content"])),
-            finish=_FINISHES.get(self.finish_reason or "", "stop"),
+            blocks=blocks,
+            finish=self._finish(has_called=any(isinstance(block, ToolCall) for block in blocks)),
             usage=self.usage,
             stop_sequence=self._stop_sequence,
         )
@@ -170,8 +172,12 @@ class MessagesReader(Billed):
                 message = message if isinstance(message, dict) else {}
                 return [Began(str(message.get("id") or ""), str(message.get("model") or ""))]
             case "message_stop":
-                return [Ended(_FINISHES.get(self.finish_reason or "", "stop"), self._stop_sequence)]
+                return [Ended(self._finish(has_called=bool(self._calls)), self._stop_sequence)]
         return []
+
+    def _finish(self, *, has_called: bool) -> Finish:
+        said = _FINISHES.get(self.finish_reason or "", "stop")
+        return finish_of(said, has_called=has_called and self._stop_sequence is None)
 
     def _begun(self, event: Mapping[str, Any]) -> list[Delta]:
         block = event.get("content_block")

@@ -30,6 +30,7 @@ from routing.tokens import count_tokens
 from routing.upstreams.billed import Billed
 from routing.upstreams.json_objects import encode, is_whole_call, object_in
 from routing.upstreams.signatures import marked
+from routing.upstreams.turns import finish_of
 from routing.upstreams.vendor_errors import gave_up, raise_for_error, raise_for_error_answer
 from spendhub.ids import new_id
 
@@ -126,11 +127,12 @@ class ConverseReader(Billed):
 
     def reply(self) -> Reply:
         """See UsageReader."""
+        blocks = tuple(block for part in _content(self._answer) for block in _blocks(part))
         return Reply(
             id=_own_id(),
             model="",
-            blocks=tuple(block for part in _content(self._answer) for block in _blocks(part)),
-            finish=self._finish(),
+            blocks=blocks,
+            finish=self._finish(has_called=any(isinstance(block, ToolCall) for block in blocks)),
             usage=self.usage,
             stop_sequence=self._stop_sequence,
         )
@@ -148,7 +150,7 @@ class ConverseReader(Billed):
             return [ToolCallDelta(call, "{}")] if call is not None and call not in self._has_arguments else []
         if "messageStart" in event:
             return [Began(_own_id(), "")]
-        return [Ended(self._finish(), self._stop_sequence)] if "metadata" in event else []
+        return [Ended(self._finish(has_called=bool(self._calls)), self._stop_sequence)] if "metadata" in event else []
 
     def _begun(self, begun: Mapping[str, Any]) -> list[Delta]:
         tool = _part(begun, "start", "toolUse")
@@ -172,8 +174,9 @@ class ConverseReader(Billed):
                 self._has_arguments.add(call)
                 yield ToolCallDelta(call, str(arguments))
 
-    def _finish(self) -> Finish:
-        return _FINISHES.get(self.finish_reason or "", "stop")
+    def _finish(self, *, has_called: bool) -> Finish:
+        said = _FINISHES.get(self.finish_reason or "", "stop")
+        return finish_of(said, has_called=has_called and self._stop_sequence is None)
 
     def _raise_if_failed(self) -> None:
         if self.finish_reason in FAILED and not (self._has_said or any(map(is_whole_call, self._arguments.values()))):

@@ -32,7 +32,7 @@ from routing.snapshot import ModelFacts
 from routing.upstreams.efforts import effort_of, tokens_of
 from routing.upstreams.limits import output_limit
 from routing.upstreams.signatures import signature_for
-from routing.upstreams.turns import EMPTY, addressed, names_of_calls, plain_id, said_turns
+from routing.upstreams.turns import EMPTY, addressed, names_of_calls, plain_id, said_turns, shown_beside
 
 TOWARDS = "Google's Gemini"
 # Google's own word for a call that comes from another model, which Gemini 3 and later refuse without a signature.
@@ -88,9 +88,11 @@ def _refuse_the_unsayable(model: ModelFacts, conversation: Conversation) -> None
 
 def _parts(blocks: Iterable[Block], names: Mapping[str, str], *, stand_in: str) -> list[dict[str, Any]]:
     parts: list[dict[str, Any]] = []
-    media: list[dict[str, Any]] = []
+    media: list[Block] = []
     # Answers come first: Google wants them right behind the calls, as many as there were.
-    for block in sorted(blocks, key=lambda block: not isinstance(block, ToolResult)):
+    in_order = sorted(blocks, key=lambda block: not isinstance(block, ToolResult))
+    answers = sum(isinstance(block, ToolResult) for block in in_order)
+    for block in in_order:
         match block:
             case Text() | Refusal():
                 if block.text:
@@ -108,15 +110,9 @@ def _parts(blocks: Iterable[Block], names: Mapping[str, str], *, stand_in: str) 
                 stand_in = ""  # One for all that are made at once.
             case ToolResult():
                 parts.append(_result(block, names))
-                media += [
-                    _file(part)
-                    if isinstance(part, File)
-                    else _media(part.media_type, part.data, part.url, "image/jpeg")
-                    for part in block.content
-                    if not isinstance(part, Text)
-                ]
-    answers = sum("functionResponse" in part for part in parts)
-    return parts[:answers] + media + parts[answers:]
+                media += shown_beside(block, call_id=plain_id(block.call_id), is_alone=answers == 1)
+    shown = _parts(media, names, stand_in="") if media else []
+    return parts[:answers] + shown + parts[answers:]
 
 
 def _media(media_type: str, data: str, url: str, otherwise: str) -> dict[str, Any]:

@@ -34,6 +34,7 @@ from routing.upstreams.json_objects import is_whole_call, object_in, readable_ob
 from routing.upstreams.odd_answers import tokens_in
 from routing.upstreams.openai.logprobs import logprobs_in
 from routing.upstreams.sse import DONE, data_in
+from routing.upstreams.turns import finish_of
 from routing.upstreams.vendor_errors import gave_up, raise_for_error, raise_for_error_answer, raise_unless_list
 
 _USAGE = b'"usage"'
@@ -55,6 +56,8 @@ _FINISHES: Mapping[str, Finish] = {
 FAILED = ("error", "abort", "repetition", "insufficient_system_resource", "network_error")
 # Compatible vendors show thinking beside the content, under one of these names.
 _THOUGHTS = ("reasoning_content", "reasoning")
+# What clients of other formats have no word for: sources, sound (but its words), OpenRouter's pictures.
+_LEFT_OUT = ("annotations", "audio", "images")
 
 
 class ChatReader(Billed):
@@ -155,11 +158,13 @@ class ChatReader(Billed):
 
     def reply(self) -> Reply:
         """See UsageReader."""
-        first, *others = (
-            _choice(choice)
+        choices = [
+            choice
             for choice in self._answer["choices"]
             if isinstance(choice, dict) and isinstance(choice.get("message"), dict)
-        )
+        ]
+        self.note_left_out(*(name for name in _LEFT_OUT for choice in choices if choice["message"].get(name)))
+        first, *others = map(_choice, choices)
         return Reply(
             id=str(self._answer.get("id") or ""),
             model=str(self._answer.get("model") or ""),
@@ -197,7 +202,8 @@ class ChatReader(Billed):
         return found
 
     def _end(self, number: int, *, is_last: bool) -> Ended:
-        return Ended(_finish(self._endings[number]), choice=number, is_last=is_last)
+        finish = finish_of(_finish(self._endings[number]), has_called=number in self._calls_begun)
+        return Ended(finish, choice=number, is_last=is_last)
 
     def _said(self, delta: Mapping[str, Any], choice: Mapping[str, Any], number: int) -> list[Delta]:
         found: list[Delta] = []
@@ -206,7 +212,7 @@ class ChatReader(Billed):
                 found.append(ThinkingDelta(delta[name], choice=number))
                 break
         likely = logprobs_in(choice, "content")
-        for is_thought, words in _said_in(delta.get("content")):
+        for is_thought, words in _said_in(delta.get("content") or _spoken_in(delta)):
             if is_thought:
                 found.append(ThinkingDelta(words, choice=number))
             else:
@@ -306,6 +312,12 @@ def _said_in(content: Any) -> Iterator[tuple[bool, str]]:
             yield is_thought, words
 
 
+def _spoken_in(said: Mapping[str, Any]) -> Any:
+    """The words of what a message, or a piece of one, says aloud."""
+    audio = said.get("audio")
+    return audio.get("transcript") if isinstance(audio, dict) else None
+
+
 def _refusal_in(said: Mapping[str, Any]) -> str:
     """What a message, or a piece of one, says as a refusal: beside its content, or in parts of it. "" for none."""
     if said.get("refusal"):
@@ -330,9 +342,11 @@ def _number(choice: Mapping[str, Any]) -> int:
 
 
 def _choice(choice: Mapping[str, Any]) -> Choice:
+    blocks = tuple(_blocks(choice["message"]))
+    has_called = any(isinstance(block, ToolCall) for block in blocks)
     return Choice(
-        tuple(_blocks(choice["message"])),
-        _finish(choice.get("finish_reason")),
+        blocks,
+        finish_of(_finish(choice.get("finish_reason")), has_called=has_called),
         (*logprobs_in(choice, "content"), *logprobs_in(choice, "refusal")),
     )
 
@@ -344,7 +358,7 @@ def _blocks(message: Mapping[str, Any]) -> list[Block]:
             blocks.append(Thinking(message[name]))
             break
     blocks += [Thinking(words) if is_thought else Text(words)
-               for is_thought, words in _said_in(message.get("content"))]  # fmt: skip
+               for is_thought, words in _said_in(message.get("content") or _spoken_in(message))]  # fmt: skip
     if refusal := _refusal_in(message):
         blocks.append(Refusal(refusal))
     for position, call in enumerate(message.get("tool_calls") or ()):

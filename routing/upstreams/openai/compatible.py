@@ -29,6 +29,7 @@ from urllib.parse import urlsplit
 
 from routing.snapshot import ModelFacts
 from routing.upstreams.foreign_thoughts import CHATS_SIGNATURE, CHATS_WORDS, chat_without
+from routing.upstreams.openai.generations import SAMPLING, generation_of
 
 OLD_LIMIT, NEW_LIMIT = "max_tokens", "max_completion_tokens"
 # What stands for thoughts that are lost, or another vendor's: the field must be there, and not empty.
@@ -36,7 +37,6 @@ NO_THOUGHTS = " "
 _OPENAIS = re.compile(r"(openai/)?(o\d|gpt-(?!oss)|chatgpt-)")
 _OPENAIS_REGIONS = ".api.openai.com"  # eu., us. and more: platform.openai.com, "Your data", read on 2026-11-29
 _AZURE = re.compile(r"\.(openai|cognitiveservices|services\.ai)\.azure\.(com|us|cn)$")
-_SAMPLING = ("temperature", "top_p", "presence_penalty", "frequency_penalty")
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +81,7 @@ _DEEPSEEK = Manners(
 )
 _NO_EFFORTS: Mapping[str, str] = MappingProxyType({})
 _MOONSHOT = Manners(limit=NEW_LIMIT, lacks=_NO_LOGPROBS, takes=_WORDS)
-_KIMI_K2 = replace(_MOONSHOT, fixed=_SAMPLING, wants_thoughts=True, efforts=_NO_EFFORTS)
+_KIMI_K2 = replace(_MOONSHOT, fixed=SAMPLING, wants_thoughts=True, efforts=_NO_EFFORTS)
 _KIMI_K2_5 = replace(_KIMI_K2, can_stop_thinking=True, lacks=_NEITHER)
 _KIMI_K3 = replace(
     _KIMI_K2,
@@ -150,6 +150,13 @@ def in_its_manners(model: ModelFacts, body: dict[str, Any]) -> dict[str, Any]:
     if manners.wants_thoughts and isinstance(body.get("messages"), list):
         body["messages"] = [_with_thoughts(message) for message in body["messages"]]
     return body
+
+
+def refuses_old_limit(model: ModelFacts) -> bool:
+    """Whether its vendor refuses a chat completion with the old name of its limit: "Unsupported parameter: 'max_tokens'
+    is not supported with this model. Use 'max_completion_tokens' instead" (400)."""
+    generation = generation_of(model)
+    return generation is not None and not generation.takes_old_limit and limit_name(model) == NEW_LIMIT
 
 
 def _with_thoughts(message: Any) -> Any:

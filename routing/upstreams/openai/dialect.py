@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from routing.conversation import Conversation, NotTranslatable
+from msgspec.structs import replace
+
+from routing.conversation import BESIDE_WORDS, Conversation, NotTranslatable
 from routing.snapshot import ModelFacts
 from routing.upstreams.base import CHAT, EMBEDDINGS, RESPONSES, UpstreamRequest, UsageReader, Wire
 from routing.upstreams.foreign_thoughts import items_without
@@ -14,8 +16,13 @@ from routing.upstreams.openai.addresses import address
 from routing.upstreams.openai.chat import ChatReader
 from routing.upstreams.openai.compatible import in_its_manners, manners_of
 from routing.upstreams.openai.embeddings import EmbeddingsReader
+from routing.upstreams.openai.generations import NO_THINKING
+from routing.upstreams.openai.kept_thoughts import keeper_of
 from routing.upstreams.openai.request import TOWARDS, chat_body
 from routing.upstreams.openai.responses import ResponsesReader
+from routing.upstreams.openai.responses_request import responses_body
+from routing.upstreams.openai.responses_said import ReadsResponses
+from routing.upstreams.openai.which_wire import goes_to_responses, is_only_at_responses, must_say_none
 
 # Fields that are ours or other dialects'; a vendor would refuse them.
 OWN_FIELDS = ("spendhub",)
@@ -28,7 +35,8 @@ _READERS: Mapping[Wire | None, type[ChatReader | ResponsesReader | EmbeddingsRea
 
 
 class OpenAIDialect:
-    """Chat completions, responses and embeddings; what is translated becomes a chat completion."""
+    """Chat completions, responses and embeddings; what is translated becomes a chat completion, where the model can be
+    asked by one, else a response."""
 
     name = "openai"
     wires: frozenset[Wire] = frozenset((CHAT, RESPONSES, EMBEDDINGS))
@@ -54,7 +62,13 @@ class OpenAIDialect:
         """See Dialect."""
         for name in sorted(conversation.asked_beside() & self.lacks(model)):
             raise NotTranslatable(name, self.towards)
+        if goes_to_responses(model, conversation):
+            said = responses_body(model, conversation) | ({"stream": True} if is_stream else {})
+            request = self._request(model, credential, RESPONSES, said, is_stream=is_stream)
+            return replace(request, reader=ReadsResponses(keeper_of(model)))
         asked = chat_body(model, conversation)
+        if must_say_none(model, conversation):
+            asked["reasoning_effort"] = NO_THINKING
         _ask_for_usage(asked, model, is_stream=is_stream)
         return self._request(model, credential, CHAT, asked, is_stream=is_stream)
 
@@ -64,7 +78,7 @@ class OpenAIDialect:
 
     def lacks(self, model: ModelFacts) -> frozenset[str]:
         """See Dialect."""
-        return manners_of(model).lacks
+        return BESIDE_WORDS if is_only_at_responses(model) else manners_of(model).lacks
 
     def _request(
         self, model: ModelFacts, credential: str, wire: Wire, body: Mapping[str, Any], *, is_stream: bool

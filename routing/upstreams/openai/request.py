@@ -28,7 +28,9 @@ from routing.snapshot import ModelFacts
 from routing.upstreams.efforts import effort_of
 from routing.upstreams.limits import output_limit
 from routing.upstreams.openai.compatible import NO_THOUGHTS, Manners, limit_name, manners_of
+from routing.upstreams.openai.generations import SAMPLING, USUAL_THINKING, Generation, generation_of
 from routing.upstreams.text_files import text_in
+from routing.upstreams.turns import shown_beside
 
 TOWARDS = "OpenAI's chat format"
 
@@ -37,7 +39,9 @@ def chat_body(model: ModelFacts, conversation: Conversation) -> dict[str, Any]:
     """The body without `stream`. Raises NotTranslatable."""
     if conversation.top_k is not None:
         raise NotTranslatable("top_k", TOWARDS)
-    manners = manners_of(model)
+    manners, generation = manners_of(model), generation_of(model)
+    thinking = _thinking(conversation, manners, generation)
+    fixed = (*manners.fixed, *_left_out(conversation, generation, thinking.get("reasoning_effort", "")))
     body: dict[str, Any] = {"model": model.upstream_name, "messages": list(_messages(conversation, manners))}
     plain = {
         limit_name(model): output_limit(model, conversation),
@@ -54,14 +58,28 @@ def chat_body(model: ModelFacts, conversation: Conversation) -> dict[str, Any]:
         "logprobs": None if conversation.logprobs is None else True,
         "top_logprobs": conversation.logprobs or None,
     }
-    body.update({name: value for name, value in plain.items() if value is not None and name not in manners.fixed})
+    body.update({name: value for name, value in plain.items() if value is not None and name not in fixed})
     if conversation.tools:
         body["tools"] = [_tool(tool) for tool in conversation.tools]
     if conversation.tool_choice is not None:
         body["tool_choice"] = _tool_choice(conversation.tool_choice)
     if conversation.output is not None:
         body["response_format"] = _response_format(conversation)
-    return body | _thinking(conversation, manners)
+    return body | thinking
+
+
+def _left_out(conversation: Conversation, generation: Generation | None, effort: str) -> tuple[str, ...]:
+    """The settings that a model of this generation does not take at this effort. Raises NotTranslatable for what would
+    make another answer without them."""
+    if generation is None:
+        return ()
+    if conversation.stop and not generation.takes_stop:
+        raise NotTranslatable("stop", TOWARDS)
+    if generation.samples_at(effort):
+        return ()
+    if conversation.logprobs is not None:
+        raise NotTranslatable("logprobs", TOWARDS)
+    return SAMPLING
 
 
 def _messages(conversation: Conversation, manners: Manners) -> Iterator[dict[str, Any]]:
@@ -74,11 +92,12 @@ def _messages(conversation: Conversation, manners: Manners) -> Iterator[dict[str
 def _user(message: Message) -> Iterator[dict[str, Any]]:
     pictures: list[Block] = []
     others: list[Block] = []
+    is_alone = sum(isinstance(block, ToolResult) for block in message.blocks) == 1
     for block in message.blocks:
         if isinstance(block, ToolResult):
             yield {"role": "tool", "tool_call_id": block.call_id, "content": _result_text(block)}
             # A tool's message holds text alone here; its pictures follow as the user's.
-            pictures += [part for part in block.content if not isinstance(part, Text)]
+            pictures += shown_beside(block, call_id=block.call_id, is_alone=is_alone)
         else:
             others.append(block)
     parts = [*pictures, *others]
@@ -178,12 +197,16 @@ def _response_format(conversation: Conversation) -> dict[str, Any]:
     return {"type": "json_schema", "json_schema": schema}
 
 
-def _thinking(conversation: Conversation, manners: Manners) -> dict[str, Any]:
+def _thinking(conversation: Conversation, manners: Manners, generation: Generation | None) -> dict[str, Any]:
     if conversation.reasoning is None:
         return {}
     wanted = effort_of(conversation.reasoning)
     if wanted == "none" and manners.can_stop_thinking:
         return {"thinking": {"type": "disabled"}}
-    # Words alone are understood here; "medium" is what OpenAI's models do when nothing is said.
-    word = (wanted or "medium") if manners.efforts is None else manners.efforts.get(wanted)
+    if manners.efforts is not None:
+        word = manners.efforts.get(wanted, "")
+    else:
+        # Words alone are understood here, and "medium" is what most models do when nothing is said.
+        word = wanted or USUAL_THINKING
+        word = word if generation is None else generation.nearest_effort(word)
     return {"reasoning_effort": word} if word else {}

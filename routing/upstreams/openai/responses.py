@@ -1,6 +1,6 @@
 """Answers of OpenAI's /responses, whole and streamed. Source: OpenAI's API reference, "Responses".
 
-Only ever passed through: what is translated towards OpenAI becomes a chat completion.
+Here they are passed through; what they say to clients of other formats: responses_said.py.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from routing.upstreams.sse import data_in
 from routing.upstreams.vendor_errors import raise_for_error, raise_for_error_answer, raise_unless_list
 
 # The events that end a stream; each carries the whole response, usage included.
-_LAST = ("response.completed", "response.incomplete", "response.failed")
+LAST = ("response.completed", "response.incomplete", "response.failed")
 # Nearly all events begin like this, and carry words alone.
 _WORDS = b'{"type":"response.output_text.delta"'
 # The events that say more than words; all others are kept unparsed: parsing costs.
-_TELLING = (b'"response.created"', *(f'"{name}"'.encode() for name in _LAST), b'"error"')
+_TELLING = (b'"response.created"', *(f'"{name}"'.encode() for name in LAST), b'"error"')
 # Nobody has asked for an answer that has to be fetched later: it is refused where it is asked for.
 _UNFINISHED = ("queued", "in_progress")
 # Sound is no text, and its tokens cannot be counted from its bytes.
@@ -66,7 +66,7 @@ class ResponsesReader(Billed):
             raise_for_error({**event, "error": event.get("error") or event})
         if kind == "response.created" and isinstance(response, dict):
             self.response_id = response.get("id")
-        if kind not in _LAST:
+        if kind not in LAST:
             return None
         # A failed response ends its stream as it should: the client sees it as the vendor wrote it.
         self.is_complete = True

@@ -5,7 +5,7 @@ from __future__ import annotations
 from django import template
 
 from spendhub.money import parse_usd
-from spendhub.tenants.admin_fields import show_usd
+from spendhub.tenants.admin_fields import show_usd, show_usd_left
 
 register = template.Library()
 
@@ -20,3 +20,9 @@ def with_commas(number: int) -> str:
 def usd(amount: str) -> str:
     """A decimal string in USD, as people read it."""
     return show_usd(parse_usd(amount))
+
+
+@register.filter
+def usd_left(amount: str) -> str:
+    """As `usd`, of what is left: rounded down."""
+    return show_usd_left(parse_usd(amount))

@@ -63,6 +63,7 @@ OWN_NAMES: OwnNames = {
     "temperature": ("temperature",),
     "top_p": ("top_p",),
     "top_k": ("top_k",),
+    "stop": ("stop_sequences",),
     "output": ("output_config.format", "output_format"),
     "reasoning": ("output_config.effort", "thinking"),
 }

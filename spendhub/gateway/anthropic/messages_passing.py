@@ -33,7 +33,8 @@ class MessagesPassing:
         """See StreamOut."""
         pieces: list[bytes] = []
         if isinstance(burst, UnreadEvents):
-            self._let_go(pieces)
+            if self._held is not None and burst:  # comments alone let nothing go
+                self._let_go(pieces)
             return b"".join([*pieces, burst.raw])
         for event, _ in burst:
             kind = event.event or _kind(event.data)

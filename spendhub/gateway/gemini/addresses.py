@@ -3,6 +3,8 @@
     POST /v1beta/models/{model}:generateContent         also :streamGenerateContent, :countTokens,
     GET  /v1beta/models, /v1beta/models/{model}           :embedContent, :batchEmbedContents
 
+Files are uploaded below /upload; there are none here, which is told as all else is.
+
 The calls are also understood below /v1, the API's other version. A model's name may have slashes and colons.
 Source: ai.google.dev API reference, "All methods".
 """
@@ -16,8 +18,11 @@ from spendhub.gateway.exchange import Exchange
 
 MODELS = "/v1beta/models"
 _PREFIXES = ("/v1beta/models/", "/v1/models/")
+UPLOADS = "/upload/"
 STREAM = ":streamGenerateContent"
 _METHODS = (":generateContent", STREAM, ":countTokens", ":embedContent", ":batchEmbedContents")
+METHODS = tuple(method.removeprefix(":") for method in _METHODS)
+_GOOGLES = ("/v1beta/", UPLOADS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +35,7 @@ class Called:
 
 def is_googles(path: str) -> bool:
     """Whether Google's clients ask there."""
-    return path.startswith("/v1beta/") or path.endswith(_METHODS)
+    return path.startswith(_GOOGLES) or path == "/v1beta" or path.endswith(_METHODS)
 
 
 def called_in(path: str) -> Called | None:
@@ -40,6 +45,11 @@ def called_in(path: str) -> Called | None:
             model, colon, method = path.removeprefix(prefix).rpartition(":")
             return Called(model, method) if colon + method in _METHODS else None
     return None
+
+
+def method_in(path: str) -> str:
+    """What is asked of a model after its name, whether or not models have such a method; "" for nothing."""
+    return next((path.rpartition(":")[2] for prefix in _PREFIXES if path.startswith(prefix) and ":" in path), "")
 
 
 def expects_array(exchange: Exchange) -> bool:

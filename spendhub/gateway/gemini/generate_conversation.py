@@ -66,6 +66,7 @@ OWN_NAMES: OwnNames = {
     "top_k": (f"{CONFIG}.topK",),
     "frequency_penalty": (f"{CONFIG}.frequencyPenalty",),
     "presence_penalty": (f"{CONFIG}.presencePenalty",),
+    "stop": (f"{CONFIG}.stopSequences",),
     "seed": (f"{CONFIG}.seed",),
     "output": (f"{CONFIG}.responseJsonSchema", f"{CONFIG}.responseSchema", f"{CONFIG}.responseMimeType"),
     "reasoning": (f"{CONFIG}.thinkingConfig",),

@@ -76,6 +76,7 @@ OWN_NAMES: OwnNames = {
     "top_k": ("top_k",),
     "frequency_penalty": ("frequency_penalty",),
     "presence_penalty": ("presence_penalty",),
+    "stop": ("stop",),
     "seed": ("seed",),
     "output": ("response_format",),
     "reasoning": ("reasoning_effort",),

@@ -33,7 +33,7 @@ class ChatPassing:
         """See StreamOut."""
         pieces: list[bytes] = []
         if isinstance(burst, UnreadEvents):
-            if self._held is not None:
+            if self._held is not None and burst:  # comments alone let nothing go
                 pieces.append(self._held[0].encode())
                 self._held = None
             return b"".join([*pieces, burst.raw])

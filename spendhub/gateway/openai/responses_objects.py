@@ -14,6 +14,7 @@ import msgspec
 from routing.conversation import Finish, Refusal, Reply, Text, Thinking, ToolCall
 from routing.logprobs import Logprobs, shared_out
 from routing.token_usage import TokenUsage
+from routing.upstreams.json_objects import is_whole_call, readable_object
 from spendhub.gateway.openai.logprobs_told import told_logprobs
 from spendhub.gateway.openai.sealed_thoughts import UNSIGNED, sealed
 
@@ -116,7 +117,23 @@ def items_of(reply: Reply) -> list[dict[str, Any]]:
                     items.append(message_item(item_id("msg", response_id, position), [], "completed"))
                 logprobs, is_text = next(likely), isinstance(block, Text)
                 items[-1]["content"].append(text_part(block.text, logprobs) if is_text else refusal_part(block.text))
-    return items
+    return [told_at_end(item, reply.finish, is_last=item is items[-1]) for item in items]
+
+
+def told_at_end(item: dict[str, Any], finish: Finish, *, is_last: bool) -> dict[str, Any]:
+    """An item as it stands in a response that has ended: what is cut in one that is cut says so, as at OpenAI."""
+    if status_of(finish) != "incomplete":
+        return item
+    if item["type"] == "function_call":
+        # Only the last one may be without arguments because they have never come.
+        is_cut = not is_whole_call(item["arguments"]) if is_last else not _is_object(item["arguments"])
+    else:
+        is_cut = is_last and item["type"] == "message"
+    return {**item, "status": "incomplete"} if is_cut else item
+
+
+def _is_object(arguments: str) -> bool:
+    return readable_object(arguments.encode()) is not None
 
 
 def message_item(id: str, content: list[dict[str, Any]], status: str) -> dict[str, Any]:

@@ -43,6 +43,7 @@ from spendhub.gateway.openai.responses_objects import (
     status_of,
     summary_part,
     text_part,
+    told_at_end,
 )
 from spendhub.gateway.several_answers import Answers
 
@@ -141,7 +142,8 @@ class ResponsesWriting:
         return place, item_id(kind, self._id, place)
 
     def finished(self, place: int, item: dict[str, Any]) -> None:
-        """Takes an item that is whole."""
+        """Takes an item of which no more comes."""
+        item = told_at_end(item, self._finish, is_last=place == len(self._items) - 1)
         self._items[place] = item
         self.tell("response.output_item.done", output_index=place, item=item)
 

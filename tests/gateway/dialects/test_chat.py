@@ -12,7 +12,7 @@ from routing.conversation import Audio, Conversation, File, Image, NotTranslatab
 from routing.snapshot import ModelFacts
 from routing.upstreams.openai.chat import ChatReader
 from routing.upstreams.openai.request import chat_body
-from routing.upstreams.sse import SseEvent
+from routing.upstreams.sse import SseEvent, UnreadEvents
 from spendhub.gateway.openai.chat import CHAT_DIALECT
 from spendhub.gateway.openai.chat_conversation import DROPPED
 from tests.gateway.dialects.said import MONEY, REPLIES, USAGE, SaidReader, data_of, deltas_of, events_in, written
@@ -28,7 +28,8 @@ TIME = {"type": "function", "function": {"name": "time", "parameters": {"type": 
 
 def said_to_openai(conversation: Conversation) -> dict[str, Any]:
     """The body that asks OpenAI the same, without the model."""
-    body = chat_body(model_facts("gpt-5-mini"), conversation)
+    # Nothing is known of it that it does not take.
+    body = chat_body(model_facts("a-deployment", has_responses=True), conversation)
     return {name: value for name, value in body.items() if name != "model"}
 
 
@@ -365,3 +366,12 @@ def test_a_passing_stream_is_held_back_at_its_usage_only() -> None:
     last = events_in(out.last_events(USAGE, MONEY, "m", "id"))
     assert [e.data for e in last][1:] == [b"[DONE]"]
     assert data_of(last) == [{**usage, "spendhub": MONEY}]
+
+
+def test_comments_of_a_passing_stream_go_on_and_let_nothing_go_that_was_held_back() -> None:
+    usage = {"choices": [], "usage": {"prompt_tokens": 1}}
+    out = CHAT_DIALECT.passing(asked(stream=True, stream_options={"include_usage": True}))
+    assert out.pass_on(UnreadEvents(b": queued\n\n")) == b": queued\n\n"
+    assert out.pass_on([(event(usage), usage)]) == b""
+    assert out.pass_on(UnreadEvents(b": queued\n\n")) == b": queued\n\n"
+    assert data_of(events_in(out.last_events(USAGE, MONEY, "m", "id"))) == [{**usage, "spendhub": MONEY}]

@@ -28,9 +28,10 @@ from routing.conversation import (
     ToolChoice,
     ToolResult,
 )
+from routing.errors import UpstreamError
 from routing.tokens import estimate_input_tokens
 from routing.upstreams.gemini.contents import ContentsReader
-from routing.upstreams.sse import SseEvent
+from routing.upstreams.sse import DONE, SseEvent, UnreadEvents
 from spendhub.errors import Invalid
 from spendhub.gateway.gemini.count_tokens import count_tokens_answer
 from spendhub.gateway.gemini.generate import GenerateDialect
@@ -470,12 +471,17 @@ def passed(out: Any, *events: SseEvent) -> list[SseEvent]:
     return events_in(out.pass_on([(each, None) for each in events]))
 
 
+# What its reader says once the body has ended.
+BODY_ENDED = SseEvent(DONE)
+
+
 def test_a_passing_stream_is_held_back_at_its_end_only() -> None:
     out = STREAM.passing(asked())
     words = [native("a", usageMetadata={"promptTokenCount": 1}), native('say "finishReason"')]
     last = native("", "STOP", usageMetadata={"promptTokenCount": 2})
-    assert passed(out, *words) == words and not out.is_done
-    assert passed(out, last) == [] and out.is_done
+    assert passed(out, *words) == words
+    assert passed(out, last) == [] and not out.is_done
+    assert passed(out, BODY_ENDED) == [] and out.is_done
     (told,) = data_of(events_in(out.last_events(USAGE, MONEY, "m", "id")))
     assert told == {**json.loads(last.data), "spendhub": MONEY}
 
@@ -483,8 +489,9 @@ def test_a_passing_stream_is_held_back_at_its_end_only() -> None:
 def test_a_passing_stream_of_two_candidates_ends_with_the_second() -> None:
     out = STREAM.passing(config(candidateCount=2))
     first, second = native("", "STOP"), native("", "MAX_TOKENS", index=1)
-    assert passed(out, first) == [] and not out.is_done
-    assert passed(out, second) == [first] and out.is_done
+    assert passed(out, first) == []
+    assert passed(out, second) == [first] and not out.is_done
+    assert passed(out, BODY_ENDED) == [] and out.is_done
     (told,) = data_of(events_in(out.last_events(USAGE, MONEY, "m", "id")))
     assert told["candidates"][0]["index"] == 1
     assert told["usageMetadata"] == {
@@ -493,6 +500,55 @@ def test_a_passing_stream_of_two_candidates_ends_with_the_second() -> None:
     }  # fmt: skip
 
 
-def test_a_question_that_is_blocked_ends_the_stream() -> None:
+def test_a_passing_stream_goes_on_after_its_word_for_why_it_ends() -> None:
     out = STREAM.passing(asked())
-    assert passed(out, SseEvent(b'{"promptFeedback": {"blockReason": "OTHER"}}')) == [] and out.is_done
+    first, second, third = (native(text, "STOP", usageMetadata={"promptTokenCount": 1}) for text in "abc")
+    assert passed(out, first, second) == [first] and not out.is_done
+    assert passed(out, third) == [second]
+    assert passed(out, BODY_ENDED) == [] and out.is_done
+    (told,) = data_of(events_in(out.last_events(USAGE, MONEY, "m", "id")))
+    assert told == {**json.loads(third.data), "spendhub": MONEY}
+
+
+def test_words_after_an_empty_end_are_not_kept_waiting_for_the_next_ones() -> None:
+    out = STREAM.passing(asked())
+    empty, word, more = native("", "STOP"), native("a"), native("b")
+    assert passed(out, empty) == []
+    assert passed(out, word) == [empty, word]
+    assert passed(out, more) == [more]
+
+
+def test_the_sources_of_a_search_come_after_the_end_with_the_money_and_the_usage() -> None:
+    out = STREAM.passing(asked())
+    last = native("a", "STOP", usageMetadata={"promptTokenCount": 1, "promptTokensDetails": []})
+    sources = SseEvent(b'{"candidates":[{"groundingMetadata":{"webSearchQueries":["q"]},"index":0}]}')
+    assert passed(out, last, sources, BODY_ENDED) == [last]
+    (told,) = data_of(events_in(out.last_events(USAGE, MONEY, "m", "id")))
+    assert told == {
+        "usageMetadata": {"promptTokenCount": 1, "promptTokensDetails": []},
+        **json.loads(sources.data),
+        "spendhub": MONEY,
+    }
+
+
+def test_comments_of_a_passing_stream_go_on_and_let_nothing_go_that_was_held_back() -> None:
+    out = STREAM.passing(asked())
+    last = native("a", "STOP", usageMetadata={"promptTokenCount": 1})
+    assert passed(out, last) == []
+    assert out.pass_on(UnreadEvents(b": queued\n\n")) == b": queued\n\n"
+    (told,) = data_of(events_in(out.last_events(USAGE, MONEY, "m", "id")))
+    assert told == {**json.loads(last.data), "spendhub": MONEY}
+
+
+def test_an_error_after_a_word_for_why_it_ends_comes_behind_what_was_held_back() -> None:
+    out = STREAM.passing(asked())
+    word = native("a", "STOP")
+    assert passed(out, word) == []
+    told, error = events_in(out.error_event(UpstreamError("broke off"), MONEY))
+    assert told == word and json.loads(error.data)["error"]["message"] == "broke off"
+
+
+def test_a_question_that_is_blocked_is_held_back_to_the_end_of_its_stream() -> None:
+    out = STREAM.passing(asked())
+    assert passed(out, SseEvent(b'{"promptFeedback": {"blockReason": "OTHER"}}')) == [] and not out.is_done
+    assert passed(out, BODY_ENDED) == [] and out.is_done

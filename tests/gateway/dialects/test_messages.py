@@ -29,7 +29,7 @@ from routing.conversation import (
 )
 from routing.errors import UpstreamError
 from routing.upstreams.anthropic.messages import MessagesReader
-from routing.upstreams.sse import SseEvent
+from routing.upstreams.sse import SseEvent, UnreadEvents
 from spendhub.gateway.anthropic.messages import MESSAGES_DIALECT
 from spendhub.gateway.anthropic.messages_conversation import DROPPED
 from tests.gateway.dialects.said import MONEY, REPLIES, USAGE, SaidReader, data_of, deltas_of, events_in, written
@@ -374,6 +374,15 @@ def test_a_passing_stream_is_held_back_at_its_end_only(is_named: bool) -> None:
     last = events_in(out.last_events(USAGE, MONEY, "m", "id"))
     assert [each.event for each in last] == ["message_delta", "message_stop"]
     assert data_of(last)[0] == {**json.loads(late.data), "spendhub": MONEY}
+
+
+def test_comments_of_a_passing_stream_go_on_and_let_nothing_go_that_was_held_back() -> None:
+    out = MESSAGES_DIALECT.passing(asked(stream=True))
+    told = native("message_delta", delta={"stop_reason": "end_turn"}, usage={"output_tokens": 2})
+    assert out.pass_on([(told, None)]) == b""
+    assert out.pass_on(UnreadEvents(b": queued\n\n")) == b": queued\n\n"
+    (last, _) = events_in(out.last_events(USAGE, MONEY, "m", "id"))
+    assert json.loads(last.data) == {**json.loads(told.data), "spendhub": MONEY}
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,7 @@ from routing.upstreams.anthropic.request import messages_body
 from routing.upstreams.bedrock.request import converse_body
 from routing.upstreams.gemini.request import contents_body
 from routing.upstreams.openai.request import chat_body
+from routing.upstreams.openai.responses_request import responses_body
 from spendhub.errors import Invalid
 from spendhub.gateway.anthropic.messages_conversation import messages_conversation
 from spendhub.gateway.gemini.generate_conversation import generate_conversation
@@ -30,7 +31,9 @@ from tests.routing.facts import model_facts
 
 CACHES = frozenset({"caching", "tools"})
 WRITE: dict[str, Callable[[Conversation], dict[str, Any]]] = {
-    "openai": lambda said: chat_body(model_facts("gpt-4o"), said),
+    # Models of which nothing is known that they do not take.
+    "openai": lambda said: chat_body(model_facts("a-deployment", has_responses=True), said),
+    "openais-responses": lambda said: responses_body(model_facts("computer-use-preview"), said),
     "anthropic": lambda said: messages_body(model_facts("claude-sonnet-4-6", dialect="anthropic"), said),
     "gemini": lambda said: contents_body(model_facts("gemini-3.5-flash", dialect="gemini"), said),
     "bedrock": lambda said: converse_body(
@@ -87,10 +90,10 @@ NO_WISHES = ("type", "role", "model", "media_type", "parameters", "input_schema"
 OF_ANSWERS = re.compile("Annotation|Citation.*Location|Logprob")
 ALL = "anthropic bedrock gemini openai"
 OTHERS_OF = {
-    "chat": "anthropic bedrock gemini",
+    "chat": "anthropic bedrock gemini openais-responses",
     "responses": ALL,
-    "messages": "bedrock gemini openai",
-    "generate": "anthropic bedrock openai",
+    "messages": "bedrock gemini openai openais-responses",
+    "generate": "anthropic bedrock openai openais-responses",
 }
 # By vendor, or "all"; as docs/gateway.md and docs/providers.md say.
 DROPPED: dict[str, dict[str, tuple[str, ...]]] = {
@@ -153,6 +156,7 @@ DROPPED: dict[str, dict[str, tuple[str, ...]]] = {
             "ThinkingConfigEnabledParam.display", "ThinkingConfigAdaptiveParam.display", "ThinkingBlockParam.thinking",
             "ThinkingBlockParam.signature",
         ),
+        "openais-responses": ("ThinkingBlockParam.thinking", "ThinkingBlockParam.signature"),
         "gemini": (
             "ThinkingBlockParam.thinking", "ThinkingBlockParam.signature", "RequestDocumentBlockParam.title",
             "ToolParam.strict", "MetadataParam.user_id",
@@ -166,6 +170,7 @@ DROPPED: dict[str, dict[str, tuple[str, ...]]] = {
             "SafetySettingDict.method", "SchemaDict.nullable", "SchemaDict.property_ordering",
         ),
         "anthropic": ("FileDataDict.mime_type",),
+        "openais-responses": ("FileDataDict.mime_type",),
     },
 }  # fmt: skip
 # Of objects that are dropped whole, and thoughts, which have a paragraph of their own.

@@ -46,6 +46,7 @@ ASKED: dict[str, dict[str, list[tuple[dict[str, Any], str]]]] = {
             ({"tool_choice": "required", "tools": [TOOL]}, "tool_choice"),
             ({"function_call": {"name": "weather"}, "functions": [{"name": "weather"}]}, "function_call"),
         ],
+        "stop": [({"stop": "END"}, "stop"), ({"stop": ["END"]}, "stop")],
         "seed": [({"seed": 1}, "seed")],
         "frequency_penalty": [({"frequency_penalty": 1}, "frequency_penalty")],
         "presence_penalty": [({"presence_penalty": 1}, "presence_penalty")],
@@ -87,6 +88,7 @@ ASKED: dict[str, dict[str, list[tuple[dict[str, Any], str]]]] = {
         "temperature": [({"temperature": 1.5}, "temperature")],
         "top_p": [({"top_p": 0.5}, "top_p")],
         "top_k": [({"top_k": 5}, "top_k")],
+        "stop": [({"stop_sequences": ["END"]}, "stop_sequences")],
         "messages": [({}, "messages")],
     },
     "generate": {
@@ -109,6 +111,7 @@ ASKED: dict[str, dict[str, list[tuple[dict[str, Any], str]]]] = {
         "tool_choice": [
             ({"toolConfig": {"functionCallingConfig": {"mode": "ANY"}}}, "toolConfig.functionCallingConfig")
         ],
+        "stop": [({"generationConfig": {"stopSequences": ["END"]}}, "generationConfig.stopSequences")],
         "seed": [({"generationConfig": {"seed": 1}}, "generationConfig.seed")],
         "frequency_penalty": [({"generationConfig": {"frequencyPenalty": 1}}, "generationConfig.frequencyPenalty")],
         "presence_penalty": [({"generationConfig": {"presencePenalty": 1}}, "generationConfig.presencePenalty")],
@@ -121,7 +124,7 @@ ASKED: dict[str, dict[str, list[tuple[dict[str, Any], str]]]] = {
 # Its clients cannot ask for it at all, so that no vendor refuses it.
 NEVER_ASKED = {
     "chat": set[str](),
-    "responses": {"choices", "seed", "frequency_penalty", "presence_penalty", "top_k"},
+    "responses": {"choices", "stop", "seed", "frequency_penalty", "presence_penalty", "top_k"},
     "messages": {"choices", "logprobs", "top_logprobs", "seed", "frequency_penalty", "presence_penalty"},
     "generate": {"is_parallel"},
 }
@@ -160,8 +163,8 @@ def _texts(node: ast.AST | None) -> Iterator[str]:
 def test_the_vendors_words_are_found_in_their_source() -> None:
     """So that the next test cannot pass by finding none."""
     assert words_of_vendors() == {
-        "choices", "logprobs", "top_logprobs", "is_parallel", "output", "reasoning", "tool_choice", "seed",
-        "frequency_penalty", "presence_penalty", "temperature", "top_p", "top_k", "messages",
+        "choices", "logprobs", "top_logprobs", "is_parallel", "output", "reasoning", "tool_choice", "stop",
+        "seed", "frequency_penalty", "presence_penalty", "temperature", "top_p", "top_k", "messages",
     }  # fmt: skip
 
 

@@ -11,6 +11,7 @@ from pydantic import TypeAdapter
 
 from routing.conversation import (
     Audio,
+    Began,
     File,
     Image,
     Message,
@@ -18,10 +19,13 @@ from routing.conversation import (
     OutputFormat,
     Reasoning,
     Refusal,
+    Reply,
     Text,
     Thinking,
     Tool,
     ToolCall,
+    ToolCallBegan,
+    ToolCallDelta,
     ToolChoice,
     ToolResult,
 )
@@ -272,6 +276,45 @@ def test_a_stream_is_told_in_the_order_the_reference_has() -> None:
         "content_part.done", "output_item.done", "function_call_arguments.delta", "function_call_arguments.done",
         "completed",
     ]  # fmt: skip
+
+
+WHOLE, CUT = ToolCall("call_1", "weather", '{"city":"Oslo"}'), ToolCall("call_2", "weather", '{"city":"Os')
+NO_ARGUMENTS = ToolCall("call_3", "now", "{}")
+
+
+@pytest.mark.parametrize("finish", ["length", "content_filter"])
+@pytest.mark.parametrize(
+    ("blocks", "statuses"),
+    [
+        ((Text("good"),), ["incomplete"]),
+        ((Text("let me"), WHOLE), ["completed", "completed"]),  # it failed after that
+        ((Text("let me"), WHOLE, CUT), ["completed", "completed", "incomplete"]),
+        ((NO_ARGUMENTS, CUT), ["completed", "incomplete"]),
+        ((WHOLE, NO_ARGUMENTS), ["completed", "incomplete"]),  # or they have never come
+        ((Text("good"), Thinking("hm", "sig")), ["completed", None]),
+    ],
+)
+def test_what_is_cut_in_a_response_that_is_cut_says_so(finish: Any, blocks: Any, statuses: list[str | None]) -> None:
+    reply = Reply("id-1", "m", blocks, finish, USAGE)
+    whole = json.loads(RESPONSES_DIALECT.whole(reply, asked(), "m"))["output"]
+    assert [item.get("status") for item in whole] == statuses
+    deltas = deltas_of(reply)
+    told = data_of(written(RESPONSES_DIALECT.writing(asked(stream=True), SaidReader(deltas), "m"), len(deltas)))
+    assert told[-1]["response"]["output"] == whole
+    done = {each["output_index"]: each["item"] for each in told if each["type"] == "response.output_item.done"}
+    assert [done[place] for place in range(len(whole))] == whole
+
+
+def test_each_of_several_calls_that_are_cut_at_once_says_so() -> None:
+    deltas = [
+        Began("id", "m"), ToolCallBegan(0, "c0", "a"), ToolCallBegan(1, "c1", "b"), ToolCallDelta(0, '{"x":'),
+        ToolCallDelta(1, '{"y":1}'),
+    ]  # fmt: skip
+    out = RESPONSES_DIALECT.writing(asked(stream=True), SaidReader(deltas), "m")
+    for number in range(len(deltas)):
+        out.pass_on([(SseEvent(str(number).encode()), None)])
+    *_, last = data_of(events_in(out.end_early(USAGE, MONEY, "m", "id")))
+    assert [item["status"] for item in last["response"]["output"]] == ["incomplete", "completed"]
 
 
 def native(kind: str, **facts: Any) -> SseEvent:

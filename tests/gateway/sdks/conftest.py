@@ -27,6 +27,14 @@ def configured_models(openai_url: str, anthropic_url: str, gemini_url: str, bedr
         [
             {"id": "gpt", "provider": "openai", "config": openais, "capabilities": CAN, **prices,
              "webSearchCostPerThousand": 10},
+            # Of OpenAI's own names, which say what they take: no tools beside reasoning in a chat completion, and none.
+            {"id": "gpt-next", "upstream_name": "gpt-5.6", "provider": "openai", "config": openais, "capabilities": CAN,
+             **prices},
+            {"id": "gpt-pro", "upstream_name": "gpt-5-pro", "provider": "openai", "config": openais,
+             "capabilities": CAN, **prices},
+            # A host of its own that does not speak responses.
+            {"id": "next-by-chat", "upstream_name": "gpt-5.6", "provider": "compatible", "config": openais,
+             "capabilities": CAN, **prices},
             {"id": "embed", "provider": "openai", "config": openais, "kind": "embedding", **prices,
              "capabilities": ["embeddings"]},
             {"id": "claude", "upstream_name": "claude-sonnet-4-5", "provider": "anthropic", "config": anthropics,

@@ -21,7 +21,7 @@ from tests.gateway.sdks.vendors import (
     Vendors,
     asked_of,
 )
-from tests.gateway.served import events_of, pause_for_snapshots
+from tests.gateway.served import events_of, metadata_of, pause_for_snapshots
 
 # The SDK itself does with aiohttp what aiohttp discourages.
 pytestmark = [pytest.mark.slow, pytest.mark.once, pytest.mark.filterwarnings("ignore:Inheritance class")]
@@ -323,6 +323,62 @@ def test_content_that_is_blocked_is_told_so(vendors: Vendors, user: str, model: 
     else:
         assert answers[-1].candidates[0].finish_reason == types.FinishReason.SAFETY
     assert vendors.served.the_span(user)["status"] == "ok"
+
+
+def test_a_stream_that_says_why_it_ends_on_each_event_is_told_to_its_end_and_its_search_is_billed(
+    vendors: Vendors, user: str
+) -> None:
+    contents = f"{CALL} [fault:stops] [say:one two three]"
+    answers = whole_or_streamed(vendors.googles_sdk(user), True, model="gemini", contents=contents)
+    assert "".join(answer.text or "" for answer in answers) == "one two three"
+    *_, last = answers
+    assert last.candidates[0].grounding_metadata.web_search_queries == ["the weather"]
+    assert last.usage_metadata.total_token_count == 120
+    (span,) = vendors.served.spans(user)
+    assert (span["status"], metadata_of(span)["web_searches"]) == ("ok", 1)
+
+
+@pytest.mark.parametrize("path", ["chat/completions", "responses", "messages"])
+def test_the_same_stream_is_translated_to_its_end(vendors: Vendors, user: str, path: str) -> None:
+    said = f"{CALL} [fault:stops] [say:one two three]"
+    asked: dict[str, Any] = {"model": "gemini", "stream": True}
+    asked |= {"input": said} if path == "responses" else {"messages": [{"role": "user", "content": said}]}
+    asked |= {"max_tokens": 50} if path == "messages" else {}
+    answered = post(vendors, f"/v1/{path}", asked, **{"x-spendhub-user": user})
+    events = [event for event in events_of(answered.text) if event != "[DONE]"]
+    words = [event.get("delta") or (event.get("choices") or [{}])[0].get("delta") for event in events]
+    texts = [each if isinstance(each, str) else each.get("content") or each.get("text") or "" for each in words if each]
+    assert "".join(texts) == "one two three"
+    assert vendors.served.the_span(user)["status"] == "ok"
+
+
+@pytest.mark.parametrize("is_stream", [False, True])
+def test_an_answer_with_nothing_in_it_passes_untouched_and_is_billed(
+    vendors: Vendors, user: str, is_stream: bool
+) -> None:
+    verb = "streamGenerateContent?alt=sse" if is_stream else "generateContent"
+    told = post(vendors, f"/v1beta/models/gemini:{verb}", says(f"{CALL} [fault:empty]"), **{"x-spendhub-user": user})
+    assert told.status_code == 200 and '"candidates"' not in told.text and "promptTokenCount" in told.text
+    span = vendors.served.the_span(user)
+    assert (span["status"], span["cost_nano_usd"]) == ("ok", CALL_NANO_USD)
+
+
+def test_an_answer_with_nothing_in_it_is_an_error_to_other_clients_and_billed(vendors: Vendors, user: str) -> None:
+    asked = {"model": "gemini", "messages": [{"role": "user", "content": f"{CALL} [fault:empty]"}]}
+    told = post(vendors, "/v1/chat/completions", asked, **{"x-spendhub-user": user})
+    assert (told.status_code, told.json()["error"]["code"]) == (502, "upstream_failed")
+    span = vendors.served.the_span(user)
+    assert (span["status"], span["cost_nano_usd"]) == ("error", CALL_NANO_USD)
+
+
+def test_a_picture_that_its_client_has_no_word_for_is_left_out_with_a_warning(vendors: Vendors, user: str) -> None:
+    asked: dict[str, Any] = {"model": "gemini", "max_tokens": 50}
+    asked["messages"] = [{"role": "user", "content": f"{CALL} [fault:pictures] [say:]"}]
+    told = post(vendors, "/v1/messages", asked, **{"x-spendhub-user": user})
+    assert (told.status_code, told.json()["content"]) == (200, [])
+    assert told.headers["x-spendhub-warning"] == "left out of this answer, which is translated: inlineData"
+    native = post(vendors, "/v1beta/models/gemini:generateContent", says("[fault:pictures] [say:]"))
+    assert "x-spendhub-warning" not in native.headers
 
 
 def test_what_only_google_understands_is_refused_for_another_vendors_model(vendors: Vendors, user: str) -> None:

@@ -116,6 +116,18 @@ def test_who_drew_a_model_that_cannot_draws_again_and_nobody_else_moves() -> Non
     assert {after[user] for user in users if before[user] == "c"} == {"a", "b"}
 
 
+def test_of_a_second_draw_it_is_told_who_was_drawn_first() -> None:
+    user = next(
+        each
+        for each in map(str, range(200))
+        if names(shared_out({"a": 0.5, "b": 0.5}, attribution={"user": each}))[0] == "b"
+    )
+    second = shared_out({"a": 0.5, "b": 0.5}, able="a", attribution={"user": user})
+    assert second.reason == f"drawn by user {user}; b was drawn first, and cannot do it"
+    by_chance = shared_out({"a": 1e-9, "b": 1.0}, able="a")
+    assert by_chance.reason == "drawn by chance, for nobody was named; b was drawn first, and cannot do it"
+
+
 def test_models_outside_the_split_get_nothing_and_an_empty_split_cannot_choose() -> None:
     assert names(shared_out({"a": 1.0}, able="abz")) == ["a"]
     ranking = shared_out({"a": 1.0}, able="z")

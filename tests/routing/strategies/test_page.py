@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 from routing.data import __file__ as data
-from routing.route_options import COMMON
+from routing.route_options import COMMON, read_options
 from routing.strategies.registry import STRATEGIES
 
 PAGE = (Path(__file__).parents[3] / "docs" / "routing.md").read_text("utf-8")
@@ -28,6 +28,19 @@ def test_every_strategy_is_on_the_page_with_its_options() -> None:
         except Exception as error:
             has = str(error).rsplit("it has ", 1)[1]
         assert has == (", ".join(sorted(options)) or "none of its own")
+
+
+def test_every_strategy_says_what_its_options_do_and_shows_some_that_it_takes() -> None:
+    for name, strategy in STRATEGIES.items():
+        try:
+            strategy.settings({"no_such_option": 1}, ("a",))
+        except Exception as error:
+            has = str(error).rsplit("it has ", 1)[1]
+        assert ", ".join(sorted(strategy.options_in_words)) == has.replace("none of its own", "")
+        shown = json.loads(strategy.example or "{}")
+        assert set(shown) <= set(strategy.options_in_words)
+        if shown:
+            read_options(name, shown, ())
 
 
 def test_every_common_option_is_on_the_page() -> None:

@@ -16,14 +16,14 @@ def vendor_key(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="module", params=list(FAKES))
 def vendor(request: pytest.FixtureRequest) -> Iterator[Spoken]:
-    """Every dialect in turn."""
+    """Every dialect in turn, in each of its ways."""
     with spoken(request.param) as fake:
         yield Spoken(request.param, fake)
 
 
 @pytest.fixture(scope="module", params=[name for name, fake in FAKES.items() if fake is not None])
 def remote(request: pytest.FixtureRequest) -> Iterator[Spoken]:
-    """Every dialect with a vendor outside, in turn."""
+    """Every dialect with a vendor outside, in turn, in each of its ways."""
     with spoken(request.param) as fake:
         yield Spoken(request.param, fake)
 

@@ -82,6 +82,9 @@ def heard(reader: Any, *events: Any) -> list[Delta]:
     for event in raw:
         reader.read_event(event)
         found += reader.deltas(event)
+    if not reader.is_complete and (end := reader.missing_end()):
+        reader.read_event(end)
+        found += reader.deltas(end)
     return found
 
 
@@ -153,10 +156,10 @@ def test_a_stream_of_googles_tells_whose_turn_it_is_and_counts_all() -> None:
         TextDelta("a"),
         TextDelta("b", 1),
         TextDelta("c"),
-        Ended("stop", is_last=False),
         ToolCallBegan(0, "call_i_1_0", "f", choice=1),
         ToolCallDelta(0, '{"x":1}', 1),
-        Ended("tool_calls", choice=1, is_last=False),
+        Ended("stop", is_last=False),
+        Ended("tool_calls", choice=1),
     ]
     assert reader.usage == TokenUsage(10, 5)
 

@@ -30,6 +30,8 @@ def sent(dialect: str, wire: Any, *, name: str = "m", **body: Any) -> dict[str, 
         {"type": "thinking", "thinking": "hm", "signature": ""},
         {"type": "thinking", "thinking": "hm"},
         {"type": "thinking", "thinking": "hm", "signature": "gemini.abc"},
+        {"type": "thinking", "thinking": "hm", "signature": "openai.005cf1df.gAAAAABfake=="},
+        {"type": "redacted_thinking", "data": "openai.005cf1df.gAAAAABfake=="},
         {"type": "redacted_thinking", "data": "spendhub.redacted.abc"},
     ],
 )

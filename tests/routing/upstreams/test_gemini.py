@@ -38,6 +38,7 @@ from routing.upstreams.base import EMBEDDINGS, GENERATE
 from routing.upstreams.gemini.contents import ContentsReader
 from routing.upstreams.gemini.dialect import GeminiDialect
 from routing.upstreams.openai.embeddings import EmbeddingsReader
+from routing.upstreams.sse import DONE
 from tests.routing.facts import model_facts
 
 BASE = "https://generativelanguage.googleapis.com/v1beta"
@@ -161,12 +162,32 @@ def test_results_answer_by_name_all_in_one_turn() -> None:
     assert contents[2]["parts"] == [
         {"functionResponse": {"id": "a", "name": "weather", "response": {"output": "22"}}},
         {"functionResponse": {"id": "b", "name": "clock", "response": {"error": "broken"}}},
+        {"text": "Attached to the result of tool call a:"},
         {"inlineData": {"mimeType": "image/png", "data": "AAAA"}},
         {"text": "and?"},
     ]
     with pytest.raises(NotTranslatable, match="a tool's result"):
         said(ToolResult("unheard-of", (Text("22"),)))
     assert said(ToolResult("x", (Text("22"),), name="weather"))[0]["functionResponse"]["name"] == "weather"
+
+
+def test_pictures_of_several_results_say_which_call_they_belong_to() -> None:
+    calls = Message("assistant", tuple(ToolCall(id, "look", "{}") for id in ("a", "b:1", "c")))
+    picture = {"inlineData": {"mimeType": "image/png", "data": "AAAA"}}
+    results = (
+        ToolResult("a", (Image("image/png", "AAAA"), Text("one"), Image("image/png", "AAAA"))),
+        ToolResult("b:1", (File("application/pdf", "JVBE"),)),
+        ToolResult("c", (Text("none"),)),
+    )
+    parts = body_of(Message("user", (Text("?"),)), calls, Message("user", results))["contents"][2]["parts"]
+    assert [part["functionResponse"]["id"] for part in parts[:3]] == ["a", "b_1", "c"]
+    assert parts[3:] == [
+        {"text": "Attached to the result of tool call a:"},
+        picture,
+        picture,
+        {"text": "Attached to the result of tool call b_1:"},
+        {"inlineData": {"mimeType": "application/pdf", "data": "JVBE"}},
+    ]
 
 
 def test_a_turn_in_which_nothing_is_said_leaves_no_empty_one() -> None:
@@ -306,6 +327,12 @@ STREAM = (
 
 
 def read(reader: ContentsReader, *events: bytes) -> list[Delta]:
+    """What a stream of these events says, to the end of its body."""
+    found = read_on(reader, *events)
+    return found + read_on(reader, *filter(None, [reader.missing_end()]))
+
+
+def read_on(reader: ContentsReader, *events: bytes) -> list[Delta]:
     found: list[Delta] = []
     for event in events:
         reader.read_event(event)
@@ -325,7 +352,7 @@ def test_a_stream_with_thoughts_words_and_tools() -> None:
         ToolCallDelta(0, '{"city":"Köln"}'),
         ToolCallBegan(1, "own", "now"),
         ToolCallDelta(1, "{}"),
-        Ended("tool_calls", is_last=False),
+        Ended("tool_calls"),
     ]
     assert reader.is_complete and (reader.finish_reason, reader.response_id) == ("STOP", "mAitaL-k")
     assert reader.usage == TokenUsage(input_tokens=47, cache_read_tokens=60, output_tokens=100, reasoning_tokens=80)
@@ -358,6 +385,29 @@ def test_the_same_answer_whole_has_the_same_ids() -> None:
     assert reply.usage == TokenUsage(input_tokens=5, output_tokens=4, reasoning_tokens=4)
 
 
+CODE = {"executableCode": {"language": "PYTHON", "code": "print(1)"}}
+RAN = {"codeExecutionResult": {"outcome": "OUTCOME_OK", "output": "1\n"}}
+PICTURE = {"inlineData": {"mimeType": "image/png", "data": "AAAA"}}
+
+
+def test_code_that_was_run_is_told_as_text() -> None:
+    whole = ContentsReader()
+    whole.read_body(chunk(CODE, RAN, {"text": "so 1"}, finish="STOP"))
+    code, ran = "\n```python\nprint(1)\n```\n", "\n```\n1\n```\n"
+    assert whole.reply().blocks == (Text(code), Text(ran), Text("so 1"))
+    assert whole.left_out == ()
+    _, *deltas = read(ContentsReader(), chunk(CODE), chunk(RAN, finish="STOP"))
+    assert deltas == [TextDelta(code), TextDelta(ran), Ended("stop")]
+
+
+def test_what_has_no_word_elsewhere_is_named_as_left_out() -> None:
+    reader = ContentsReader()
+    reader.read_body(chunk({"text": "here"}, PICTURE, {**PICTURE, "thoughtSignature": "s"}, finish="STOP"))
+    reply = reader.reply()
+    assert reply.blocks == (Text("here"), Thinking(signature="gemini.s"))
+    assert reader.left_out == ("inlineData",)
+
+
 def test_calls_of_an_answer_without_an_id_are_told_apart_from_those_of_another() -> None:
     event = chunk({"functionCall": {"name": "now"}}, responseId=None)
     ids = []
@@ -376,7 +426,7 @@ def test_calls_of_an_answer_without_an_id_are_told_apart_from_those_of_another()
 )  # fmt: skip
 def test_why_it_ended(reason: str, finish: Finish) -> None:
     reader = ContentsReader()
-    assert read(reader, chunk({"text": "x"}, finish=reason))[-1] == Ended(finish, is_last=False)
+    assert read(reader, chunk({"text": "x"}, finish=reason))[-1] == Ended(finish)
     whole = ContentsReader()
     whole.read_body(chunk(finish=reason))
     assert whole.reply().finish == finish and whole.finish_reason == reason
@@ -392,7 +442,7 @@ FAILED = [
 def test_words_of_an_answer_that_failed_are_told_as_cut(reason: str) -> None:
     call = {"functionCall": {"name": "now"}}
     reader = ContentsReader()
-    assert read(reader, chunk({"text": "x"}, call, finish=reason))[-1] == Ended("length", is_last=False)
+    assert read(reader, chunk({"text": "x"}, call, finish=reason))[-1] == Ended("length")
     whole = ContentsReader()
     whole.read_body(chunk({"text": "x"}, call, finish=reason))
     assert (whole.reply().finish, whole.finish_reason) == ("length", reason)
@@ -403,7 +453,7 @@ def test_a_call_of_an_answer_that_failed_is_kept(reason: str) -> None:
     call = {"functionCall": {"name": "now", "args": {"zone": "UTC"}}}
     reader, whole = ContentsReader(), ContentsReader()
     _, begun, arguments, ended = read(reader, chunk(call, finish=reason))
-    assert (begun.name, arguments.arguments, ended) == ("now", '{"zone":"UTC"}', Ended("length", is_last=False))
+    assert (begun.name, arguments.arguments, ended) == ("now", '{"zone":"UTC"}', Ended("length"))
     whole.read_body(chunk(call, finish=reason))
     assert [block.name for block in whole.reply().blocks] == ["now"]
     assert whole.reply().finish == "length"
@@ -438,7 +488,7 @@ def test_an_answer_that_failed_passes_untouched_to_googles_own_clients() -> None
     reader.read_body(chunk(finish="MALFORMED_FUNCTION_CALL"))
     assert reader.is_complete and reader.reply().finish == "length"
     stream = GeminiDialect().reader(GENERATE)
-    stream.read_event(chunk(finish="MALFORMED_FUNCTION_CALL"))
+    read(stream, chunk(finish="MALFORMED_FUNCTION_CALL"))
     assert stream.is_complete
 
 
@@ -454,18 +504,60 @@ def test_a_blocked_question_is_a_refusal_of_its_content_and_still_counted() -> N
     event = b'{"promptFeedback":{"blockReason":"OTHER"},"usageMetadata":{"promptTokenCount":8,"totalTokenCount":8},"modelVersion":"gemini-2.5-flash"}'
     reader = ContentsReader()
     assert read(reader, event) == [Began("", "gemini-2.5-flash"), Ended("content_filter")]
+    assert read_on(ContentsReader(), event) == [Began("", "gemini-2.5-flash")]
     assert reader.usage == TokenUsage(input_tokens=8) and reader.is_complete
     whole = ContentsReader()
     whole.read_body(event)
     assert (whole.reply().blocks, whole.reply().finish) == ((), "content_filter")
 
 
-def test_nothing_is_said_after_the_end_but_usage_still_counts() -> None:
+def counted(output: int) -> dict[str, int]:
+    return {"promptTokenCount": 1, "candidatesTokenCount": output, "totalTokenCount": 1 + output}
+
+
+def test_a_word_for_why_it_ends_on_each_event_ends_nothing_but_the_body_does() -> None:
     reader = ContentsReader()
-    read(reader, chunk({"text": "x"}, finish="STOP"))
+    said = ["One ", "two ", "three"]
+    events = [chunk({"text": text}, finish="STOP", usage=counted(n)) for n, text in enumerate(said, 1)]
+    _, *words = read_on(reader, *events)
+    assert words == [TextDelta(text) for text in said] and not reader.is_complete
+    assert read_on(reader, reader.missing_end()) == [Ended("stop")] and reader.is_complete
+    assert reader.usage == TokenUsage(input_tokens=1, output_tokens=3)
+
+
+def test_words_after_an_empty_end_are_said_and_the_last_reason_counts() -> None:
+    reader = ContentsReader()
+    call = {"functionCall": {"id": "c", "name": "now", "args": {"zone": "UTC"}}}
+    deltas = read(reader, chunk(finish="STOP"), chunk({"text": "x"}), chunk(call, finish="MAX_TOKENS"))
+    assert deltas[1:] == [
+        TextDelta("x"), ToolCallBegan(0, "c", "now"), ToolCallDelta(0, '{"zone":"UTC"}'), Ended("length"),
+    ]  # fmt: skip
+    assert reader.finish_reason == "MAX_TOKENS"
+
+
+def test_what_is_said_after_the_latest_usage_leaves_it_open() -> None:
+    reader = ContentsReader()
+    read_on(reader, chunk({"text": "x"}, finish="STOP"))
     assert reader.usage is None
-    assert read(reader, chunk({"text": "y"}, usage={"promptTokenCount": 1, "candidatesTokenCount": 1})) == []
+    read_on(reader, chunk({"text": "y"}, usage=counted(1)))
     assert reader.usage == TokenUsage(input_tokens=1, output_tokens=1)
+    read_on(reader, chunk({"text": ""}))
+    assert reader.usage == TokenUsage(input_tokens=1, output_tokens=1)
+    read_on(reader, chunk({"text": "z"}))
+    assert reader.usage is None and reader.usage_so_far == TokenUsage(input_tokens=1, output_tokens=1)
+
+
+def test_a_search_that_is_told_after_the_end_is_billed() -> None:
+    reader = ContentsReader(is_native=True)
+    sources = {"candidates": [{"groundingMetadata": {"webSearchQueries": ["q"]}}], "modelVersion": "gemini-3.5-flash"}
+    read(reader, chunk({"text": "x"}, finish="STOP", usage=counted(1)), json.dumps(sources).encode())
+    assert reader.usage == TokenUsage(input_tokens=1, output_tokens=1, web_searches=1)
+
+
+def test_a_stream_that_has_not_said_why_it_ends_lacks_more_than_its_end() -> None:
+    reader = ContentsReader()
+    read(reader, chunk({"text": "x"}, usage=counted(1)))
+    assert (reader.missing_end(), reader.is_complete, reader.usage) == (b"", False, None)
 
 
 def test_an_error_in_mid_stream_names_what_the_vendor_said() -> None:
@@ -474,10 +566,38 @@ def test_an_error_in_mid_stream_names_what_the_vendor_said() -> None:
         ContentsReader().read_event(event)
 
 
+@pytest.mark.parametrize("is_native", [False, True])
 @pytest.mark.parametrize("body", [b"{}", b'{"candidates": 3}'])
-def test_an_answer_of_no_known_shape_is_an_error(body: bytes) -> None:
+def test_an_answer_of_no_known_shape_is_an_error(body: bytes, is_native: bool) -> None:
     with pytest.raises(UpstreamError):
-        ContentsReader().read_body(body)
+        ContentsReader(is_native=is_native).read_body(body)
+
+
+EMPTY = json.dumps({"usageMetadata": {"promptTokenCount": 8, "totalTokenCount": 8}, "responseId": "r"}).encode()
+
+
+def test_an_answer_with_nothing_in_it_passes_to_googles_own_clients_and_is_counted() -> None:
+    whole, stream = ContentsReader(is_native=True), ContentsReader(is_native=True)
+    whole.read_body(EMPTY)
+    read_on(stream, EMPTY)
+    assert stream.missing_end() == DONE
+    assert whole.usage == stream.usage == TokenUsage(input_tokens=8)
+
+
+def test_an_answer_with_nothing_in_it_is_none_to_other_clients_but_counted() -> None:
+    whole, stream = ContentsReader(), ContentsReader()
+    with pytest.raises(UpstreamError, match="has no candidates"):
+        whole.read_body(EMPTY)
+    assert whole.usage == TokenUsage(input_tokens=8)
+    read_on(stream, EMPTY)
+    assert (stream.missing_end(), stream.usage) == (b"", None)
+    assert stream.usage_so_far == TokenUsage(input_tokens=8)
+
+
+def test_usage_before_the_first_word_ends_nothing() -> None:
+    reader = ContentsReader(is_native=True)
+    read_on(reader, EMPTY, chunk({"text": "x"}))
+    assert (reader.missing_end(), reader.usage) == (b"", None)
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ import pytest
 
 from routing.conversation import (
     Audio,
+    Began,
     Conversation,
     Ended,
     File,
@@ -20,6 +21,7 @@ from routing.conversation import (
     Reasoning,
     Refusal,
     Text,
+    TextDelta,
     Thinking,
     Tool,
     ToolCall,
@@ -270,6 +272,42 @@ def test_a_document_by_its_address_is_refused() -> None:
 def content_of(*blocks: Any, role: Any = "user") -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = translated("https://v.test/v1", "m", messages=(Message(role, blocks),))["messages"]
     return found
+
+
+def test_what_a_chat_says_beside_its_words_is_named_as_left_out() -> None:
+    cited = [{"type": "url_citation", "url_citation": {"url": "https://x.test"}}]
+    reader = ChatReader()
+    message = {"content": "hi", "annotations": cited, "images": [{"type": "image_url"}], "audio": None}
+    reader.read_body(json.dumps({"choices": [{"message": message, "finish_reason": "stop"}]}).encode())
+    assert (reader.reply().blocks, reader.left_out) == ((Text("hi"),), ("annotations", "images"))
+
+
+def test_what_is_spoken_is_told_in_its_words() -> None:
+    reader, stream = ChatReader(), ChatReader()
+    message = {"content": None, "audio": {"id": "a", "data": "AAAA", "transcript": "hello"}}
+    reader.read_body(json.dumps({"choices": [{"message": message, "finish_reason": "stop"}]}).encode())
+    assert (reader.reply().blocks, reader.left_out) == ((Text("hello"),), ("audio",))
+    event = {"choices": [{"index": 0, "delta": {"audio": {"id": "a", "transcript": "hel"}}}]}
+    assert stream.deltas(json.dumps(event).encode()) == [Began("", ""), TextDelta("hel")]
+
+
+def test_pictures_of_several_results_say_which_call_they_belong_to() -> None:
+    picture = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}
+    results = (
+        ToolResult("a", (Image("image/png", "AAAA"), Text("one"))),
+        ToolResult("b", (Text("none"),)),
+        ToolResult("c", (Image("image/png", "AAAA"), Image("image/png", "AAAA"))),
+    )
+    *answers, shown = content_of(*results, Text("and?"))
+    assert [each["tool_call_id"] for each in answers] == ["a", "b", "c"]
+    assert shown["content"] == [
+        {"type": "text", "text": "Attached to the result of tool call a:"},
+        picture,
+        {"type": "text", "text": "Attached to the result of tool call c:"},
+        picture,
+        picture,
+        {"type": "text", "text": "and?"},
+    ]
 
 
 def test_every_kind_of_block_has_its_part() -> None:

@@ -29,6 +29,7 @@ from routing.upstreams.gemini.contents import ContentsReader
 from routing.upstreams.openai.chat import ChatReader
 from routing.upstreams.openai.embeddings import EmbeddingsReader
 from routing.upstreams.openai.responses import ResponsesReader
+from routing.upstreams.openai.responses_said import TranslatedResponsesReader
 from routing.upstreams.registry import DIALECTS
 from routing.upstreams.sse import SseDecoder, SseEvent
 from spendhub.gateway.anthropic.messages import MESSAGES_DIALECT
@@ -76,7 +77,7 @@ class Recorded:
         if "embeddings" in self.file:
             return EmbeddingsReader()
         if "responses" in self.file:
-            return ResponsesReader()
+            return TranslatedResponsesReader("its-keeper") if "text" in self.expected else ResponsesReader()
         if self.file.startswith("anthropic"):
             return MessagesReader()
         return ContentsReader() if self.file.startswith("gemini") else ChatReader()
@@ -120,6 +121,9 @@ def read_stream(recorded: Recorded, size: int) -> tuple[UsageReader, list[Delta]
         for event in burst:
             found += reader.deltas(event.data) if "text" in recorded.expected else ()
     decoder.end()
+    if not reader.is_complete and (end := reader.missing_end()):
+        reader.read_event(end)
+        found += reader.deltas(end) if "text" in recorded.expected else ()
     return reader, found
 
 
@@ -307,6 +311,8 @@ def test_a_stream_is_told_to_every_client(recorded: Recorded, client: str) -> No
     for event in SseDecoder().feed(recorded.raw):
         parsed = reader.read_event(event.data)
         wire += out.pass_on([(event, parsed)])
+    if not reader.is_complete and (end := reader.missing_end()):
+        wire += out.pass_on([(SseEvent(end), reader.read_event(end))])
     assert out.is_done
     wire += out.last_events(reader.usage or TokenUsage(1, 1), MONEY, "m", reader.response_id)
     words, calls = STREAMED[client](events_in(wire))

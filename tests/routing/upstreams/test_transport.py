@@ -91,3 +91,63 @@ def test_a_call_that_is_given_up_says_whether_it_was_still_waiting_for_its_conne
     if not is_connected:
         monkeypatch.setattr("aiohttp.TCPConnector.connect", never)
     assert was_unsent(asyncio.run(give_up())) is not is_connected
+
+
+async def answer_with(pieces: list[bytes], *, then_closes: bool = False) -> bytes:
+    """What is read of an answer that a vendor writes in these pieces, byte for byte."""
+    has_left = asyncio.Event()
+
+    async def vendor(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        for piece in pieces:
+            writer.write(piece)
+            await writer.drain()
+            await asyncio.sleep(0.05)
+        if not then_closes:
+            await reader.read()
+        writer.close()
+        await writer.wait_closed()
+        has_left.set()
+
+    server = await asyncio.start_server(vendor, "127.0.0.1", 0)
+    transport = HttpTransport()
+    try:
+        async with asyncio.timeout(10):
+            port = server.sockets[0].getsockname()[1]
+            response = await transport.send(UpstreamRequest("POST", f"http://127.0.0.1:{port}/v1", {}, b"{}", 20))
+            return await response.aread()
+    finally:
+        await transport.aclose()
+        await has_left.wait()
+        server.close()
+
+
+HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n"
+CHUNKED = HEAD + b"transfer-encoding: chunked\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    "pieces",
+    [
+        [b"HTTP/1.1 OK yes\r\n\r\n"],
+        [HEAD + b"x-long: " + b"x" * 70_000 + b"\r\ncontent-length: 2\r\n\r\n{}"],
+        [CHUNKED + b"zz\r\n{}\r\n"],
+        [CHUNKED + b"2\r\n{}\r\n", b"zz\r\n"],
+        [HEAD + b"content-length: 2\r\n\r\n{}{}{}"],
+    ],
+    ids=["status line", "header", "chunk with the head", "later chunk", "more than its length"],
+)
+def test_an_answer_that_breaks_the_rules_of_http_is_a_failure_at_once(pieces: list[bytes]) -> None:
+    with pytest.raises(UpstreamError, match=r"^127\.0\.0\.1:") as failed:
+        asyncio.run(answer_with(pieces))
+    assert not isinstance(failed.value, UpstreamTimeout)
+
+
+def test_a_long_header_is_no_trouble() -> None:
+    pieces = [HEAD + b"x-long: " + b"x" * 60_000 + b"\r\ncontent-length: 2\r\n\r\n{}"]
+    assert asyncio.run(answer_with(pieces)) == b"{}"
+
+
+def test_a_body_that_ends_with_its_connection_is_whole() -> None:
+    pieces = [HEAD + b"connection: close\r\n\r\n{}"]
+    assert asyncio.run(answer_with(pieces, then_closes=True)) == b"{}"

@@ -11,7 +11,7 @@ from routing.upstreams.anthropic.messages import MessagesReader
 from routing.upstreams.base import UsageReader
 from routing.upstreams.openai.chat import ChatReader
 from routing.upstreams.openai.responses import ResponsesReader
-from routing.upstreams.sse import SseEvent, UnreadEvents, events_in
+from routing.upstreams.sse import NotedEvent, SseEvent, UnreadEvents, events_in
 
 
 def events(*told: dict[str, Any] | str) -> bytes:
@@ -66,4 +66,7 @@ def test_what_says_more_than_words_is_read(reader_class: type[UsageReader], tell
 def test_unread_events_are_counted_and_read_when_somebody_asks() -> None:
     unread = UnreadEvents(b'data: {"text":"data: one"}\n\n: a comment\n\nevent: x\ndata: 2\n\n')
     assert len(unread) == 2
-    assert list(unread) == [(SseEvent(b'{"text":"data: one"}'), None), (SseEvent(b"2", "x"), None)]
+    assert list(unread) == [
+        (SseEvent(b'{"text":"data: one"}'), None),
+        (NotedEvent(b"2", "x", b": a comment\n\n"), None),
+    ]

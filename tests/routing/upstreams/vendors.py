@@ -41,8 +41,11 @@ from tests.fakes.openai_upstream import FakeOpenAI
 from tests.fakes.vendor import FakeVendor
 from tests.routing.facts import model_facts, say
 
+AT_RESPONSES = "openai /responses"
+# By dialect, and where one has two ways to say what is translated, by the way.
 FAKES: dict[str, type[FakeVendor] | None] = {
     "openai": FakeOpenAI,
+    AT_RESPONSES: FakeOpenAI,
     "anthropic": FakeAnthropic,
     "gemini": FakeGemini,
     "bedrock": FakeBedrock,
@@ -50,6 +53,7 @@ FAKES: dict[str, type[FakeVendor] | None] = {
 }
 MODELS = {
     "openai": "gpt-4o",
+    AT_RESPONSES: "gpt-5-pro",
     "anthropic": "claude-sonnet-4-6",
     "gemini": "gemini-3.5-flash",
     "bedrock": "us.anthropic.claude-sonnet-4-6",
@@ -59,16 +63,22 @@ MODELS = {
 
 @dataclass
 class Spoken:
-    """One dialect and its vendor; `fake` is None for the sandbox, which has none."""
+    """One of FAKES by its name, and its vendor; `fake` is None for the sandbox, which has none."""
 
-    dialect: str
+    name: str
     fake: FakeVendor | None
+
+    @property
+    def dialect(self) -> str:
+        """Its dialect's name."""
+        return self.name.partition(" ")[0]
 
     def model(self, **changes: Any) -> ModelFacts:
         """Its model."""
         address = self.fake.base_url if self.fake else ""
         facts = {"dialect": self.dialect, "base_url": address, "api_key_env": "FAKE_KEY" if self.fake else ""}
-        return model_facts(changes.pop("name", MODELS[self.dialect]), **{**facts, **changes})
+        speaks = {"has_responses": self.name == AT_RESPONSES}
+        return model_facts(changes.pop("name", MODELS[self.name]), **{**facts, **speaks, **changes})
 
     def sent(self) -> dict[str, Any]:
         """What its vendor was sent last: path, headers and body."""
@@ -76,9 +86,9 @@ class Spoken:
         return self.fake.served.requests[-1]
 
 
-def spoken(dialect: str) -> AbstractContextManager[FakeVendor | None]:
-    """Runs the dialect's vendor."""
-    fake = FAKES[dialect]
+def spoken(name: str) -> AbstractContextManager[FakeVendor | None]:
+    """Runs the vendor of one of FAKES."""
+    fake = FAKES[name]
     return fake() if fake is not None else nullcontext()
 
 
