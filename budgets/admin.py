@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from django.contrib import admin, messages
@@ -12,9 +12,8 @@ from django.template.loader import render_to_string
 from django.utils import timezone
 from django.utils.dateformat import format as date_format
 from django.utils.html import format_html
-from unfold.contrib.filters.admin import ChoicesDropdownFilter, DropdownFilter, RangeDateTimeFilter
+from unfold.contrib.filters.admin import ChoicesDropdownFilter, DropdownFilter
 from unfold.decorators import action, display
-from unfold.utils import parse_datetime_str
 
 from budgets.admin_bars import draw, live_of
 from budgets.admin_forms import BudgetForm, percent_field, rules_field, show_rule, thresholds_field, tools_field
@@ -23,6 +22,7 @@ from budgets.models import Budget, BudgetEvent, BudgetRaise, Decision
 from budgets.resets import reset_budget
 from budgets.scope_names import near_names
 from spendhub.tenants.admin_fields import Labelled, show_share, show_usd, show_usd_left
+from spendhub.tenants.admin_filters import MomentsFilter
 from spendhub.tenants.admin_scoping import ReadOnlyAdmin, ScopedAdmin, ScopedInline, SeenFilter, describe_row
 from spendhub.tenants.changes import record_change
 from spendhub.tenants.seats import actor_of
@@ -31,25 +31,6 @@ STATE_COLOURS = {"active": "success", "warned": "warning", "degraded": "warning"
 ACTION_COLOURS = {
     "allow": "success", "warn": "warning", "disable-tools": "warning", "degrade": "warning", "hard-stop": "danger",
 }  # fmt: skip
-
-
-class MomentsFilter(RangeDateTimeFilter):
-    """Between two moments, said in the account's own time; what is no moment bounds nothing."""
-
-    def queryset(self, request: HttpRequest, queryset: Any) -> Any:
-        bounds = {
-            f"{self.parameter_name}__gte": self._moment("from"),
-            f"{self.parameter_name}__lte": self._moment("to"),
-        }
-        return queryset.filter(**{lookup: moment for lookup, moment in bounds.items() if moment is not None})
-
-    def _moment(self, end: str) -> datetime | None:
-        day, time = (self.used_parameters.get(f"{self.parameter_name}_{end}_{part}") for part in (0, 1))
-        said = parse_datetime_str(f"{day} {time}")
-        try:
-            return None if said is None else timezone.make_aware(said).astimezone(UTC)
-        except OverflowError:
-            return None
 
 
 class InForceFilter(DropdownFilter):
@@ -339,6 +320,10 @@ class BudgetEventAdmin(ReadOnlyAdmin):
     list_filter = (("kind", ChoicesDropdownFilter), BudgetSeenFilter, ("occurred_at", MomentsFilter))
     search_fields = ("scope_key", "budget__name")
     fields = ("occurred_at", "kind", "budget", "scope_key", "shown_what", "shown_money", "window_starts_at")
+
+    def get_ordering(self, request: HttpRequest) -> Any:
+        # The index by time begins with the account: without one, its order would sort the whole table.
+        return ("-id",) if self._is_above_accounts(request) else super().get_ordering(request)
 
     @display(
         description="What",

@@ -39,6 +39,8 @@ MAX_REFUSAL_BYTES = 64 * 1024
 FIRST_EVENTS_SECONDS = 2.0
 # A vendor closes its stream right after its last event; only then can its connection be used again.
 CLOSING_SECONDS = 1.0
+# How long a stream that ends with its body may be silent once nothing is missing: it may still have sources to tell.
+LINGERING_SECONDS = 15.0
 # So much of a stream is kept back at most until it says a word: then its client gets it, whatever it is.
 MAX_KEPT_BACK_BYTES = 1024 * 1024
 
@@ -173,17 +175,30 @@ class Execution:
     @cached_property
     def _chunks(self) -> AsyncIterator[bytes]:
         chunks = self.response.aiter_bytes()
-        if self.deadline is not None:
-            chunks = _in_time(chunks, self.deadline, self.model)
-        return self._up_to_a_break(chunks) if self.reader.ends_with_body else chunks
+        if self.reader.ends_with_body:
+            chunks = self._up_to_a_break(chunks)
+        # The call's own deadline is no break: what it cuts off may have gone on.
+        return chunks if self.deadline is None else _in_time(chunks, self.deadline, self.model)
 
     async def _up_to_a_break(self, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
         try:
-            async for chunk in chunks:
+            while (chunk := await self._chunk_or_silence(chunks)) is not None:
                 yield chunk
         except UpstreamError:
             if not self._may_break():
                 raise
+
+    async def _chunk_or_silence(self, chunks: AsyncIterator[bytes]) -> bytes | None:
+        """None at the end; also where nothing is missing, and nothing comes for a while: some connections linger."""
+        if not self._may_break():
+            return await anext(chunks, None)
+        try:
+            async with asyncio.timeout(LINGERING_SECONDS) as limit:
+                return await anext(chunks, None)
+        except TimeoutError:
+            if not limit.expired():
+                raise
+            return None
 
     def _may_break(self) -> bool:
         """Whether nothing is missing from the stream if its connection breaks (see UsageReader, `ends_with_body`)."""

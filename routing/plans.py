@@ -155,22 +155,34 @@ def choose(catalog: Catalog, wanted: Wanted, *, route: RouteFacts | None = None)
 def find_route(catalog: Catalog, wanted: Wanted) -> RouteFacts | None:
     """The route a call goes by, None for a named model.
 
-    The first rule it falls under; else, unless a model or alias has the name, the route of that name. `auto` is a route
-    whatever models are called. Raises ModelNotAvailable for one that is switched off.
+    The first rule it falls under; else, unless a model or alias has the name, the route of that name, or where no
+    wildcard catches it, the one that differs in case alone. `auto` is a route whatever models are called.
+    Raises ModelNotAvailable for one that is switched off.
     """
     tenant_id, name = wanted.tenant_id, wanted.name
     # Embeddings keep the model they name: vectors of two models cannot be compared.
     rule = catalog.routes.rule_for(tenant_id, name, wanted.attribution) if wanted.kind == "chat" else None
     if rule is not None:
         return rule
-    route = catalog.routes.named(tenant_id, name)
-    if name.casefold() == AUTO:
-        route = route or PLAIN_AUTO
-    elif route is None or catalog.view(tenant_id).knows(name):
-        return None
-    if not route.is_enabled:
+    route = _route_called(catalog, tenant_id, name)
+    if route is not None and not route.is_enabled:
         raise ModelNotAvailable(name, "the route is switched off")
     return route
+
+
+def _route_called(catalog: Catalog, tenant_id: int, name: str) -> RouteFacts | None:
+    routes, view = catalog.routes, catalog.view(tenant_id)
+    if name != AUTO and view.knows(name):
+        return None
+    found = routes.named(tenant_id, name)
+    if found is not None:
+        return found
+    if name.casefold() == AUTO:
+        found = routes.named(tenant_id, AUTO) or routes.named_in_another_case(tenant_id, name)
+        # One that is merely called nearly so does not switch `auto` off.
+        return found if found is not None and (found.is_enabled or found.name == AUTO) else PLAIN_AUTO
+    found = routes.named_in_another_case(tenant_id, name)
+    return None if found is None or view.resolve(name) is not None else found
 
 
 def _choose_named(catalog: Catalog, wanted: Wanted) -> Choice:

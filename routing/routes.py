@@ -88,8 +88,12 @@ class RouteBook:
         return None
 
     def named(self, tenant_id: int, name: str) -> RouteFacts | None:
-        """The route called `name`, in whatever case, switched off or not: the very name first, then one's own."""
-        return self.seen_by(tenant_id).get(name) or self._folded_names(tenant_id).get(name.casefold())
+        """The route called `name` to the letter, switched off or not."""
+        return self.seen_by(tenant_id).get(name)
+
+    def named_in_another_case(self, tenant_id: int, name: str) -> RouteFacts | None:
+        """The route called `name` but for its letters' case, switched off or not: one's own before a shared one."""
+        return self._folded_names(tenant_id).get(name.casefold())
 
     def _folded_names(self, tenant_id: int | None) -> Mapping[str, RouteFacts]:
         owner = tenant_id if tenant_id in self._tenants else None

@@ -204,10 +204,10 @@ class ModelSerializer(OwnUpstreamMixin, StrictModelSerializer):
             aliases=attrs.get("aliases", row.aliases if row else []),
             provider=attrs.get("provider"),
         )
-        if problem := problem_of_sizes(
-            attrs.get("context_tokens", row.context_tokens if row else None),
-            attrs.get("max_output_tokens", row.max_output_tokens if row else None),
-        ):
+        before = (row.context_tokens, row.max_output_tokens) if row else (None, None)
+        sizes = (attrs.get("context_tokens", before[0]), attrs.get("max_output_tokens", before[1]))
+        # A row that is odd from before may be edited elsewhere.
+        if sizes != before and (problem := problem_of_sizes(*sizes)):
             problems["max_output_tokens"] = [problem]
         if problems:
             raise serializers.ValidationError(problems)

@@ -23,6 +23,8 @@ Send = Callable[[Message], Awaitable[None]]
 Application = Callable[[MutableMapping[str, Any], Receive, Send], Awaitable[None]]
 
 BODY_SECONDS = 60
+# The rest is for what a process has to do at its end.
+SHARE_OF_DRAIN = 0.8
 SMALL_BODY_BYTES = 64 * 1024
 # A body that is too large is read on and thrown away up to here, so that its sender sees why it was refused.
 MAX_DISCARDED_BYTES = 64 * 1024 * 1024
@@ -43,33 +45,34 @@ class WholeRequests:
         self._web = web
         self._body_seconds = body_seconds
         self._large_bodies = asyncio.Semaphore(settings.WEB_THREADS)
-        self._under_way: set[asyncio.Task[Any]] = set()
+        self._asked: set[asyncio.Task[Any]] = set()
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
-        task = asyncio.current_task()
-        assert task is not None, "ASGI applications run in tasks"
-        self._under_way.add(task)
-        try:
-            await self._answer(scope, receive, send)
-        finally:
-            self._under_way.discard(task)
-
-    async def all_answered(self) -> None:
-        """Returns when no request is under way any more. A server that stops does not wait for those whose client has
-        left, and their threads would wait for its event loop for ever."""
-        if self._under_way:
-            await asyncio.wait(self._under_way)
-
-    async def _answer(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
         length = _declared_bytes(scope)
         try:
             async with _room_for(length, self._large_bodies, self._body_seconds):
                 body = await _read(receive, length, self._body_seconds)
-                await self._web(scope, _given_again(body), send)
+                await self._ask(scope, _given_again(body), send)
         except _ClientLeft:
             pass
         except (BodyTooLarge, BodyTooSlow, _TooManyLarge) as error:
             await _refuse(scope["path"], error, send)
+
+    async def all_answered(self) -> None:
+        """Returns when Django is busy with no request any more, or after most of the time that a stop may take. A
+        server that stops does not wait for those whose client has left, and their threads would wait for its event loop
+        for ever."""
+        if self._asked:
+            await asyncio.wait(self._asked, timeout=settings.DRAIN_SECONDS * SHARE_OF_DRAIN)
+
+    async def _ask(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
+        task = asyncio.current_task()
+        assert task is not None, "ASGI applications run in tasks"
+        self._asked.add(task)
+        try:
+            await self._web(scope, receive, send)
+        finally:
+            self._asked.discard(task)
 
 
 class _TooManyLarge(Unavailable):

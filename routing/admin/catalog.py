@@ -217,7 +217,9 @@ class ModelForm(OwnUpstreamForm):
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean()
-        if problem := problem_of_sizes(cleaned.get("context_tokens"), cleaned.get("max_output_tokens")):
+        problem = problem_of_sizes(cleaned.get("context_tokens"), cleaned.get("max_output_tokens"))
+        # A row that is odd from before may be edited elsewhere.
+        if problem and not {"context_tokens", "max_output_tokens"}.isdisjoint(self.changed_data):
             self.add_error("max_output_tokens", f"It {problem}.")
         if {"name", "aliases", "provider"} - set(cleaned):
             return cleaned  # a field of its own is wrong already

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib.admin.views.autocomplete import AutocompleteJsonView
+from django.core.exceptions import PermissionDenied
 from django.db.models import F, QuerySet
 from django.http import HttpRequest
 
@@ -23,6 +24,14 @@ class ModelChoices(AutocompleteJsonView):
     """What such a field offers, as JSON."""
 
     request: HttpRequest
+
+    def process_request(self, request: HttpRequest) -> tuple[Any, ...]:
+        """What is asked for. Raises PermissionDenied for a field that leads to something else than a model."""
+        found: tuple[Any, ...] = super().process_request(request)
+        _, _, source_field, _ = found
+        if source_field.remote_field.model is not Model:
+            raise PermissionDenied
+        return found
 
     def get_queryset(self) -> QuerySet[Model]:
         """The models that may be chosen from this seat."""

@@ -56,4 +56,10 @@ def unfit_for(model: ModelFacts, unusual: Unusual, wire: Wire) -> list[str]:
     dialect = DIALECTS.get(model.provider.dialect)
     if dialect is None or CHAT not in dialect.wires:
         return []
-    return generations.unfit_for(model, unusual, wire, is_untouched=passes_untouched(model, wire))
+    found = generations.generation_of(model)
+    # Most models are through here: every call to `auto` that offers tools asks of all of them.
+    if found is None or not (refused := generations.refused_untouched(found, unusual, wire)):
+        return []
+    if not passes_untouched(model, wire):
+        return generations.refused_translated(found, unusual)
+    return [] if generations.is_resold(found, model) else refused

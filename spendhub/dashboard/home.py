@@ -52,11 +52,15 @@ def home(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
             ("Spent today", show_usd(spent_between(tenant_id, today, now + timedelta(minutes=5))), ""),
             ("Spent this month", show_usd(spent_between(tenant_id, month, now + timedelta(minutes=5))), ""),
             ("Calls in 24 hours", f"{calls_since(tenant_id, day_ago):,}", ""),
-            ("Refused by budgets in 24 hours", f"{refused:,}", _list_of("budgets_decision", _refused_since(day_ago))),
+            (
+                "Refused by budgets in 24 hours",
+                f"{refused:,}",
+                _list_of("budgets_decision", f"allowed__exact=0&{_from('created_at', day_ago)}"),
+            ),
             (
                 "Pauses by brakes in 24 hours",
                 f"{pauses.filter(since__gte=day_ago).count():,}",
-                _list_of("telemetry_brakestop", "action__exact=pause"),
+                _list_of("telemetry_brakestop", f"action__exact=pause&{_from('since', day_ago)}"),
             ),
         ],
         "paused": in_force[:MOST_PAUSES],
@@ -85,10 +89,10 @@ def top_rows(tenant_id: int | None, dimension: str, since: datetime) -> list[tup
     ]
 
 
-def _refused_since(moment: datetime) -> str:
-    """What the list of decisions is asked, whose filter reads moments of the account's own time."""
+def _from(field: str, moment: datetime) -> str:
+    """What a list's filter is asked, which reads moments of the account's own time."""
     local = timezone.localtime(moment)
-    return f"allowed__exact=0&created_at_from_0={local:%Y-%m-%d}&created_at_from_1={local:%H:%M:%S}"
+    return f"{field}_from_0={local:%Y-%m-%d}&{field}_from_1={local:%H:%M:%S}"
 
 
 def _list_of(rows: str, chosen: str) -> str:

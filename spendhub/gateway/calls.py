@@ -30,7 +30,7 @@ from spendhub.gateway.begun import Begun, CallFailed
 from spendhub.gateway.brake import apply_brakes
 from spendhub.gateway.call_headers import call_headers
 from spendhub.gateway.declared import Demands, demands_of
-from spendhub.gateway.delivery import Delivery
+from spendhub.gateway.delivery import Delivery, deliver_last
 from spendhub.gateway.dialect import Burst, CallRequest, ClientDialect, StreamOut
 from spendhub.gateway.exchange import ClientLeft, Exchange, Headers, while_wanted
 from spendhub.gateway.extras_asked import extras_of
@@ -247,10 +247,10 @@ async def _answer_as_it_comes(exchange: Exchange, dialect: ClientDialect, begun:
         await call.settle(reader)
         money = ended_early(_money_of(call), OUT_OF_MONEY, call.strictest_budget)
         exchange.note_booked(call.request_id, call.all_nano_usd)
-        await exchange.end(out.end_early(call.usage, money, call.model.name, reader.response_id))
+        await deliver_last(exchange.end(out.end_early(call.usage, money, call.model.name, reader.response_id)))
     except UpstreamError as error:
         await call.settle(reader, status="error", error_code=error.code)
-        await exchange.fail(out.error_event(error, _money_of(call)))
+        await deliver_last(exchange.fail(out.error_event(error, _money_of(call))))
     except ClientLeft:
         # What was produced until then is billed, delivered or not.
         await call.settle(reader, status="aborted")
@@ -263,7 +263,9 @@ async def _answer_as_it_comes(exchange: Exchange, dialect: ClientDialect, begun:
     else:
         await call.settle(reader)
         exchange.note_booked(call.request_id, call.all_nano_usd)
-        await exchange.end(out.last_events(call.usage, _money_of(call), call.model.name, reader.response_id))
+        await deliver_last(
+            exchange.end(out.last_events(call.usage, _money_of(call), call.model.name, reader.response_id))
+        )
 
 
 async def _pump_until_left(exchange: Exchange, call: OpenCall, execution: Execution, out: StreamOut) -> None:
@@ -272,11 +274,13 @@ async def _pump_until_left(exchange: Exchange, call: OpenCall, execution: Execut
     nothing."""
     delivery, deadline = Delivery(), execution.deadline
     left = None if deadline is None else seconds_until(deadline) + A_MOMENT_SECONDS
+    gone = exchange.client_left if exchange.outlives_its_client else lambda: delivery.given_up(exchange.client_left)
     try:
-        async with asyncio.timeout(left):
-            pumping = _pump(exchange, call, execution, out, delivery)
-            await while_wanted(pumping, lambda: delivery.given_up(exchange.client_left))
+        async with asyncio.timeout(left) as limit:
+            await while_wanted(_pump(exchange, call, execution, out, delivery), gone)
     except TimeoutError:
+        if not limit.expired():
+            raise
         raise too_late(call.model) from None
 
 

@@ -8,6 +8,8 @@ import time
 from collections.abc import Callable, Coroutine
 from typing import Any
 
+from spendhub.gateway.exchange import ClientLeft
+
 # For one piece of a stream. docs/gateway.md, "When something goes wrong".
 STALLED_SECONDS = 120.0
 
@@ -39,3 +41,14 @@ class Delivery:
 
     def _is_stalled(self) -> bool:
         return self._since is not None and time.monotonic() - self._since >= STALLED_SECONDS
+
+
+async def deliver_last(sending: Coroutine[Any, Any, None]) -> None:
+    """Sends a piece after which nothing is to be done. Raises ClientLeft where it is not taken in STALLED_SECONDS."""
+    try:
+        async with asyncio.timeout(STALLED_SECONDS) as limit:
+            await sending
+    except TimeoutError:
+        if not limit.expired():
+            raise
+        raise ClientLeft from None

@@ -88,9 +88,11 @@ _LISTS = frozenset((b"anthropic-beta", b"openai-beta"))
 
 class Exchange:
     """One request on its way to one answer. `headers` has lower-case names; the last of a name wins, but lists are
-    joined."""
+    joined. `outlives_its_client`: it goes on, to its end, when its client has left."""
 
-    __slots__ = ("_query", "_receive", "_send", "client", "has_begun", "headers", "method", "path")
+    __slots__ = (
+        "_query", "_receive", "_send", "client", "has_begun", "headers", "method", "outlives_its_client", "path",
+    )  # fmt: skip
 
     def __init__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
         self.method: str = scope["method"]
@@ -105,6 +107,7 @@ class Exchange:
         self._query: bytes = scope.get("query_string", b"")
         self._receive = receive
         self._send = send
+        self.outlives_its_client = False
 
     def stand_in_for(self, other: Exchange) -> None:
         """Makes this the same exchange as `other`; for subclasses that tell its answer in another way."""

@@ -10,10 +10,12 @@ from __future__ import annotations
 
 import asyncio
 import zlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any
 
 import msgspec
 
+from spendhub.gateway.delivery import deliver_last
 from spendhub.gateway.exchange import ClientLeft, Exchange, Headers
 from spendhub.sealing import SealBroken, open_for, seal_for
 
@@ -59,6 +61,7 @@ class KeptExchange(Exchange):
 
     def __init__(self, outer: Exchange, keep: Keep, give_back: Callable[[], Awaitable[None]]) -> None:
         self.stand_in_for(outer)
+        self.outlives_its_client = True
         self.is_decided = False
         self._outer, self._keep, self._give_back = outer, keep, give_back
         self._booked: tuple[str, int | None] = ("", None)
@@ -117,10 +120,10 @@ class KeptExchange(Exchange):
         await self._give_back()
         self.is_decided = True
 
-    async def _pass_on(self, send: Callable[..., Awaitable[None]], *told: bytes | Headers) -> None:
+    async def _pass_on(self, send: Callable[..., Coroutine[Any, Any, None]], *told: bytes | Headers) -> None:
         if self._has_left:
             return
         try:
-            await send(*told)
+            await deliver_last(send(*told))
         except ClientLeft:
             self._has_left = True

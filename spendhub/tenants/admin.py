@@ -17,13 +17,14 @@ from django.urls import reverse
 from django.utils import timezone
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
-from unfold.contrib.filters.admin import ChoicesDropdownFilter, RangeDateTimeFilter
+from unfold.contrib.filters.admin import ChoicesDropdownFilter
 from unfold.decorators import action, display
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 from unfold.widgets import UnfoldAdminEmailInputWidget, UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 
 from spendhub.tenants.admin_addresses import AddressedAdmin
 from spendhub.tenants.admin_fields import AttributionField, Labelled
+from spendhub.tenants.admin_filters import MomentsFilter
 from spendhub.tenants.admin_scoping import ReadOnlyAdmin, ScopedAdmin, ScopedForm
 from spendhub.tenants.keys import PERMISSIONS, KeyNotInForce, is_in_force, issue_key, revoke_key, rotate_key
 from spendhub.tenants.models import ApiKey, Change, Membership, Tenant
@@ -348,7 +349,7 @@ class ChangeAdmin(ReadOnlyAdmin):
     view_rank = Rank.ANALYST
     list_display = ("at", "actor", "action", "subject", "shown_what")
     list_display_links = ("at",)
-    list_filter = (("at", RangeDateTimeFilter),)
+    list_filter = (("at", MomentsFilter),)
     search_fields = ("actor", "subject", "action")
     ordering = ("-id",)
     fields = ("at", "actor", "action", "subject", "subject_type", "shown_what")

@@ -13,6 +13,7 @@ from unfold.contrib.filters.admin import ChoicesDropdownFilter, DropdownFilter, 
 from unfold.decorators import action, display
 
 from spendhub.tenants.admin_fields import Labelled
+from spendhub.tenants.admin_filters import MomentsFilter
 from spendhub.tenants.admin_scoping import ReadOnlyAdmin, ScopedAdmin
 from spendhub.tenants.seats import Rank, actor_of
 from telemetry.brake_stops import in_force_at, is_in_force, is_open_at, resume
@@ -91,6 +92,7 @@ class BrakeStopAdmin(ReadOnlyAdmin):
         ("action", ChoicesDropdownFilter),
         ("cause", ChoicesDropdownFilter),
         ("scope_key", FieldTextFilter),
+        ("since", MomentsFilter),
     )
     search_fields = ("brake_name", "scope_key")
     when_empty = "Each time that a brake warns, slows or pauses somebody is listed here, with a button to let it go on."

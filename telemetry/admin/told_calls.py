@@ -6,18 +6,21 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import timedelta
-from typing import Any
+from datetime import datetime, timedelta
+from typing import Any, TypeVar
 
 from django.db.models import QuerySet
 from django.template.loader import render_to_string
 from django.urls import reverse
+from django.utils import timezone
 from django.utils.html import format_html, format_html_join
 
 from spendhub.money import parse_usd
 from spendhub.tenants.admin_fields import Labelled, show_exact_usd, show_number
 from telemetry.models import CostSpan
 from telemetry.request_ids import GATEWAYS_SOURCES, span_of_request
+
+_T = TypeVar("_T")
 
 # Attempts, reviews and a judge's answer share a deadline, a sample is scored soon after: the index by time serves.
 _NEAR = timedelta(hours=1)
@@ -143,7 +146,7 @@ def other_answer(span: CostSpan, name: str) -> str:
     request_id = facts_of(span).get(name)
     if not request_id:
         return ""
-    found = span_of_request(span.tenant_id, str(request_id))
+    found = _once(span, f"call {request_id}", lambda: span_of_request(span.tenant_id, str(request_id)))
     if found is None:
         return str(request_id)
     return format_html('<a class="sh-link" href="{}">{}</a>', _page_of(found), request_id)
@@ -162,8 +165,10 @@ def others_of_request(span: CostSpan) -> QuerySet[CostSpan]:
 
 def request_table(span: CostSpan) -> str:
     """The calls of the span's request side by side; "" where it is alone."""
-    if not span.trace_id:
-        return ""
+    return _once(span, "request", lambda: _table(span)) if span.trace_id else ""
+
+
+def _table(span: CostSpan) -> str:
     calls = list(others_of_request(span)[: MOST_SHOWN + 1])
     if len(calls) < 2:
         return ""
@@ -173,6 +178,7 @@ def request_table(span: CostSpan) -> str:
             "count": f"{MOST_SHOWN}+" if len(calls) > MOST_SHOWN else str(len(calls)),
             "kind": "request" if _is_ours(span) else "trace",
             "trace_id": span.trace_id,
+            "when": _when(calls[0].occurred_at),
             "lines": [_line(each, span) for each in calls[:MOST_SHOWN]],
         },
     )
@@ -182,6 +188,20 @@ def breakdown_of(span: CostSpan) -> str:
     """What each kind of token has cost, to the last decimal."""
     parts = [(_words(kind), show_exact_usd(nano_usd)) for kind, nano_usd in span.breakdown.items()]
     return format_html_join(", ", "{} {}", parts) or "–"
+
+
+def _once(span: CostSpan, key: str, look_up: Callable[[], _T]) -> _T:
+    """Each page of a call tells the same several times: it is looked up once for each row that was read."""
+    kept: dict[str, _T] = span.__dict__.setdefault("_looked_up", {})
+    if key not in kept:
+        kept[key] = look_up()
+    return kept[key]
+
+
+def _when(earliest: datetime) -> str:
+    """What the list is to be bounded by, so that it has a call of that moment while the page stays open."""
+    age = timezone.now() - earliest + _NEAR
+    return next((str(days) for days in (7, 30) if age < timedelta(days=days)), "all")
 
 
 def _line(call: CostSpan, shown: CostSpan) -> dict[str, Any]:

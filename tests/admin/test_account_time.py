@@ -14,7 +14,7 @@ from django.utils import timezone
 from budgets.models import BudgetEvent, BudgetRaise, Decision
 from routing.own_models import give_back
 from spendhub.tenants.changes import record_change
-from spendhub.tenants.models import Tenant
+from spendhub.tenants.models import Change, Tenant
 from tests.admin.test_budget_pages import make_budget
 from tests.admin.test_call_pages import book
 from tests.factories import ModelFactory, PriceFactory, ProviderFactory
@@ -105,6 +105,20 @@ def test_the_record_of_changes_gives_local_times_and_names(acme_in_tokyo: Tenant
     assert "provider:</span> by its name" in listed
     assert "provider:</span> by its name" in see(browser_of("ann"), f"/admin/tenants/change/{rotated.pk}/change/")
     assert "no. 987654" in see(browser_of("ann"), f"/admin/tenants/change/{gone.pk}/change/")
+
+
+def test_the_record_of_changes_is_bounded_by_moments_of_the_account(
+    acme_in_tokyo: Tenant, browser_of: BrowserOf
+) -> None:
+    model = ModelFactory(name="tiny", tenant=acme_in_tokyo)
+    change = record_change(acme_in_tokyo, "user:adam", "create", model, {}, {})
+    Change.objects.for_tenant(acme_in_tokyo).update(at=LATE)
+    found = {
+        time: f"/admin/tenants/change/{change.pk}/change/"
+        in see(browser_of("ann"), f"/admin/tenants/change/?at_from_0=2026-11-30&at_from_1={time}")
+        for time in ("08:17:00", "08:18:00")
+    }
+    assert found == {"08:17:00": True, "08:18:00": False}
 
 
 def test_the_record_of_changes_asks_for_all_names_of_a_kind_at_once(

@@ -88,6 +88,12 @@ def test_within_one_account_nobody_is_told(acme: Tenant, browser_of: BrowserOf, 
     assert ">Account</label>" not in page
 
 
+def test_events_above_all_accounts_are_in_the_order_of_their_key(acme: Tenant, operator: Client) -> None:
+    # No index by time begins with anything but an account.
+    listed: Any = operator.get("/admin/budgets/budgetevent/")
+    assert set(listed.context["cl"].queryset.query.order_by) == {"-id"}
+
+
 def test_names_of_accounts_cost_no_query_per_row(
     acme: Tenant, globex: Tenant, operator: Client, django_assert_max_num_queries: DjangoAssertNumQueries
 ) -> None:

@@ -8,7 +8,9 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from spendhub.tenants.models import Change, Tenant
@@ -147,7 +149,7 @@ def test_all_calls_of_one_request_stand_together(acme: Tenant, globex: Tenant, b
     browser = browser_of("ben")
     page = see(browser, review)
     assert "3 calls of one request" in page and "theirs" not in page
-    assert f'href="{LIST}?trace_id__icontains={TRACE}&amp;when=all"' in page
+    assert f'href="{LIST}?trace_id__exact={TRACE}&amp;when=7"' in page
     table = page[page.index('<table class="sh-table">') :].split("</table>")[0]
     assert table.index("first-model") < table.index("second-model") < table.index("critic")
     assert f'href="{LIST}{failed.pk}/change/"' in table and "this call" in table
@@ -155,8 +157,31 @@ def test_all_calls_of_one_request_stand_together(acme: Tenant, globex: Tenant, b
         assert words in table, words
     assert f'<a class="sh-link" href="{LIST}{answer.pk}/change/">r-answer</a>' in page  # what it reviews
     assert "of one request" not in see(browser, alone)
-    rows = listed(browser, f"?trace_id__icontains={TRACE}&when=all")
-    assert all(f"/{span.pk}/" in rows for span in (failed, answer, review)) and f"/{alone.pk}/" not in rows
+    near = book(acme, "near", trace_id=f"{TRACE}2")
+    rows = listed(browser, f"?trace_id__exact={TRACE}&when=7")
+    assert all(f"/{span.pk}/" in rows for span in (failed, answer, review))
+    assert f"/{alone.pk}/" not in rows and f"/{near.pk}/" not in rows
+
+
+@pytest.mark.parametrize(("days", "when"), [(1, "7"), (7, "30"), (30, "all")])
+def test_the_list_of_a_requests_calls_reads_no_more_days_than_it_needs(
+    acme: Tenant, browser_of: BrowserOf, days: int, when: str
+) -> None:
+    at = timezone.now() - timedelta(days=days)
+    book(acme, "first-model", trace_id=TRACE, at=at)
+    last = book(acme, "second-model", {"attempt": 2}, trace_id=TRACE, at=at)
+    assert f"trace_id__exact={TRACE}&amp;when={when}" in see(browser_of("ben"), last)
+
+
+def test_a_calls_page_looks_up_what_belongs_to_it_once(acme: Tenant, browser_of: BrowserOf) -> None:
+    book(acme, "first-model", trace_id=TRACE, request_id="r-answer")
+    review = book(acme, "critic", {"review_of": "r-answer"}, trace_id=TRACE)
+    browser = browser_of("ben")
+    with CaptureQueriesContext(connection) as asked:
+        see(browser, review)
+    wheres = [query["sql"].partition("WHERE")[2] for query in asked.captured_queries]
+    assert sum('"trace_id" = ' in where for where in wheres) == 1
+    assert sum('"request_id" = ' in where for where in wheres) == 1
 
 
 def test_a_calls_page_has_exact_money_and_its_list_short_money(acme: Tenant, browser_of: BrowserOf) -> None:

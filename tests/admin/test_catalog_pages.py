@@ -227,6 +227,17 @@ def test_a_models_longest_answer_fits_into_its_context(acme: Tenant, browser_of:
     assert not Model.objects.for_tenant(acme).exists()
 
 
+def test_a_model_with_odd_sizes_from_before_can_be_switched_off(acme: Tenant, browser_of: BrowserOf) -> None:
+    provider, browser = ProviderFactory(), browser_of("adam")
+    row = ModelFactory(name="mine", tenant=acme, provider=provider, context_tokens=1000, max_output_tokens=1001)
+    address = f"/admin/routing/model/{row.pk}/change/"
+    typed = typed_model(provider, name="mine", is_enabled="", context_tokens="1000", max_output_tokens="1001")
+    assert browser.post(address, typed).status_code == 302
+    row.refresh_from_db()
+    assert not row.is_enabled
+    assert browser.post(address, typed | {"max_output_tokens": "1002"}).status_code == 200
+
+
 def offered(browser: Client, searched: str = "") -> list[str]:
     """The models that the price form offers."""
     query = f"term={searched}&app_label=routing&model_name=price&field_name=model"
@@ -244,6 +255,12 @@ def test_the_price_form_offers_each_model_once_and_says_whose_it_is(
     assert offered(browser_of("gil")) == ["gpt-large (shared)", "gpt-small (shared)", "house (yours)"]
     assert offered(operator) == ["gpt-large (shared)", "gpt-small (shared)", "gpt-small (Acme)", "house (Globex)"]
     assert browser_of("ben").get("/admin/routing/model/choices/").status_code == 403
+
+
+def test_the_choices_of_models_are_of_no_other_field(acme: Tenant, browser_of: BrowserOf) -> None:
+    for name in ("model_name=provider&field_name=tenant", "model_name=model&field_name=provider"):
+        answer = browser_of("adam").get(f"/admin/routing/model/choices/?app_label=routing&{name}")
+        assert answer.status_code == 403, name
 
 
 def test_a_price_of_a_shared_model_that_ones_own_hides_is_refused(acme: Tenant, browser_of: BrowserOf) -> None:

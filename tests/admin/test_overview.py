@@ -147,4 +147,7 @@ def test_pauses_by_brakes_are_counted_beside_what_budgets_refused(acme: Tenant, 
     cards = {label: value for label, value, _ in page["cards"]}
     assert cards["Refused by budgets in 24 hours"] == "0"
     assert cards["Pauses by brakes in 24 hours"] == "2"
-    assert 'href="/admin/telemetry/brakestop/?action__exact=pause"' in page["html"]
+    (link,) = [link for label, _, link in page["cards"] if label == "Pauses by brakes in 24 hours"]
+    assert link.startswith("/admin/telemetry/brakestop/?action__exact=pause&since_from_0=")
+    rows = browser_of("ben").get(link).content.decode()
+    assert "session: now" in rows and "session: over" in rows and "session: yesterday" not in rows

@@ -12,7 +12,8 @@ from urllib.parse import urlsplit
 import pytest
 
 from spendhub.gateway import delivery
-from spendhub.gateway.delivery import Delivery
+from spendhub.gateway.delivery import Delivery, deliver_last
+from spendhub.gateway.exchange import ClientLeft
 from spendhub.gateway.holding import never
 from tests.gateway.served import Served
 from tests.servers import wait_until
@@ -43,6 +44,12 @@ def test_who_takes_each_piece_in_time_has_not_given_up(monkeypatch: pytest.Monke
             await asyncio.wait_for(of_one.given_up(never), 0.2)
 
     asyncio.run(story())
+
+
+def test_a_last_piece_that_nobody_takes_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(delivery, "STALLED_SECONDS", 0.04)
+    with pytest.raises(ClientLeft):
+        asyncio.run(deliver_last(never()))
 
 
 @contextmanager

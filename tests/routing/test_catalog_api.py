@@ -483,3 +483,10 @@ def test_a_models_longest_answer_fits_into_its_context(acme: Caller, vendor: Pro
     for changed in ({"context_tokens": 999}, {"max_output_tokens": 1001}):
         assert acme.call("patch", f"models/{row['id']}", changed)[0] == 400
     assert acme.call("patch", f"models/{row['id']}", {"context_tokens": None})[0] == 200
+
+
+def test_a_model_with_odd_sizes_from_before_can_be_switched_off(acme: Caller, vendor: Provider) -> None:
+    _, row = acme.call("post", "models", {"name": "mine", "provider": "vendor", "context_tokens": 1000})
+    Model.objects.for_tenant(acme.tenant).update(max_output_tokens=1001)
+    assert acme.call("patch", f"models/{row['id']}", {"is_enabled": False})[0] == 200
+    assert acme.call("patch", f"models/{row['id']}", {"max_output_tokens": 1002})[0] == 400

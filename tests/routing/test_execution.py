@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
@@ -13,6 +14,7 @@ from msgspec.structs import replace
 from routing import execution
 from routing.conversation import Conversation, Message, NotTranslatable, Text
 from routing.errors import (
+    AnswerTooLate,
     CredentialMissing,
     DialectNotSpoken,
     UpstreamError,
@@ -389,6 +391,54 @@ def test_googles_stream_that_breaks_before_it_has_said_why_it_ends_is_broken() -
     with pytest.raises(UpstreamTimeout):
         counted = b'data: {"usageMetadata":{"promptTokenCount":3,"totalTokenCount":3}}\n\n'
         asyncio.run(all_of(Breaking(counted), is_native=True, looks_ahead=False))
+
+
+class Going(Scripted):
+    """A vendor's stream that says one thing again and again, a moment apart, and never ends."""
+
+    async def aiter_bytes(self) -> AsyncIterator[bytes]:
+        while True:
+            yield google_says("a", finish="STOP")
+            await asyncio.sleep(0.01)
+
+
+@pytest.mark.parametrize("is_native", [False, True])
+def test_googles_stream_that_goes_on_after_its_word_for_why_it_ends_is_cut_by_the_calls_deadline(
+    is_native: bool,
+) -> None:
+    """Some say STOP with each event: that is no sign that the answer is whole."""
+
+    async def story() -> None:
+        model = model_facts("m", dialect="gemini")
+        reader = dialect_of(model).reader(GENERATE if is_native else None)
+        begun = Execution(model, Going(), reader, is_translated=not is_native, deadline=time.monotonic() + 0.1)
+        async for _ in begun.events():
+            pass
+
+    with pytest.raises(AnswerTooLate):
+        asyncio.run(story())
+
+
+class Lingering(Scripted):
+    """A vendor's stream whose connection stays open after its last word."""
+
+    async def aiter_bytes(self) -> AsyncIterator[bytes]:
+        async for chunk in super().aiter_bytes():
+            yield chunk
+        await asyncio.sleep(3600)
+
+
+def test_googles_stream_whose_connection_lingers_is_whole_after_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(execution, "LINGERING_SECONDS", 0.05)
+    vendor = Lingering(google_says("a", finish="STOP"))
+    events, begun = asyncio.run(all_of(vendor, is_native=True, looks_ahead=False))
+    assert (len(events), events[-1], begun.reader.is_complete) == (2, b"[DONE]", True)
+
+
+def test_googles_stream_that_somebody_ends_before_google_has_not_ended() -> None:
+    vendor = Scripted(google_says("a"), b"data: [DONE]\n\n")
+    _, begun = asyncio.run(all_of(vendor, is_native=False, looks_ahead=False))
+    assert (begun.reader.is_complete, begun.reader.deltas(b"[DONE]")) == (False, [])
 
 
 def test_an_error_of_googles_after_its_word_for_why_it_ends_is_told() -> None:

@@ -578,6 +578,21 @@ def test_a_route_is_found_in_any_case_the_very_name_first_and_ones_own_before_a_
     assert names(make_plan(catalog_of(priced("a", 1, 1)), wanted("AUTO"))) == ["a"]
 
 
+def test_another_case_of_a_routes_name_is_what_the_catalog_has_first() -> None:
+    models = [priced("Auto", 1, 1), priced("s*", 1, 1)]
+    catalog = catalog_of(*models, routes=[AUTO, route("Smart"), route("fast")])
+    found = {name: route_of(catalog, name) for name in ("Smart", "smart", "Fast", "Auto", "auto")}
+    assert found == {"Smart": "shared:Smart", "smart": None, "Fast": "shared:fast", "Auto": None, "auto": "shared:auto"}
+
+
+def test_auto_is_switched_off_by_itself_alone() -> None:
+    nearly = catalog_of(priced("a", 1, 1), routes=[route("Auto", is_enabled=False)])
+    assert [route_of(nearly, name) for name in ("auto", "AUTO")] == ["shared:auto", "shared:auto"]
+    for name in ("auto", "Auto"):
+        with pytest.raises(ModelNotAvailable, match="the route is switched off"):
+            route_of(catalog_of(priced("a", 1, 1), routes=[route("auto", is_enabled=False)]), name)
+
+
 def test_a_rule_is_found_by_the_name_that_is_asked_for_in_any_case() -> None:
     rule = route("support", match={"feature": ["support"]})
     named = route("saver", match={"feature": ["batch"], "model": ["GPT-5"]})

@@ -150,6 +150,8 @@ class ContentsReader(Billed):
 
     def deltas(self, data: bytes) -> Sequence[Delta]:
         """See UsageReader."""
+        if data == DONE and not self._may_end():
+            return []  # somebody between Google and us ends a stream that is not whole
         if data == DONE:
             *others, last = sorted(self._reasons) or [0]
             return [*(self._end(number, is_last=False) for number in others), self._end(last, is_last=True)]

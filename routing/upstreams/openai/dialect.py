@@ -66,9 +66,8 @@ class OpenAIDialect:
             said = responses_body(model, conversation) | ({"stream": True} if is_stream else {})
             request = self._request(model, credential, RESPONSES, said, is_stream=is_stream)
             return replace(request, reader=ReadsResponses(keeper_of(model)))
-        asked = chat_body(model, conversation)
-        if must_say_none(model, conversation):
-            asked["reasoning_effort"] = NO_THINKING
+        effort = NO_THINKING if must_say_none(model, conversation) else ""
+        asked = chat_body(model, conversation, effort=effort)
         _ask_for_usage(asked, model, is_stream=is_stream)
         return self._request(model, credential, CHAT, asked, is_stream=is_stream)
 

@@ -17,6 +17,8 @@ Sources, read on 2026-11-29:
 - "Function tools with reasoning_effort are not supported for gpt-5.6 in /v1/chat/completions":
   github.com/BerriAI/litellm, pull request 34569, and github.com/livekit/agents, pull request 7169 (5.4 takes them where
   no effort is said).
+- OpenRouter leaves out what a model does not take: openrouter.ai/docs/api-reference/overview, "Non-standard
+  parameters".
 - gpt-oss: groq's and AWS's documentation of its three efforts.
 """
 
@@ -44,8 +46,8 @@ _O_WITHOUT_STOP = re.compile(r"o3(?!-mini)|o4")
 _UNTHINKING = re.compile(r"(?:^|[^a-z0-9])gpt-(?:35|audio|realtime)")
 _CHAT_LATEST = re.compile(r"(?:^|/)chat-latest$")
 _AZURE = re.compile(r"\.(openai|cognitiveservices|services\.ai)\.azure\.(com|us|cn)$")
-# It asks OpenAI in the way in which tools are taken.
-_ASKS_OTHERWISE = "openrouter.ai"
+_OPENAIS = re.compile(r"(^|\.)api\.openai\.com$")
+_OPENROUTER = "openrouter.ai"
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,24 +104,41 @@ def generation_of(model: ModelFacts) -> Generation | None:
 
     It is known by the vendor's name for it, whoever hosts it; at Azure, where that is a deployment's, by its own too.
     """
-    return _known(model.upstream_name) or (_known(model.name) if _AZURE.search(_host(model.base_url)) else None)
+    return _generation_of(model.upstream_name, model.name, model.base_url)
 
 
-def unfit_for(model: ModelFacts, unusual: Unusual, wire: Wire, *, is_untouched: bool) -> list[str]:
-    """What of `unusual`, asked by `wire`, the model does not take: to be read after "it does not take". Where the
-    request does not pass untouched that is only what can neither be left out nor said otherwise."""
-    found = generation_of(model)
-    if found is None:
-        return []
-    if is_untouched:
-        at_openrouter = _host(model.base_url) == _ASKS_OTHERWISE
-        return list(_refused(found, unusual, wire, takes_tools=found.takes_tools or at_openrouter))
+# Asked of every model for a call to `auto` that offers tools.
+@lru_cache(maxsize=4_096)
+def _generation_of(upstream_name: str, name: str, base_url: str) -> Generation | None:
+    return _known(upstream_name) or (_known(name) if _AZURE.search(_host(base_url)) else None)
+
+
+def refused_untouched(found: Generation, unusual: Unusual, wire: Wire) -> list[str]:
+    """What of `unusual`, asked by `wire` and passed untouched, a model of the generation `found` does not take: to be
+    read after "it does not take"."""
+    return list(_refused(found, unusual, wire))
+
+
+def refused_translated(found: Generation, unusual: Unusual) -> list[str]:
+    """The part of `refused_untouched` that holds where the request is translated: what can neither be left out nor said
+    otherwise."""
     is_silent = not found.samples_at(NO_THINKING)
     refused = ("" if found.takes_stop else unusual.stop, unusual.logprobs if is_silent else "")
     return [field for field in refused if field]
 
 
-def _refused(generation: Generation, unusual: Unusual, wire: Wire, *, takes_tools: bool) -> Iterable[str]:
+def is_resold(found: Generation, model: ModelFacts) -> bool:
+    """Whether the model, which is of the generation `found`, is served by a reseller, known by the vendor's name before
+    the model's: OpenRouter and most others leave out themselves what a model does not take. Open weights are called so
+    by those who run them."""
+    host = _host(model.base_url)
+    if host == _OPENROUTER:
+        return True
+    is_resellers_name = "/" in model.upstream_name and found is not _OSS
+    return is_resellers_name and not (_OPENAIS.search(host) or _AZURE.search(host))
+
+
+def _refused(generation: Generation, unusual: Unusual, wire: Wire) -> Iterable[str]:
     effort = unusual.effort
     is_known = effort in generation.efforts or (effort == "max" and generation.takes_max and wire == RESPONSES)
     if effort and not is_known:
@@ -130,12 +149,12 @@ def _refused(generation: Generation, unusual: Unusual, wire: Wire, *, takes_tool
             yield unusual.logprobs
     if unusual.stop and not generation.takes_stop:
         yield unusual.stop
-    if unusual.has_tools and wire == CHAT and not takes_tools and (effort or generation.usual_effort) != NO_THINKING:
+    takes_tools = generation.takes_tools or wire != CHAT or (effort or generation.usual_effort) == NO_THINKING
+    if unusual.has_tools and not takes_tools:
         can_rest = NO_THINKING in generation.efforts
         yield f"tools unless reasoning_effort is {NO_THINKING}" if can_rest else "tools in chat completions"
 
 
-@lru_cache(maxsize=4_096)
 def _known(name: str) -> Generation | None:
     name = name.casefold()
     if "-search-" in name and _GPT.search(name):
@@ -160,8 +179,8 @@ def _of_gpt(version: tuple[int, int], line: str) -> Generation:
         return _OF_CHATGPT
     if line.startswith("-pro"):
         return _GPT_5_PRO if version == (5, 0) else _LATER_PRO
-    if line.startswith("-codex") and version < (5, 3):
-        knows_xhigh = version == (5, 2) or line.startswith("-codex-max")
+    if line.startswith("-codex"):
+        knows_xhigh = version >= (5, 2) or line.startswith("-codex-max")
         return replace(_O, efforts=_TO_XHIGH) if knows_xhigh else _O
     if version >= (6, 0):
         may_rest = line.startswith(_MAY_NOT_THINK) or (version == (6, 0) and line.startswith("-sol"))

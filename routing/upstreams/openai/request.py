@@ -35,12 +35,13 @@ from routing.upstreams.turns import shown_beside
 TOWARDS = "OpenAI's chat format"
 
 
-def chat_body(model: ModelFacts, conversation: Conversation) -> dict[str, Any]:
-    """The body without `stream`. Raises NotTranslatable."""
+def chat_body(model: ModelFacts, conversation: Conversation, *, effort: str = "") -> dict[str, Any]:
+    """The body without `stream`. `effort`, unless it is empty, is said instead of what the client wants of thinking.
+    Raises NotTranslatable."""
     if conversation.top_k is not None:
         raise NotTranslatable("top_k", TOWARDS)
     manners, generation = manners_of(model), generation_of(model)
-    thinking = _thinking(conversation, manners, generation)
+    thinking = {"reasoning_effort": effort} if effort else _thinking(conversation, manners, generation)
     fixed = (*manners.fixed, *_left_out(conversation, generation, thinking.get("reasoning_effort", "")))
     body: dict[str, Any] = {"model": model.upstream_name, "messages": list(_messages(conversation, manners))}
     plain = {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from base64 import urlsafe_b64decode, urlsafe_b64encode
+from base64 import b64decode, urlsafe_b64encode
 from collections.abc import Mapping
 from typing import Any
 
@@ -70,6 +70,6 @@ def _token_of(last: ModelFacts) -> str:
 
 def _name_in(token: str) -> str:
     try:
-        return urlsafe_b64decode(token.encode("ascii") + b"=" * (-len(token) % 4)).decode()
+        return b64decode(token.encode("ascii") + b"=" * (-len(token) % 4), altchars=b"-_", validate=True).decode()
     except ValueError:
         raise InvalidQuery("pageToken is no nextPageToken of this list", field="pageToken") from None

@@ -134,6 +134,12 @@ def test_what_is_no_page_of_googles_is_refused_by_its_name(vendors: Vendors, fie
     assert answered.json()["error"]["status"] == "INVALID_ARGUMENT"
 
 
+def test_googles_token_with_nonsense_in_it_is_refused_by_its_name(vendors: Vendors, names: list[str]) -> None:
+    token = list_googles(vendors, pageSize=2).json()["nextPageToken"]
+    answered = list_googles(vendors, pageToken=f"{token[:2]}!*{token[2:]}")
+    assert (answered.status_code, googles(answered)) == (400, "pageToken")
+
+
 def test_googles_sdk_reads_that_files_are_not_uploaded_here(vendors: Vendors, user: str) -> None:
     with pytest.raises(errors.ClientError) as refused:
         vendors.googles_sdk(user).files.upload(file=io.BytesIO(b"hello"), config={"mime_type": "text/plain"})

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from routing.conversation import Conversation, Message, NotTranslatable, Reasoning, Text
+from routing.conversation import Conversation, Message, NotTranslatable, Reasoning, Text, Tool
 from routing.snapshot import ModelFacts
 from routing.unusual import NOTHING_UNUSUAL, Unusual
 from routing.upstreams.base import CHAT, MESSAGES, RESPONSES
@@ -46,9 +46,9 @@ def translated(name: str, *, base_url: str = OPENAI, has_responses: bool = False
          "minimal low medium high", "medium"),
         ("gpt-5-pro gpt-5-pro-2025-10-06", "high", "high"),
         ("gpt-5-codex gpt-5.1-codex gpt-5.1-codex-mini", LOW_TO_HIGH, "medium"),
-        ("gpt-5.1-codex-max gpt-5.2-codex", "low medium high xhigh", "medium"),
+        ("gpt-5.1-codex-max gpt-5.2-codex gpt-5.3-codex gpt-6-codex", "low medium high xhigh", "medium"),
         ("gpt-5.1 gpt-5.1-2025-11-13 openai/gpt-5-1", "none low medium high", "none"),
-        ("gpt-5.2 gpt-5.2-2025-12-11 gpt-5.3-codex gpt-5.4 gpt-5.4-mini gpt-5.4-nano-2026-03-17", TO_XHIGH, "none"),
+        ("gpt-5.2 gpt-5.2-2025-12-11 gpt-5.4 gpt-5.4-mini gpt-5.4-nano-2026-03-17", TO_XHIGH, "none"),
         ("gpt-5.2-pro gpt-5.4-pro-2026-03-05 gpt-5.5-pro", "medium high xhigh", "medium"),
         ("gpt-5.5 gpt-5.5-2026-04-23 gpt-5.6 gpt-5.6-luna openai/gpt-5.6-sol gpt-6-sol gpt-6-luna gpt-6.1-terra",
          TO_XHIGH, "medium"),
@@ -167,8 +167,27 @@ def test_responses_take_tools_beside_thinking_and_the_newest_models_most_of_it()
     assert unfit_for(model("gpt-6-astra"), Unusual(effort="max"), CHAT) == ["reasoning_effort max"]
 
 
-def test_openrouter_asks_for_tools_where_its_own_vendor_takes_them() -> None:
-    assert unfit_for(model("openai/gpt-5.6", base_url=OPENROUTER), Unusual(has_tools=True), CHAT) == []
+ASKED_OF_CHAT = Unusual(("temperature 0.2",), "logprobs", "stop", "none", has_tools=True)
+REFUSED_BY_GPT_5 = ["reasoning_effort none", "temperature 0.2", "logprobs", "stop"]
+
+
+@pytest.mark.parametrize(
+    ("name", "url", "refused"),
+    [
+        ("gpt-5-mini", "https://eu.api.openai.com/v1", REFUSED_BY_GPT_5),
+        ("gpt-5-mini", AZURE, REFUSED_BY_GPT_5),
+        ("gpt-5-mini", "http://127.0.0.1:1/v1", REFUSED_BY_GPT_5),
+        ("openai/gpt-5-mini", OPENAI, REFUSED_BY_GPT_5),
+        ("openai/gpt-5-mini", OPENROUTER, []),
+        ("gpt-5-mini", OPENROUTER, []),
+        ("openai/gpt-5-mini", "http://127.0.0.1:1/v1", []),
+        # Open weights are called so by those who run them.
+        ("openai/gpt-oss-20b", "https://api.groq.com/openai/v1", ["reasoning_effort none"]),
+        ("openai/gpt-oss-20b", OPENROUTER, []),
+    ],
+)
+def test_a_reseller_leaves_out_itself_what_a_model_does_not_take(name: str, url: str, refused: list[str]) -> None:
+    assert unfit_for(model(name, base_url=url), ASKED_OF_CHAT, CHAT) == refused
 
 
 @pytest.mark.parametrize(
@@ -204,7 +223,7 @@ def test_the_nearest_effort_that_the_model_takes_is_said(name: str, wanted: str,
     assert translated(name, reasoning=Reasoning(wanted)).get("reasoning_effort") == said
 
 
-SAMPLING = {"temperature": 0.2, "top_p": 0.5, "frequency_penalty": 0.1, "presence_penalty": 0.1}
+SAMPLING: dict[str, Any] = {"temperature": 0.2, "top_p": 0.5, "frequency_penalty": 0.1, "presence_penalty": 0.1}
 
 
 @pytest.mark.parametrize("url", [OPENAI, AZURE, OPENROUTER, "http://127.0.0.1:1/v1"])
@@ -246,6 +265,14 @@ def test_what_the_model_takes_is_said() -> None:
     assert translated("gpt-4o", stop=("END",), logprobs=2) == {"stop": ["END"], "logprobs": True, "top_logprobs": 2}
     assert translated("gpt-5.2", logprobs=0) == {"logprobs": True}
     assert translated("o1", stop=("END",)) == {"stop": ["END"]}
+
+
+def test_a_model_that_is_told_not_to_think_because_of_its_tools_is_told_the_temperature_too() -> None:
+    asked = translated("gpt-5.6", tools=(Tool("look", "", {}),), logprobs=2, **SAMPLING)
+    del asked["tools"]
+    assert asked == {"reasoning_effort": "none", "logprobs": True, "top_logprobs": 2, **SAMPLING}
+    # A reseller's is told nothing of its thinking, and may think.
+    assert translated("openai/gpt-5.6", tools=(Tool("look", "", {}),), **SAMPLING).keys() == {"tools"}
 
 
 # The limit's name

@@ -115,7 +115,10 @@ async def answer_with(pieces: list[bytes], *, then_closes: bool = False) -> byte
         async with asyncio.timeout(10):
             port = server.sockets[0].getsockname()[1]
             response = await transport.send(UpstreamRequest("POST", f"http://127.0.0.1:{port}/v1", {}, b"{}", 20))
-            return await response.aread()
+            try:
+                return await response.aread()
+            finally:
+                await response.aclose()
     finally:
         await transport.aclose()
         await has_left.wait()
