@@ -189,6 +189,10 @@ def children_of(pid: int) -> list[int]:
     """Every living descendant of a process."""
     found: list[int] = []
     for task in Path(f"/proc/{pid}/task").glob("*/children"):
-        for child in task.read_text().split():
+        try:
+            children = task.read_text().split()
+        except (FileNotFoundError, ProcessLookupError):
+            continue  # it has ended meanwhile
+        for child in children:
             found += [int(child), *children_of(int(child))]
     return found

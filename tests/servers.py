@@ -276,6 +276,14 @@ class Postgres:
             stop_process(self._process, signal.SIGINT)
 
 
+def _command_of(pid: int) -> bytes:
+    """How a process was started; empty for one that has ended meanwhile."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except (FileNotFoundError, ProcessLookupError):
+        return b""
+
+
 class SpendHub:
     """`manage.py serve` as a child process, with a database of its own unless `env` says otherwise.
 
@@ -307,8 +315,7 @@ class SpendHub:
         return found
 
     def _serving_processes(self) -> list[int]:
-        commands = {pid: Path(f"/proc/{pid}/cmdline").read_bytes() for pid in children_of(self.pid)}
-        return [child for pid, command in commands.items() if b"granian" in command for child in children_of(pid)]
+        return [child for pid in children_of(self.pid) if b"granian" in _command_of(pid) for child in children_of(pid)]
 
     def process_at(self, client_port: int) -> int:
         """Which of the serving processes has the connection from a local client's port."""

@@ -62,7 +62,7 @@ class Weighted(Strategy):
         return tuple(settings.split)
 
     def candidates_in(self, settings: WeightedSettings) -> tuple[str, ...]:
-        return tuple(settings.split)
+        return tuple(sorted(settings.split))  # PostgreSQL keeps an object's fields in an order of its own
 
     def rank(self, options: Sequence[Option], task: Task, settings: WeightedSettings) -> Ranking:
         able = {option.name: option for option in options if option.name in settings.split}

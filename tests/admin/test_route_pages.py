@@ -302,7 +302,7 @@ def test_long_names_and_rules_are_cut_and_said_in_full_where_one_points(acme: Te
 @pytest.mark.parametrize(
     ("strategy", "options", "shown"),
     [
-        ("weighted", {"split": {"small": 0.5, "large": 0.5}}, "small, large"),
+        ("weighted", {"split": {"small": 0.5, "large": 0.5}}, "large, small"),
         ("pinned", {"model": "large"}, "large"),
         ("judgment-based", {"workhorses": ["small"], "judges": ["large"]}, "small, large"),
         ("judgment-based", {"workhorses": ["small"]}, "small and others that can"),
