@@ -25,18 +25,16 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from types import MappingProxyType
 from typing import Any
-from urllib.parse import urlsplit
 
 from routing.snapshot import ModelFacts
 from routing.upstreams.foreign_thoughts import CHATS_SIGNATURE, CHATS_WORDS, chat_without
+from routing.upstreams.openai.addresses import host_of, is_azures, is_openais
 from routing.upstreams.openai.generations import SAMPLING, generation_of
 
 OLD_LIMIT, NEW_LIMIT = "max_tokens", "max_completion_tokens"
 # What stands for thoughts that are lost, or another vendor's: the field must be there, and not empty.
 NO_THOUGHTS = " "
 _OPENAIS = re.compile(r"(openai/)?(o\d|gpt-(?!oss)|chatgpt-)")
-_OPENAIS_REGIONS = ".api.openai.com"  # eu., us. and more: platform.openai.com, "Your data", read on 2026-11-29
-_AZURE = re.compile(r"\.(openai|cognitiveservices|services\.ai)\.azure\.(com|us|cn)$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,10 +165,10 @@ def _with_thoughts(message: Any) -> Any:
 
 @lru_cache(maxsize=1_024)
 def _manners_at(base_url: str, upstream_name: str) -> Manners:
-    host = urlsplit(base_url).hostname or ""
-    if host.endswith(_OPENAIS_REGIONS):
+    host = host_of(base_url)
+    if is_openais(host):
         host = "api.openai.com"
     for beginning, manners in _BY_HOST.get(host, ()):
         if upstream_name.startswith(beginning):
             return manners
-    return _AZURES if _AZURE.search(host) else _USUAL
+    return _AZURES if is_azures(host) else _USUAL

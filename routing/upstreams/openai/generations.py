@@ -28,11 +28,11 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from urllib.parse import urlsplit
 
 from routing.snapshot import ModelFacts
 from routing.unusual import Unusual
 from routing.upstreams.base import CHAT, RESPONSES, Wire
+from routing.upstreams.openai.addresses import host_of, is_azures, is_openais
 
 # Settings of how words are chosen, as a chat completion calls them.
 SAMPLING = ("temperature", "top_p", "presence_penalty", "frequency_penalty")
@@ -45,8 +45,6 @@ _O_SERIES = re.compile(r"(?:^|[/:])o\d(?:-|$)")
 _O_WITHOUT_STOP = re.compile(r"o3(?!-mini)|o4")
 _UNTHINKING = re.compile(r"(?:^|[^a-z0-9])gpt-(?:35|audio|realtime)")
 _CHAT_LATEST = re.compile(r"(?:^|/)chat-latest$")
-_AZURE = re.compile(r"\.(openai|cognitiveservices|services\.ai)\.azure\.(com|us|cn)$")
-_OPENAIS = re.compile(r"(^|\.)api\.openai\.com$")
 _OPENROUTER = "openrouter.ai"
 
 
@@ -110,7 +108,7 @@ def generation_of(model: ModelFacts) -> Generation | None:
 # Asked of every model for a call to `auto` that offers tools.
 @lru_cache(maxsize=4_096)
 def _generation_of(upstream_name: str, name: str, base_url: str) -> Generation | None:
-    return _known(upstream_name) or (_known(name) if _AZURE.search(_host(base_url)) else None)
+    return _known(upstream_name) or (_known(name) if is_azures(host_of(base_url)) else None)
 
 
 def refused_untouched(found: Generation, unusual: Unusual, wire: Wire) -> list[str]:
@@ -131,11 +129,11 @@ def is_resold(found: Generation, model: ModelFacts) -> bool:
     """Whether the model, which is of the generation `found`, is served by a reseller, known by the vendor's name before
     the model's: OpenRouter and most others leave out themselves what a model does not take. Open weights are called so
     by those who run them."""
-    host = _host(model.base_url)
+    host = host_of(model.base_url)
     if host == _OPENROUTER:
         return True
     is_resellers_name = "/" in model.upstream_name and found is not _OSS
-    return is_resellers_name and not (_OPENAIS.search(host) or _AZURE.search(host))
+    return is_resellers_name and not (is_openais(host) or is_azures(host))
 
 
 def _refused(generation: Generation, unusual: Unusual, wire: Wire) -> Iterable[str]:
@@ -189,8 +187,3 @@ def _of_gpt(version: tuple[int, int], line: str) -> Generation:
         if version >= since:
             return generation
     return _GPT_5_1 if version == (5, 1) else _GPT_5
-
-
-@lru_cache(maxsize=1_024)
-def _host(base_url: str) -> str:
-    return urlsplit(base_url).hostname or ""

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from functools import lru_cache
 from hashlib import blake2s
-from urllib.parse import urlsplit
 
 from routing.snapshot import ModelFacts
+from routing.upstreams.openai.addresses import host_of
 from routing.upstreams.signatures import marked, signature_for
 
 _DIALECT, _SEPARATOR = "openai", "."
@@ -19,7 +19,7 @@ _DIALECT, _SEPARATOR = "openai", "."
 
 def keeper_of(model: ModelFacts) -> str:
     """Who encrypts what `model` thinks, in a word that does not say the address."""
-    return _word_for(urlsplit(model.base_url).hostname or "")
+    return _word_for(host_of(model.base_url))
 
 
 def signature_of(keeper: str, encrypted: str) -> str:
