@@ -5,7 +5,7 @@ Source: OpenAI's API reference, "Create chat completion".
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from routing.conversation import (
@@ -16,6 +16,7 @@ from routing.conversation import (
     Image,
     Message,
     NotTranslatable,
+    OutputFormat,
     Refusal,
     Text,
     Thinking,
@@ -96,7 +97,7 @@ def _user(message: Message) -> Iterator[dict[str, Any]]:
     is_alone = sum(isinstance(block, ToolResult) for block in message.blocks) == 1
     for block in message.blocks:
         if isinstance(block, ToolResult):
-            yield {"role": "tool", "tool_call_id": block.call_id, "content": _result_text(block)}
+            yield {"role": "tool", "tool_call_id": block.call_id, "content": result_text(block)}
             # A tool's message holds text alone here; its pictures follow as the user's.
             pictures += shown_beside(block, call_id=block.call_id, is_alone=is_alone)
         else:
@@ -157,14 +158,20 @@ def _file(block: File) -> dict[str, Any]:
     text = text_in(block, TOWARDS)
     if text is not None:
         return {"type": "text", "text": f"{block.name}\n{text}" if block.name else text}
+    return {"type": "file", "file": pdf_fields(block, TOWARDS)}
+
+
+def pdf_fields(block: File, towards: str) -> dict[str, Any]:
+    """A file's name and its bytes, as all of OpenAI's formats say them. Raises NotTranslatable for what is no PDF:
+    "Chat Completions accepts only PDF files" (OpenAI's guide to file inputs, read on 2026-11-25)."""
     if block.media_type != "application/pdf":
-        # "Chat Completions accepts only PDF files" (OpenAI's guide to file inputs, read on 2026-11-25).
-        raise NotTranslatable(f"messages: a file of type {block.media_type or 'unknown'}", TOWARDS)
+        raise NotTranslatable(f"messages: a file of type {block.media_type or 'unknown'}", towards)
     data = f"data:{block.media_type};base64,{block.data}"
-    return {"type": "file", "file": {"filename": block.name or "document.pdf", "file_data": data}}
+    return {"filename": block.name or "document.pdf", "file_data": data}
 
 
-def _result_text(result: ToolResult) -> str:
+def result_text(result: ToolResult) -> str:
+    """The words of a tool's result; OpenAI has no other sign of one that is an error."""
     text = "\n\n".join(part.text for part in result.content if isinstance(part, Text))
     return f"Error: {text}" if result.is_error else text
 
@@ -190,12 +197,17 @@ def _response_format(conversation: Conversation) -> dict[str, Any]:
     wanted = conversation.output
     if wanted is None or wanted.schema is None:
         return {"type": "json_object"}
-    schema: dict[str, Any] = {"name": wanted.name, "schema": dict(wanted.schema)}
+    return {"type": "json_schema", "json_schema": named_schema(wanted, wanted.schema)}
+
+
+def named_schema(wanted: OutputFormat, schema: Mapping[str, Any]) -> dict[str, Any]:
+    """The JSON schema that an answer must keep to, with its name and what else is said of it."""
+    said: dict[str, Any] = {"name": wanted.name, "schema": dict(schema)}
     if wanted.description:
-        schema["description"] = wanted.description
+        said["description"] = wanted.description
     if wanted.is_strict is not None:
-        schema["strict"] = wanted.is_strict
-    return {"type": "json_schema", "json_schema": schema}
+        said["strict"] = wanted.is_strict
+    return said
 
 
 def _thinking(conversation: Conversation, manners: Manners, generation: Generation | None) -> dict[str, Any]:

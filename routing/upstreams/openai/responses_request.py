@@ -31,6 +31,7 @@ from routing.upstreams.efforts import effort_of
 from routing.upstreams.limits import output_limit
 from routing.upstreams.openai.generations import NO_THINKING, SAMPLING, USUAL_THINKING, generation_of
 from routing.upstreams.openai.kept_thoughts import encrypted_for, keeper_of
+from routing.upstreams.openai.request import named_schema, pdf_fields, result_text
 from routing.upstreams.text_files import text_in
 from routing.upstreams.turns import addressed
 
@@ -124,10 +125,8 @@ def _item(block: Block, keeper: str) -> dict[str, Any] | None:
 
 
 def _output(result: ToolResult) -> str | list[dict[str, Any]]:
-    texts = [part.text for part in result.content if isinstance(part, Text)]
-    if len(texts) == len(result.content):
-        text = "\n\n".join(texts)
-        return f"Error: {text}" if result.is_error else text
+    if all(isinstance(part, Text) for part in result.content):
+        return result_text(result)
     parts = [part for each in result.content if (part := _part(each)) is not None]
     return [{"type": "input_text", "text": "Error:"}, *parts] if result.is_error else parts
 
@@ -162,10 +161,7 @@ def _file(block: File) -> dict[str, Any]:
     text = text_in(block, TOWARDS)
     if text is not None:
         return {"type": "input_text", "text": f"{block.name}\n{text}" if block.name else text}
-    if block.media_type != "application/pdf":
-        raise NotTranslatable(f"messages: a file of type {block.media_type or 'unknown'}", TOWARDS)
-    data = f"data:{block.media_type};base64,{block.data}"
-    return {"type": "input_file", "filename": block.name or "document.pdf", "file_data": data}
+    return {"type": "input_file", **pdf_fields(block, TOWARDS)}
 
 
 def _tool(tool: Tool) -> dict[str, Any]:
@@ -187,12 +183,7 @@ def _text_format(wanted: OutputFormat | None) -> dict[str, Any] | None:
         return None
     if wanted.schema is None:
         return {"format": {"type": "json_object"}}
-    schema: dict[str, Any] = {"type": "json_schema", "name": wanted.name, "schema": dict(wanted.schema)}
-    if wanted.description:
-        schema["description"] = wanted.description
-    if wanted.is_strict is not None:
-        schema["strict"] = wanted.is_strict
-    return {"format": schema}
+    return {"format": {"type": "json_schema", **named_schema(wanted, wanted.schema)}}
 
 
 def _effort(model: ModelFacts, wanted: Reasoning | None) -> str:
