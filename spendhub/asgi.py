@@ -43,9 +43,14 @@ from spendhub.whole_requests import (  # noqa: E402  # as above
     WholeRequests,
 )
 
+# Pieces of an answer that may lie ready for a client who does not read. A file of ours has up to 1.6 MB, in pieces of
+# 8 KiB, so that it keeps no thread however slowly it is read.
+PIECES_AHEAD = 256
+
 
 def _web_plane() -> WholeRequests:
-    wsgi: Application = WSGIMiddleware(get_wsgi_application(), workers=settings.WEB_THREADS)  # type: ignore[assignment,arg-type]  # a2wsgi types scopes as TypedDicts
+    django_app: Any = get_wsgi_application()  # a2wsgi types WSGI and ASGI by TypedDicts of its own
+    wsgi: Any = WSGIMiddleware(django_app, workers=settings.WEB_THREADS, send_queue_size=PIECES_AHEAD)
     return WholeRequests(wsgi)
 
 

@@ -158,6 +158,27 @@ def test_half_sent_forms_of_strangers_leave_the_admin_and_the_api_to_everybody_e
 
 
 @pytest.mark.servers
+def test_strangers_who_read_nothing_leave_the_admin_and_the_api_to_everybody_else(
+    live_server_process: StartServer, tmp_path: Path
+) -> None:
+    style = tmp_path / "serve-0" / "static" / "large.css"
+    style.parent.mkdir(parents=True)
+    style.write_bytes(b"a" * 1_900_000)
+    server = live_server_process()
+    with contextlib.ExitStack() as callers:
+        # Three times as many as there are threads.
+        for _ in range(24):
+            caller = callers.enter_context(socket.socket())
+            caller.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            caller.connect(("127.0.0.1", server.port))
+            # Twice: the system's own buffers take one such file, and more.
+            caller.sendall(b"GET /static/large.css HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n" * 2)
+            assert caller.recv(100).startswith(b"HTTP/1.1 200 ")
+        assert httpx.get(f"{server.url}/admin/", timeout=20).status_code == 302
+        assert httpx.get(f"{server.url}/api/v1/budgets", timeout=20).status_code == 401
+
+
+@pytest.mark.servers
 def test_a_killed_process_is_started_again(live_server_process: StartServer) -> None:
     server = live_server_process("--workers", "2")
     # A process that ends before that has failed to start, and then nothing is served at all.
