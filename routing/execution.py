@@ -1,40 +1,25 @@
-"""One call at one vendor: send it, keep what it says about usage, translate what goes wrong.
-
-One candidate, one try: which candidate, and whether to try again, is the caller's (see attempts.py).
-"""
+"""A vendor's answer on its way: read whole or event by event, with what it says about usage, and how it ended."""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
-from uuid import UUID
-
-import msgspec
-from msgspec.structs import replace
 
 from routing.breakers import Trial
-from routing.conversation import Conversation, NotTranslatable
-from routing.errors import AnswerTooLate, UpstreamError, UpstreamRefused
-from routing.key_choice import HIDDEN, NONE_AVOIDED, ChosenKey, choose_key, hidden_in_answers, hide_key
+from routing.errors import AnswerTooLate, UpstreamError
+from routing.key_choice import HIDDEN
 from routing.refused_answers import Ear
 from routing.retries import is_failure
 from routing.snapshot import ModelFacts
-from routing.upstreams.asked_to_wait import with_retry_after
-from routing.upstreams.base import UpstreamRequest, UpstreamResponse, UsageReader, Wire
+from routing.upstreams.base import UpstreamResponse, UsageReader
 from routing.upstreams.decoders import EventDecoder, decoder_for
-from routing.upstreams.json_objects import encode, object_in
-from routing.upstreams.odd_answers import guarded
-from routing.upstreams.registry import dialect_of, passes_untouched
 from routing.upstreams.sse import BrokenStream, SseDecoder, SseEvent, UnreadEvents, noted, read_all
-from routing.upstreams.transport import Transport
 
-# A refusal's body is kept for the caller; nobody needs more of it than this.
-MAX_REFUSAL_BYTES = 64 * 1024
 # A stream that says an error instead of an answer does so at once; a client that leaves is not noticed meanwhile.
 FIRST_EVENTS_SECONDS = 2.0
 # A vendor closes its stream right after its last event; only then can its connection be used again.
@@ -44,24 +29,7 @@ LINGERING_SECONDS = 15.0
 # So much of a stream is kept back at most until it says a word: then its client gets it, whatever it is.
 MAX_KEPT_BACK_BYTES = 1024 * 1024
 
-NO_PINS: Mapping[str, Any] = {}
-
 Burst = Sequence[tuple[SseEvent, dict[str, Any] | None]]
-
-
-class Asked(msgspec.Struct, frozen=True):
-    """What a client asks in its own wire format; `conversation()` says it in no vendor's words, when that is needed."""
-
-    wire: Wire
-    body: Mapping[str, Any]
-    is_stream: bool
-    conversation: Callable[[], Conversation]
-    # The client's own words beside the body, e.g. anthropic-beta: passed on where the body passes untouched.
-    headers: Mapping[str, str] = msgspec.field(default_factory=dict)
-    # Fields that are written into the request, however it is said.
-    pins: Mapping[str, Any] = msgspec.field(default_factory=dict)
-    # What the client calls a field of a Conversation.
-    own_name: Callable[[str], str] = str
 
 
 @dataclass
@@ -337,62 +305,6 @@ class Execution:
             return None
 
 
-async def execute(model: ModelFacts, asked: Asked, key: ChosenKey | None = None, *, transport: Transport) -> Execution:
-    """Asks `model` for what the client's request says; returns once the answer begins. `key` is what was chosen for
-    this attempt (key_choice.py), None for any.
-
-    Raises DialectNotSpoken, CredentialMissing and NotTranslatable before anything is sent, UpstreamRefused with
-    the vendor's own status, headers and body for an error, UpstreamTimeout and UpstreamError for none at all.
-    """
-    dialect = dialect_of(model)
-    key = key or choose_key(model)
-    credential = key.secret.reveal()
-    is_native = passes_untouched(model, asked.wire)
-    if is_native:
-        said = {**asked.body, **asked.pins} if asked.pins else asked.body
-        request = dialect.native_request(model, credential, asked.wire, said, is_stream=asked.is_stream)
-        if asked.headers:
-            request = replace(request, headers={**request.headers, **asked.headers})
-    else:
-        request = _translated(model, credential, asked)
-        if asked.pins:
-            request = replace(request, body=encode({**object_in(request.body), **asked.pins}))
-    response = await transport.send(request)
-    if response.status >= 400 or 300 <= response.status < 400:
-        body = hide_key(key.secret, await _refusal(response))
-        wire = asked.wire if is_native else None
-        headers = with_retry_after(response.headers, body)
-        refused = UpstreamRefused(model.provider.name, response.status, headers, body, wire)
-        refused.key_id = key.id
-        raise refused
-    if asked.is_stream and decoder_for(response.headers) is None:
-        await response.aclose()
-        raise UpstreamError(f"{model.provider.name} answered {response.headers['content-type'][:60]}, not a stream")
-    reader = guarded(request.reader() if request.reader else dialect.reader(asked.wire if is_native else None))
-    secret = hidden_in_answers(key.secret)
-    return Execution(model, response, reader, is_translated=not is_native, secret=secret, another_reader=request.reader)
-
-
-def check_can_be_said(model: ModelFacts, asked: Asked, key: ChosenKey) -> None:
-    """Raises NotTranslatable where the request can be said to `model` neither as it is nor in its own words. Sends
-    nothing."""
-    if not passes_untouched(model, asked.wire):
-        _translated(model, key.secret.reveal(), asked)
-
-
-def _translated(model: ModelFacts, credential: str, asked: Asked) -> UpstreamRequest:
-    conversation = asked.conversation()
-    try:
-        return dialect_of(model).translated_request(model, credential, conversation, is_stream=asked.is_stream)
-    except NotTranslatable as error:
-        raise error.renamed(asked.own_name) from None
-
-
-def credential_of(model: ModelFacts, avoid: frozenset[UUID] = NONE_AVOIDED) -> str:
-    """A vendor's key for one attempt, "" when the provider needs none; see `choose_key` for how, and what it raises."""
-    return choose_key(model, avoid).secret.reveal()
-
-
 def seconds_until(deadline: float) -> float:
     """How long it is until a moment in monotonic seconds; 0 when it is over."""
     return max(0.0, deadline - time.monotonic())
@@ -420,18 +332,3 @@ async def _in_time(chunks: AsyncIterator[bytes], deadline: float, model: ModelFa
             return
         yield chunk
     raise too_late(model)
-
-
-async def _refusal(response: UpstreamResponse) -> bytes:
-    pieces, size = [], 0
-    try:
-        async for chunk in response.aiter_bytes():
-            pieces.append(chunk)
-            size += len(chunk)
-            if size >= MAX_REFUSAL_BYTES:
-                break
-    except UpstreamError:
-        pass  # Its status says enough; the body it promised never came.
-    finally:
-        await response.aclose()
-    return b"".join(pieces)[:MAX_REFUSAL_BYTES]

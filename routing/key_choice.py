@@ -128,3 +128,8 @@ def _usable_key(value: str) -> ChosenKey | None:
     # Remembered, because every call asks anew and no variable changes while a process runs.
     secret = value.strip()
     return ChosenKey(Secret(secret)) if is_usable_secret(secret) else None
+
+
+def credential_of(model: ModelFacts, avoid: frozenset[UUID] = NONE_AVOIDED) -> str:
+    """A vendor's key for one attempt, "" when the provider needs none; see `choose_key` for how, and what it raises."""
+    return choose_key(model, avoid).secret.reveal()

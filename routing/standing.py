@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from weakref import WeakKeyDictionary
 
 from routing.errors import CredentialMissing, DialectNotSpoken
-from routing.execution import credential_of
 from routing.extras import always_searches
+from routing.key_choice import credential_of
 from routing.requirements import FellOut
 from routing.snapshot import Catalog, ModelFacts
 from routing.upstreams.registry import dialect_of

@@ -25,6 +25,7 @@ from budgets.counters.drive import drive_async
 from budgets.decisions import DEGRADE
 from budgets.errors import BudgetExceeded
 from budgets.reservations import refuse
+from routing.asking import execute
 from routing.breakers import Trial
 from routing.candidates import Candidate
 from routing.conversation import NotTranslatable
@@ -33,7 +34,6 @@ from routing.errors import (
     UpstreamError,
     UpstreamTimeout,
 )
-from routing.execution import execute
 from routing.key_choice import NONE_AVOIDED, ChosenKey, keys_to_avoid
 from routing.plans import Plan
 from routing.retries import is_failure, may_fall_back, may_repeat, pause_seconds

@@ -15,6 +15,7 @@ from msgspec.structs import replace
 from budgets.decisions import DEGRADE, Decision
 from budgets.errors import BudgetExceeded
 from budgets.strictness import room_for_any_model
+from routing.asking import check_can_be_said
 from routing.breakers import BREAKERS, Trial, breaker_key_of
 from routing.candidates import Candidate, find_candidates
 from routing.conversation import NotTranslatable
@@ -27,7 +28,6 @@ from routing.errors import (
     UnknownModel,
     UnpricedModel,
 )
-from routing.execution import check_can_be_said
 from routing.extras import estimate_asked, price_asked
 from routing.key_choice import ChosenKey, choose_key
 from routing.plans import Plan

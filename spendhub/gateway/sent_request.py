@@ -8,7 +8,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from budgets.decisions import ALLOW
-from routing.execution import NO_PINS, Asked
+from routing.asking import NO_PINS, Asked
 from routing.upstreams.base import CHAT
 from routing.upstreams.openai.compatible import NEW_LIMIT, OLD_LIMIT, refuses_old_limit
 from spendhub.gateway.dialect import CallRequest, ClientDialect

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from routing.asking import Asked
 from routing.conversation import Conversation
-from routing.execution import Asked
 from routing.pricing import CompiledPrice, PriceTable, Rates
 from routing.snapshot import ModelFacts, ProviderFacts
 from routing.upstreams.base import CHAT, Wire

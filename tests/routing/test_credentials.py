@@ -25,10 +25,10 @@ from django.db import connection
 from django.test import Client
 from pytest_django import Settings
 
+from routing.asking import execute
 from routing.credentials import KeyFacts, Secret, hint_of, is_usable_secret, open_sealed, put_secret, seal
 from routing.errors import CredentialMissing, CredentialUnreadable, UpstreamError, UpstreamRefused
-from routing.execution import credential_of, execute
-from routing.key_choice import choose_key, hide_key, keys_to_avoid
+from routing.key_choice import choose_key, credential_of, hide_key, keys_to_avoid
 from routing.models import Credential, Model, Provider
 from routing.snapshot import CATALOG, ModelFacts
 from routing.upstreams.base import UpstreamRequest, UpstreamResponse

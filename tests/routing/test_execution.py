@@ -12,6 +12,7 @@ import pytest
 from msgspec.structs import replace
 
 from routing import execution
+from routing.asking import Asked, check_can_be_said, execute
 from routing.conversation import Conversation, Message, NotTranslatable, Text
 from routing.errors import (
     AnswerTooLate,
@@ -21,7 +22,7 @@ from routing.errors import (
     UpstreamRefused,
     UpstreamTimeout,
 )
-from routing.execution import Asked, Burst, Execution, check_can_be_said, execute
+from routing.execution import Burst, Execution
 from routing.key_choice import choose_key
 from routing.token_usage import TokenUsage
 from routing.upstreams import sse, transport

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
+from routing.asking import execute
 from routing.catalog import set_provider
 from routing.conversation import Conversation
 from routing.errors import DialectNotSpoken
-from routing.execution import execute
 from routing.models import Provider
 from routing.models.provider import OWN_DIALECTS
 from routing.own_dialects import register

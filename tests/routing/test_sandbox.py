@@ -13,9 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, Field
 
+from routing.asking import execute
 from routing.conversation import NotTranslatable
 from routing.errors import UpstreamRefused
-from routing.execution import execute
 from routing.tokens import PIECE, count_chat_tokens, count_tokens, estimate_input_tokens
 from routing.upstreams.base import EMBEDDINGS
 from routing.upstreams.sandbox import responder

@@ -9,9 +9,10 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 import pytest
 from pytest_django import Settings
 
+from routing.asking import execute
 from routing.breakers import Breakers, Circuit, Trial
 from routing.errors import AnswerTooLarge, AnswerTooLate, UpstreamError
-from routing.execution import Execution, execute
+from routing.execution import Execution
 from routing.retries import is_failure
 from routing.upstreams import transport
 from routing.upstreams.base import UpstreamRequest, UpstreamResponse

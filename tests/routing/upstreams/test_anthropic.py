@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from routing.asking import execute
 from routing.conversation import (
     Audio,
     Began,
@@ -33,7 +34,6 @@ from routing.conversation import (
     ToolResult,
 )
 from routing.errors import UpstreamError
-from routing.execution import execute
 from routing.token_usage import TokenUsage
 from routing.upstreams.anthropic.dialect import AnthropicDialect
 from routing.upstreams.anthropic.messages import MessagesReader

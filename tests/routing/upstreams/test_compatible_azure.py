@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 from django.core.exceptions import ValidationError
 
+from routing.asking import Asked, execute
 from routing.conversation import Conversation, Message, Text
 from routing.errors import UpstreamRefused
-from routing.execution import Asked, Execution, execute
+from routing.execution import Execution
 from routing.models.rows import validate_base_url
 from routing.retries import is_content_refusal, may_fall_back
 from routing.snapshot import ModelFacts

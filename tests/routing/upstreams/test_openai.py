@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from routing.asking import execute
 from routing.conversation import (
     Audio,
     Began,
@@ -29,7 +30,6 @@ from routing.conversation import (
     ToolResult,
 )
 from routing.errors import UpstreamError
-from routing.execution import execute
 from routing.token_usage import TokenUsage
 from routing.upstreams.base import CHAT, EMBEDDINGS, RESPONSES, UsageReader, Wire
 from routing.upstreams.openai.chat import ChatReader

@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
+from routing.asking import execute
 from routing.conversation import (
     Began,
     Block,
@@ -28,7 +29,6 @@ from routing.conversation import (
     ToolCallDelta,
 )
 from routing.errors import UpstreamError
-from routing.execution import execute
 from routing.logprobs import TokenLogprob
 from routing.snapshot import ModelFacts
 from routing.token_usage import TokenUsage
