@@ -13,8 +13,8 @@ from django.utils import timezone
 from django.utils.html import format_html
 from unfold.decorators import action, display
 
-from routing.admin.catalog import OwnedRowAdmin
 from routing.admin.left_out import by_reason
+from routing.admin.owned_rows import OwnedRowAdmin
 from routing.admin.read_as import read_as
 from routing.admin.route_forms import (
     DryRunForm,

@@ -268,7 +268,7 @@ def test_a_price_that_an_account_sets_while_the_page_asks_keeps_the_model(
 ) -> None:
     PriceFactory(model=shared, tenant=acme, valid_from=LONG_AGO)
     # As it was when it was asked: before the price.
-    monkeypatch.setattr("routing.admin.catalog.why_kept", lambda row: "")
+    monkeypatch.setattr("routing.admin.models.why_kept", lambda row: "")
     answer = operator.post(page_of(shared, "delete"), {"post": "yes"}, follow=True)
     assert answer.redirect_chain[-1][0] == page_of(shared, "change")
     assert "gpt-small stays: something that needs it was set just now." in words_of(answer)
