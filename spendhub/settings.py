@@ -38,8 +38,9 @@ DRAIN_SECONDS = ENVIRONMENT.whole("SPENDHUB_DRAIN_SECONDS", 30, at_least=1, at_m
 # Threads per server process for everything but /v1: admin, API, static files.
 WEB_THREADS = ENVIRONMENT.whole("SPENDHUB_WEB_THREADS", 8, at_least=1, at_most=100)
 
-# How many proxies of ours stand in front: that many entries of X-Forwarded-For are believed.
+# How many proxies of ours stand in front: that many entries of X-Forwarded-For are believed, and X-Forwarded-Proto.
 TRUSTED_PROXIES = ENVIRONMENT.whole("SPENDHUB_TRUSTED_PROXIES", 0, at_least=0, at_most=10)
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if TRUSTED_PROXIES else None
 FAILED_AUTHENTICATIONS_PER_MINUTE = ENVIRONMENT.whole(
     "SPENDHUB_FAILED_AUTHENTICATIONS_PER_MINUTE", 30, at_least=1, at_most=100_000
 )

@@ -179,6 +179,19 @@ def test_strangers_who_read_nothing_leave_the_admin_and_the_api_to_everybody_els
 
 
 @pytest.mark.servers
+@pytest.mark.parametrize(("proxies", "scheme"), [("1", "https"), ("0", "http")])
+def test_a_proxy_of_ours_that_ends_tls_is_believed_and_a_strangers_word_is_not(
+    live_server_process: StartServer, proxies: str, scheme: str
+) -> None:
+    server = live_server_process(SPENDHUB_TRUSTED_PROXIES=proxies)
+    server.manage("catalog", "update")
+    key = server.manage("tenant", "create", "Acme").splitlines()[-1]
+    headers = {"Authorization": f"Bearer {key}", "Host": "spend.example.com", "X-Forwarded-Proto": "https"}
+    answer = httpx.get(f"{server.url}/api/v1/models?limit=1", headers=headers, timeout=20)
+    assert answer.json()["next"].startswith(f"{scheme}://spend.example.com/api/v1/models?"), answer.text
+
+
+@pytest.mark.servers
 def test_a_killed_process_is_started_again(live_server_process: StartServer) -> None:
     server = live_server_process("--workers", "2")
     # A process that ends before that has failed to start, and then nothing is served at all.
