@@ -136,9 +136,9 @@ class Opening:
     async def _step_down(self, opened: Opened, avoided: frozenset[UUID]) -> Opened:
         """To the cheaper model that a budget's policy names above its soft cap. Where that cannot be asked after all,
         or has no room in budgets of its own, the call stays what it was."""
-        first, tried = None, {opened.candidate.model.name}
+        first, tried = None, {opened.candidate.model.id}
         while (cheaper := self._cheaper(opened.call.decision, tried)) is not None:
-            tried.add(cheaper.model.name)
+            tried.add(cheaper.model.id)
             why = f"a budget's policy names it in place of {opened.candidate.model.name}"
             try:
                 await opened.call.give_back()
@@ -162,16 +162,18 @@ class Opening:
             )  # fmt: skip
         return opened
 
-    def _cheaper(self, decision: Decision, tried: set[str]) -> Candidate | None:
-        """The model that the policy names, where it can do the call and may be asked."""
+    def _cheaper(self, decision: Decision, tried: set[int]) -> Candidate | None:
+        """The model that the policy names, by whichever of its names, where it can do the call and may be asked."""
         name = decision.suggested_model if self._may_step_down and decision.action == DEGRADE else None
-        if not name or name in tried or len(tried) >= MAX_DOWNGRADES:
+        if not name or len(tried) >= MAX_DOWNGRADES:
             return None
         tenant = self._origin.principal.tenant
         try:
             found = find_candidates(
                 CATALOG.current(), tenant.id, name, datetime.now(UTC), unpriced_models=tenant.unpriced_models
             )[0]
+            if found.model.id in tried:
+                return None
             is_able = found.model.kind == self._request.kind and self._plan.may_be_answered_by(found.model)
             if not is_able or BREAKERS.keeps_away(breaker_key_of(found.model), time.time()):
                 return None

@@ -46,6 +46,16 @@ def test_a_downgrade_rule_sends_the_call_to_the_cheaper_model(served: Served, us
     assert served.held(user) == "0.00"
 
 
+@pytest.mark.parametrize("rule", [["vendor-out"], ["*"]])
+def test_a_rule_may_name_the_cheaper_model_by_another_of_its_names(served: Served, user: str, rule: list[str]) -> None:
+    served.define_budget(user, "1", soft_cap="0", downgrade_rules=[{"from": rule, "to": "vendor-alias"}])
+    answered = served.ask("[in:100] [out:10]", user=user, model="vendor-out")
+    assert answered.headers["x-spendhub-model"] == "vendor-chat"
+    span = served.the_span(user)
+    assert (span["model"], span["requested_model"]) == ("vendor-chat", "vendor-out")
+    assert served.held(user) == "0.00"
+
+
 def test_a_model_that_steps_in_on_a_route_says_so_and_nothing_that_was_found_of_the_first(
     served: Served, user: str
 ) -> None:
