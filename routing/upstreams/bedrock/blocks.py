@@ -12,7 +12,6 @@ import re
 from collections.abc import Iterable, Mapping
 from pathlib import PurePosixPath
 from typing import Any
-from urllib.parse import urlsplit
 
 from routing.conversation import (
     Audio,
@@ -30,6 +29,7 @@ from routing.conversation import (
     is_cache_point,
 )
 from routing.upstreams.bedrock.families import TOWARDS, Family
+from routing.upstreams.file_addresses import media_type_of, path_of
 from routing.upstreams.signatures import signature_for
 from routing.upstreams.turns import EMPTY, plain_id, said_turns
 
@@ -129,7 +129,7 @@ class ContentWriter:
         if block.text:
             data = base64.b64encode(block.text.encode()).decode()
             return {"document": {"format": "txt", "name": name, "source": {"bytes": data}}}
-        path = urlsplit(block.url).path or block.name
+        path = path_of(block.url) or block.name
         found = DOCUMENTS.get(block.media_type) or DOCUMENTS.get(mimetypes.guess_type(path)[0] or "")
         if found is None and block.media_type.startswith("text/"):
             found = "txt"
@@ -138,7 +138,7 @@ class ContentWriter:
         return {"document": {"format": found, "name": name, "source": _source(block, "a document")}}
 
     def _name_of(self, block: File) -> str:
-        given = PurePosixPath(block.name or urlsplit(block.url).path).stem
+        given = PurePosixPath(block.name or path_of(block.url)).stem
         plain = _NOT_IN_NAMES.sub(" ", given).strip()[:MAX_NAME].strip() or "document"
         name, number = plain, 1
         while name.lower() in self._names:
@@ -159,7 +159,7 @@ def _words(text: str) -> list[dict[str, Any]]:
 
 
 def _image(block: Image) -> dict[str, Any]:
-    media_type = block.media_type or mimetypes.guess_type(urlsplit(block.url).path)[0] or "image/jpeg"
+    media_type = block.media_type or media_type_of(block.url) or "image/jpeg"
     if media_type not in IMAGES:
         raise NotTranslatable(f"messages: a picture of type {media_type}", TOWARDS)
     return {"image": {"format": IMAGES[media_type], "source": _source(block, "a picture")}}

@@ -6,11 +6,9 @@ What is left out on purpose is listed in docs/providers.md.
 
 from __future__ import annotations
 
-import mimetypes
 import re
 from collections.abc import Iterable, Mapping
 from typing import Any
-from urllib.parse import urlsplit
 
 from routing.conversation import (
     Audio,
@@ -30,6 +28,7 @@ from routing.conversation import (
 )
 from routing.snapshot import ModelFacts
 from routing.upstreams.efforts import effort_of, tokens_of
+from routing.upstreams.file_addresses import media_type_of
 from routing.upstreams.limits import output_limit
 from routing.upstreams.signatures import signature_for
 from routing.upstreams.turns import EMPTY, addressed, names_of_calls, plain_id, said_turns, shown_beside
@@ -117,8 +116,7 @@ def _parts(blocks: Iterable[Block], names: Mapping[str, str], *, stand_in: str) 
 
 def _media(media_type: str, data: str, url: str, otherwise: str) -> dict[str, Any]:
     if url:
-        guessed = mimetypes.guess_type(urlsplit(url).path)[0]
-        return {"fileData": {"mimeType": media_type or guessed or otherwise, "fileUri": url}}
+        return {"fileData": {"mimeType": media_type or media_type_of(url) or otherwise, "fileUri": url}}
     return {"inlineData": {"mimeType": media_type or otherwise, "data": data}}
 
 

@@ -175,7 +175,10 @@ def test_a_system_prompt_alone_is_what_the_user_says() -> None:
     [
         (Image(url="https://x.test/a.png"), "messages: a picture by its URL"),
         (Image("image/tiff", "AAAA"), "messages: a picture of type image/tiff"),
+        (Image(url="http://[::1"), "messages: a picture by its URL"),
         (File(url="https://x.test/a.pdf"), "messages: a document by its URL"),
+        (File("application/pdf", url="http://[::1"), "messages: a document by its URL"),
+        (File(url="http://[::1"), "messages: a file of type unknown"),
         (File("application/zip", "AAAA"), "messages: a file of type application/zip"),
         (File("", "AAAA"), "messages: a file of type unknown"),
         (Audio("AAAA", "midi"), "messages: audio of type midi"),

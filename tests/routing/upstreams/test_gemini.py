@@ -116,6 +116,10 @@ def test_every_kind_of_block_has_its_part() -> None:
         {"fileData": {"mimeType": "image/jpeg", "fileUri": "https://x.test/a"}},
         {"fileData": {"mimeType": "application/pdf", "fileUri": "https://x.test/a.pdf"}},
     ]
+    assert said(Image(url="http://[::1"), File(url="https://x[/a.pdf")) == [  # no addresses: that is for Google to say
+        {"fileData": {"mimeType": "image/jpeg", "fileUri": "http://[::1"}},
+        {"fileData": {"mimeType": "application/pdf", "fileUri": "https://x[/a.pdf"}},
+    ]
     assert said(File("application/pdf", "JVBE", name="a.pdf"), File(text="plain", name="b.txt"), File(text="bare")) == [
         {"inlineData": {"mimeType": "application/pdf", "data": "JVBE"}},
         {"text": "b.txt\nplain"},
