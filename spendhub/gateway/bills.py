@@ -20,13 +20,16 @@ from routing.snapshot import ModelFacts
 from routing.token_usage import TokenUsage
 from routing.tokens import count_chat_tokens, estimate_input_tokens
 from routing.told_costs import told_nano_usd
-from routing.upstreams.base import CHAT, UsageReader
+from routing.upstreams.base import CHAT, EMBEDDINGS, UsageReader
 from spendhub.gateway.dialect import CallRequest
 from spendhub.gateway.extras_asked import with_untold
 from spendhub.money import format_usd
 
 # We know of no vendor that hides its models' thoughts and is as quick (docs/budgets.md, "Strict budgets").
 MOST_HIDDEN_TOKENS_PER_SECOND = 1_000
+# Why an answer ended that is a guardrail's own: of one that it gave before its model was asked, no tokens are billed
+# (aws.amazon.com/bedrock/pricing, "Guardrails").
+_GIVEN_IN_PLACE_OF_THE_MODEL = frozenset({"guardrail_intervened"})
 
 
 class Bill(msgspec.Struct, frozen=True):
@@ -39,26 +42,42 @@ class Bill(msgspec.Struct, frozen=True):
     facts: Mapping[str, Any]
 
 
+def told_usage(request: CallRequest, reader: UsageReader) -> TokenUsage | None:
+    """What the vendor has reported. None where that is nothing, or cannot be all: servers are known that say zeros, or
+    leave out one side of their counts."""
+    usage = reader.usage
+    if usage is None or (usage.total_input_tokens and usage.output_tokens):
+        return usage
+    if reader.finish_reason in _GIVEN_IN_PLACE_OF_THE_MODEL:
+        return usage
+    has_said = bool(usage.output_tokens or _seen_output(reader))
+    lacks_input = not usage.total_input_tokens and (has_said or request.wire == EMBEDDINGS)
+    return None if lacks_input or (has_said and not usage.output_tokens) else usage
+
+
 def seen_usage(request: CallRequest, reader: UsageReader) -> TokenUsage:
-    """The usage as far as we can tell, where the vendor has not reported it."""
-    known, output, searches = reader.usage_so_far, _seen_output(reader), reader.searched()
-    if known is None:
+    """The usage as far as we can tell, where the vendor has not reported all of it."""
+    known = reader.usage or reader.usage_so_far or TokenUsage()
+    if not known.total_input_tokens:
         # As the sandbox counts: nearer to what vendors bill than the upper bound that was held.
-        return TokenUsage(input_tokens=_input_tokens(request), output_tokens=output, web_searches=searches)
+        known = replace(known, input_tokens=_input_tokens(request))
+    if reader.usage is not None and known.output_tokens:
+        return known
     return replace(
         known,
-        output_tokens=max(output, known.output_tokens),
-        web_searches=max(searches, known.web_searches),
+        output_tokens=max(_seen_output(reader), known.output_tokens),
+        web_searches=max(reader.searched(), known.web_searches),
     )
 
 
 def bill_for(
     reader: UsageReader, usage: TokenUsage, request: CallRequest, candidate: Candidate, extras: Extras, moment: datetime
 ) -> Bill:
-    """The bill of an answer of which `usage` is known or was seen. `moment` is when it was asked for (aware UTC)."""
+    """The bill of an answer of which `usage` was told (`told_usage`) or seen. `moment` is when it was asked for (aware
+    UTC)."""
     quote = candidate.quote
     facts: dict[str, Any] = {}
-    is_estimated = quote.is_estimated or reader.usage is None
+    is_estimated = quote.is_estimated or usage is not reader.usage
     if extras is not NO_EXTRAS:
         completed = with_untold(usage, extras, request.wire)
         if completed is not usage:

@@ -35,7 +35,7 @@ from routing.pricing import CompiledPrice, estimate_nano_usd
 from routing.token_usage import TokenUsage
 from routing.upstreams.base import UsageReader
 from spendhub.errors import Unavailable, code_of
-from spendhub.gateway.bills import bill_for, seen_usage, unseen_nano_usd, was_given_up
+from spendhub.gateway.bills import bill_for, seen_usage, told_usage, unseen_nano_usd, was_given_up
 from spendhub.gateway.booking_later import settle_later
 from spendhub.gateway.dialect import CallRequest
 from spendhub.gateway.exchange import Headers
@@ -179,9 +179,10 @@ class OpenCall:
 
     def usage_of(self, reader: UsageReader) -> TokenUsage:
         """What the vendor reported, or what we have seen of it: asked for at the answer's end, and counted once."""
-        if reader.usage is not None:
-            return reader.usage
         if self._counted is None:
+            told = told_usage(self.request, reader)
+            if told is not None:
+                return told
             self._counted = seen_usage(self.request, reader)
         return self._counted
 

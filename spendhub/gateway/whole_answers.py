@@ -48,9 +48,7 @@ def body_for(dialect: ClientDialect) -> Callable[[Begun, bytes], bytes]:
         if not begun.execution.is_translated:
             return body
         reader = begun.execution.reader
-        reply = reader.reply()
-        if reply.usage is None:
-            reply = replace(reply, usage=begun.call.usage_of(reader))
+        reply = replace(reader.reply(), usage=begun.call.usage_of(reader))
         return dialect.whole(reply, begun.request, begun.call.model.name)
 
     return say

@@ -12,8 +12,8 @@ from routing.candidates import Candidate
 from routing.extras import NO_EXTRAS, Extras
 from routing.snapshot import Quote
 from routing.token_usage import TokenUsage
-from routing.upstreams.base import CHAT
-from spendhub.gateway.bills import Bill, bill_for, seen_usage, unseen_nano_usd, was_given_up
+from routing.upstreams.base import CHAT, EMBEDDINGS
+from spendhub.gateway.bills import Bill, bill_for, seen_usage, told_usage, unseen_nano_usd, was_given_up
 from spendhub.gateway.dialect import CallRequest
 from tests.routing.facts import model_facts
 
@@ -29,7 +29,7 @@ def heard(**changes: Any) -> Any:
     """A reader that has heard the whole answer, but for `changes`."""
     usual = {
         "usage": TOLD, "usage_so_far": None, "service_tier": None, "not_priced": (), "told_cost": {},
-        "searched": lambda: 0, "produced_tokens": lambda: 7,
+        "searched": lambda: 0, "produced_tokens": lambda: 7, "finish_reason": "stop",
     }  # fmt: skip
     return SimpleNamespace(**usual | changes)
 
@@ -37,7 +37,7 @@ def heard(**changes: Any) -> Any:
 def billed(reader: Any, extras: Extras = NO_EXTRAS, **changes: Any) -> Bill:
     model = model_facts("m", **changes)
     candidate = Candidate(model, Quote(model, model.prices.prices[0], is_estimated=False))
-    return bill_for(reader, reader.usage or seen_usage(ASKED, reader), ASKED, candidate, extras, NOW)
+    return bill_for(reader, told_usage(ASKED, reader) or seen_usage(ASKED, reader), ASKED, candidate, extras, NOW)
 
 
 def test_what_the_vendor_reported_is_billed_at_its_price() -> None:
@@ -51,6 +51,44 @@ def test_what_was_seen_of_an_answer_without_usage_is_an_estimate() -> None:
     assert bill.is_estimated
     assert bill.usage.output_tokens == 7
     assert bill.cost_nano_usd == bill.usage.input_tokens * 2_000 + 7 * 10_000
+
+
+NOTHING = TokenUsage()
+INPUT_OF_ASKED = seen_usage(ASKED, heard(usage=None)).input_tokens
+
+
+@pytest.mark.parametrize(
+    ("told", "completed"),
+    [
+        (NOTHING, TokenUsage(input_tokens=INPUT_OF_ASKED, output_tokens=7)),
+        (TokenUsage(output_tokens=500), TokenUsage(input_tokens=INPUT_OF_ASKED, output_tokens=500)),
+        (TokenUsage(output_tokens=2), TokenUsage(input_tokens=INPUT_OF_ASKED, output_tokens=2)),
+        (TokenUsage(input_tokens=1_000), TokenUsage(input_tokens=1_000, output_tokens=7)),
+        (TokenUsage(cache_read_tokens=900), TokenUsage(cache_read_tokens=900, output_tokens=7)),
+    ],
+)
+def test_zeros_in_place_of_what_was_read_and_said_are_counted_by_us(told: TokenUsage, completed: TokenUsage) -> None:
+    bill = billed(heard(usage=told))
+    assert (bill.usage, bill.is_estimated) == (completed, True)
+    assert bill.cost_nano_usd > 0
+
+
+def test_zeros_are_believed_where_nothing_was_said() -> None:
+    assert told_usage(ASKED, heard(usage=NOTHING, produced_tokens=lambda: 0)) == NOTHING
+    refused = TokenUsage(input_tokens=1_000)
+    assert told_usage(ASKED, heard(usage=refused, produced_tokens=lambda: 0)) == refused
+
+
+def test_a_guardrail_s_own_words_use_no_tokens_where_its_vendor_says_so() -> None:
+    assert told_usage(ASKED, heard(usage=NOTHING, finish_reason="guardrail_intervened")) == NOTHING
+
+
+def test_an_embedding_has_read_something() -> None:
+    request = CallRequest(wire=EMBEDDINGS, body={"input": "hi"}, model="m")
+    silent = heard(produced_tokens=lambda: 0)
+    assert told_usage(request, heard(usage=NOTHING, produced_tokens=lambda: 0)) is None
+    silent.usage = TokenUsage(input_tokens=3)
+    assert told_usage(request, silent) == TokenUsage(input_tokens=3)
 
 
 def test_what_the_vendor_said_before_it_broke_off_is_kept_where_it_is_more_than_we_saw() -> None:

@@ -102,6 +102,17 @@ def test_an_answer_without_usage_is_counted_by_us_and_marked(served: Served, use
         assert (usage["usage"]["completion_tokens"], usage["spendhub"]["estimated"], done) == (3, True, "[DONE]")
 
 
+@pytest.mark.parametrize("is_stream", [False, True])
+@pytest.mark.parametrize(("zeros", "output"), [("[in:0] [out:0]", 3), ("[in:0] [out:40]", 40), ("[in:90] [out:0]", 3)])
+def test_usage_of_zeros_beside_words_is_completed_by_us_and_marked(
+    served: Served, user: str, zeros: str, output: int, is_stream: bool
+) -> None:
+    served.ask(f"{zeros} [say:one two six]", user=user, stream=is_stream)
+    span = served.the_span(user)
+    assert (bool(span["is_estimated"]), span["output_tokens"], span["input_tokens"] > 0) == (True, output, True)
+    assert span["cost_nano_usd"] == span["input_tokens"] * INPUT_NANO_USD + output * OUTPUT_NANO_USD
+
+
 ASKED = "[fault:no-usage] [say:one two six]"
 
 
