@@ -1,9 +1,11 @@
 """A stream that says more than was held for: more money is held while it runs, or it is ended in time.
 
-A stream's events are counted, not its tokens: an event of output carries at least one. A call without a limit of
-its own holds more before it needs it; where no budget has room, it goes on and is booked in full. A call with a
-limit was held for all of it. Under a strict budget there is always a limit, and a vendor that does not keep to it is
-ended early, as at an output limit: what was produced is billed. docs/gateway.md, "What is held".
+A call without a limit of its own holds more before it needs it; where no budget has room, it goes on and is booked in
+full. A call with a limit was held for all of it. Under a strict budget there is always a limit, and a vendor that does
+not keep to it is ended early, as at an output limit: what was produced is billed. docs/gateway.md, "What is held".
+
+How many tokens have been said is not known while a stream runs. An event of output carries at least one, which is what
+a stream is ended by. Some vendors' carry many: what is held goes by their size too, and may be a little too much.
 """
 
 from __future__ import annotations
@@ -14,7 +16,10 @@ from spendhub.gateway.open_call import OpenCall
 DUE_SHARE = 0.75
 # Events that carry no output: a stream's beginning and end, and those of its blocks.
 EVENTS_WITHOUT_OUTPUT = 32
-
+# What an event has around its words, in every dialect we speak.
+BYTES_AROUND = 500
+# Of English some more (4 to 5 letters a token), of other scripts fewer, since JSON escapes many of them.
+BYTES_PER_TOKEN = 5
 
 # How answers and spans say that it was so.
 OUT_OF_MONEY = "out_of_money"
@@ -31,7 +36,7 @@ class Growth:
     def __init__(self, call: OpenCall) -> None:
         self._call = call
         self.may_end_it = call.has_limit and call.is_strict
-        self._held = call.held_output_tokens
+        self._held, self._worst = call.held_output_tokens, call.worst_output_tokens
         self._seen = 0
         if not call.has_limit:
             self._due_at: float = self._held * DUE_SHARE
@@ -40,17 +45,22 @@ class Growth:
         else:
             self._due_at = float("inf")
 
-    def is_due(self, events: int) -> bool:
-        """Notes that many more events; True when something must be done about it."""
-        self._seen += events
+    def is_due(self, events: int, size_bytes: int) -> bool:
+        """Notes that many more events, and their size; True when something must be done about it."""
+        if self.may_end_it:
+            self._seen += events
+        else:
+            self._seen += max(events, (size_bytes - events * BYTES_AROUND) // BYTES_PER_TOKEN)
         return self._seen > self._due_at
 
     async def hold_more(self) -> None:
-        """Doubles what is held, where there is room. Raises OutOfMoney for a stream beyond a strict budget's limit."""
+        """Holds twice as much, or as much as has been said by now, where there is room; never more than its model can
+        say. Raises OutOfMoney for a stream beyond a strict budget's limit."""
         if self._call.has_limit:
             raise OutOfMoney
-        if self._held and await self._call.hold_more(self._held):
-            self._held *= 2
+        wanted = min(max(2 * self._held, int(self._seen / DUE_SHARE) + 1), self._worst)
+        if self._held and wanted > self._held and await self._call.hold_more(wanted - self._held):
+            self._held = wanted
             self._due_at = self._held * DUE_SHARE
         else:
             self._due_at = float("inf")

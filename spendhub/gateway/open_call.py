@@ -129,6 +129,11 @@ class OpenCall:
         return self._held.call.max_output_tokens or 0
 
     @property
+    def worst_output_tokens(self) -> int:
+        """How much output the model can give at most, over all choices."""
+        return self._need.worst_output_tokens
+
+    @property
     def is_strict(self) -> bool:
         """Whether one of its enforced budgets may never be exceeded."""
         return has_strict(self.decision.matched)

@@ -410,6 +410,15 @@ def test_a_stream_without_a_limit_holds_more_as_it_goes_on(served: Served, user:
     assert money_of_spans(served, user) == [("0.02048", "0.015", "0.00")]
 
 
+def test_a_stream_of_few_large_events_holds_more_as_well(served: Served, user: str) -> None:
+    served.define_budget(user, "1")
+    words = " ".join(["word" * 1_000] * 3)
+    served.ask(f"[fault:slow-stream] [in:10] [out:1900] [say:{words}]", model="vendor-out", user=user, stream=True)
+    span = served.the_span(user)
+    assert span["cost_nano_usd"] == 1_900 * OUTPUT_NANO_USD
+    assert span["reserved_nano_usd"] == 4 * 1_024 * OUTPUT_NANO_USD
+
+
 def test_a_stream_that_finds_no_room_for_more_says_by_how_much_it_went_over(served: Served, user: str) -> None:
     # Room for what is held at first, and for no more.
     budget = served.define_budget(user, usd(1_024 * OUTPUT_NANO_USD))
