@@ -158,15 +158,17 @@ class CircuitOpen(Unavailable):
 
 class UpstreamError(Unavailable):
     """The vendor gave no usable answer: no connection, a broken stream, an answer that is not its format.
-    `refuses_content`: with a 200 it has said that it refuses for reasons of content."""
+    `refuses_content`: with a 200 it has said that it refuses for reasons of content. `was_asked`: it has said nothing,
+    and may be at work still, and bill it."""
 
     code = "upstream_failed"
     refuses_content = False
+    was_asked = False
 
 
 class UpstreamTimeout(UpstreamError):
-    """The vendor did not answer in the time its provider row allows. `was_asked`: it may be at work still, and bill it;
-    else it could not even be asked."""
+    """The vendor did not answer in the time its provider row allows. Where not `was_asked`, it could not even be
+    asked."""
 
     code = "upstream_timeout"
     was_asked = True

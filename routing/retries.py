@@ -1,9 +1,9 @@
 """When a failed call may be asked again, and after which pause. Pure, but for what hooks of one's own say (hooks.py).
 
 A call is repeated at the same model only where the vendor has not done the work: it could not be reached, it said
-"too often" (429), or it said that it had failed (5xx). A timeout is not repeated there, since the vendor may
-still be working, and billing; another model may be asked. Each attempt is a call of its own: held, and
-recorded as a span. docs/routing.md, "When a call fails".
+"too often" (429), or it said that it had failed (5xx). A timeout is not repeated there, nor a connection that was
+closed after a while, since the vendor may still be working, and billing; another model may be asked. Each attempt is a
+call of its own: held, and recorded as a span. docs/routing.md, "When a call fails".
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def may_repeat(error: UpstreamError) -> bool:
         return said
     if isinstance(error, UpstreamRefused):
         return error.status in REPEATABLE
-    return not isinstance(error, UpstreamTimeout)
+    return not (error.was_asked or isinstance(error, UpstreamTimeout))
 
 
 def may_fall_back(error: UpstreamError, *, on_content_refusal: bool) -> bool:

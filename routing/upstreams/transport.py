@@ -11,6 +11,7 @@ import asyncio
 import functools
 import logging
 import re
+import time
 from collections.abc import AsyncIterator, Mapping
 from typing import Any, Protocol
 
@@ -31,6 +32,8 @@ logging.getLogger("httpx").setLevel(logging.WARNING)
 CONNECT_SECONDS = 10.0
 MAX_CONNECTIONS = 1_000
 IDLE_SECONDS = 30.0
+# A vendor that closes sooner has done nothing yet: most often the end of an idle connection has crossed the request.
+AT_WORK_SECONDS = 1.0
 MAX_BODY_BYTES = 64 * 1024 * 1024
 # Of one header, or the status line; aiohttp's own limit is 8,190.
 MAX_HEADER_BYTES = 64 * 1024
@@ -107,6 +110,7 @@ class HttpTransport:
             return await respond(request)
         if self._transport is None:
             self._transport = AiohttpTransport(client=_new_session)
+        began = time.monotonic()
         try:
             sent = httpx.Request(
                 request.method,
@@ -117,8 +121,10 @@ class HttpTransport:
             )
             response = await self._transport.handle_async_request(sent)
         except httpx.TimeoutException as error:
-            if _is_refused_connection(error):
-                raise UpstreamError(f"{_host(request.url)} cannot be reached, or closed the connection") from error
+            if _is_lost_connection(error):
+                lost = UpstreamError(f"{_host(request.url)} cannot be reached, or closed the connection")
+                lost.was_asked = _had_time_to_work(error, began)
+                raise lost from error
             too_slow = UpstreamTimeout(f"{_host(request.url)} did not answer: {type(error).__name__}")
             too_slow.was_asked = not isinstance(error, (httpx.ConnectTimeout, httpx.PoolTimeout))
             raise too_slow from error
@@ -196,10 +202,16 @@ def _timeout(seconds: float) -> Mapping[str, float | None]:
     return httpx.Timeout(seconds, connect=min(CONNECT_SECONDS, seconds)).as_dict()
 
 
-def _is_refused_connection(error: httpx.TimeoutException) -> bool:
+def _is_lost_connection(error: httpx.TimeoutException) -> bool:
     """httpx-aiohttp calls every lost or refused connection a ConnectTimeout; what it came from knows better."""
     cause = error.__cause__
     return isinstance(cause, aiohttp.ClientConnectionError) and not isinstance(cause, aiohttp.ServerTimeoutError)
+
+
+def _had_time_to_work(error: httpx.TimeoutException, began: float) -> bool:
+    """Whether there was a connection, and it was closed a while after the request had begun (monotonic seconds)."""
+    is_refused = isinstance(error.__cause__, aiohttp.ClientConnectorError)
+    return not is_refused and time.monotonic() - began >= AT_WORK_SECONDS
 
 
 @functools.lru_cache(maxsize=1_024)

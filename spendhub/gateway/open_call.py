@@ -29,7 +29,7 @@ from budgets.reservations import HeldCall, abandon, release, try_to_reserve
 from budgets.strictness import has_strict, tightest_strict
 from routing import hooks
 from routing.candidates import Candidate
-from routing.errors import UpstreamRefused, UpstreamTimeout
+from routing.errors import UpstreamError, UpstreamRefused
 from routing.extras import estimate_asked, price_asked
 from routing.pricing import CompiledPrice, estimate_nano_usd
 from routing.token_usage import TokenUsage
@@ -225,7 +225,7 @@ class OpenCall:
             code = code_of(error)
             if isinstance(error, UpstreamRefused):
                 code = f"upstream_{error.status}"
-            if isinstance(error, UpstreamTimeout) and error.was_asked and self.is_strict:
+            if isinstance(error, UpstreamError) and error.was_asked and self.is_strict:
                 self.cost_nano_usd, self.is_estimated = self._held.call.estimated_nano_usd, True
             await self._book("error", code, {}, None)
         else:

@@ -3,7 +3,7 @@
 A fault is asked for by text in the last message, `[fault:NAME]`, or by a model called `fault-NAME`: a status
 (`500`, `401`, `529`, `429` with Retry-After; `503=4` with one of 4 s), `slow` (2 s before the answer; `slow=0.3`), `held` (not
 answered before a test's `holding_back` ends), `queued` (a stream that sends a comment and nothing else until then), `slow-stream`,
-`slow-body` (a whole answer's head at once, its end after 10 s), `broken-body` (never), `hang`, `reset` (mid-stream), `stall` (mid-stream), `reset-at-once`, `split-utf8` (every byte its own chunk), `crlf`,
+`slow-body` (a whole answer's head at once, its end after 10 s), `broken-body` (never), `hang`, `reset` (mid-stream), `stall` (mid-stream), `reset-at-once`, `reset-after=2`, `split-utf8` (every byte its own chunk), `crlf`,
 `malformed-sse`, `not-json`, `html`, `no-usage`, `impossible-usage`, `usage-every-chunk`, `cut` (ends without its end),
 `error` (the vendor's error event in mid-stream; `error-at-once`: as the first one), `blocked` (the content is refused),
 `filtered` (the vendor's filter ends the answer before a word; `filtered-late`: after its words). `[say:words]` sets the answer's
@@ -306,6 +306,10 @@ class FakeVendor:
         elif name == "hang":
             await asyncio.sleep(3600)
         elif name == "reset-at-once":
+            writer.transport.abort()
+            return False
+        elif name == "reset-after":
+            await asyncio.sleep(float(argument))
             writer.transport.abort()
             return False
         elif name == "no-http":

@@ -70,6 +70,15 @@ def test_without_strict_a_vendor_that_was_given_up_before_it_answered_costs_noth
     assert (served.the_span(user)["cost_nano_usd"], served.ledger(budget)) == (0, 0)
 
 
+def test_a_vendor_that_closes_after_a_while_may_have_worked_and_is_not_asked_again(served: Served, user: str) -> None:
+    budget = served.define_budget(user, "0.0005", strict=True)
+    lost = served.ask("[fault:reset-after=1.2] [out:50]", model="vendor-out", user=user, max_tokens=50)
+    assert (lost.status_code, lost.json()["error"]["code"]) == (502, "upstream_failed")
+    span = served.the_span(user)
+    assert (span["error_code"], bool(span["is_estimated"])) == ("upstream_failed", True)
+    assert span["cost_nano_usd"] == span["reserved_nano_usd"] == served.ledger(budget) == 50 * OUTPUT_NANO_USD
+
+
 @pytest.mark.parametrize("fault", ["500", "reset-at-once"])
 def test_a_strict_budget_pays_nothing_where_the_vendor_says_itself_that_it_has_failed(
     served: Served, user: str, fault: str

@@ -8,6 +8,7 @@ import httpx
 import pytest
 
 from routing.errors import UpstreamError, UpstreamTimeout
+from routing.retries import may_repeat
 from routing.upstreams.base import UpstreamRequest
 from routing.upstreams.transport import HttpTransport, was_unsent
 
@@ -53,6 +54,32 @@ def test_of_a_vendor_that_is_too_slow_it_is_told_whether_it_may_be_at_work(
     with pytest.raises(UpstreamTimeout) as failed:
         asyncio.run(send())
     assert failed.value.was_asked is was_asked
+
+
+@pytest.mark.parametrize(("at_work_seconds", "was_asked"), [(0.0, True), (60.0, False)])
+def test_of_a_vendor_that_closes_without_a_word_it_is_told_whether_it_had_time_to_work(
+    monkeypatch: pytest.MonkeyPatch, at_work_seconds: float, was_asked: bool
+) -> None:
+    monkeypatch.setattr("routing.upstreams.transport.AT_WORK_SECONDS", at_work_seconds)
+    with pytest.raises(UpstreamError) as failed:
+        asyncio.run(answer_with([], then_closes=True))
+    assert failed.value.was_asked is was_asked
+    assert may_repeat(failed.value) is not was_asked
+
+
+def test_a_vendor_that_cannot_be_reached_was_not_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def send() -> None:
+        transport = HttpTransport()
+        try:
+            await transport.send(UpstreamRequest("POST", "http://127.0.0.1:9/v1", {}, b"{}", 5))
+        finally:
+            await transport.aclose()
+
+    monkeypatch.setattr("routing.upstreams.transport.AT_WORK_SECONDS", 0.0)
+    with pytest.raises(UpstreamError) as failed:
+        asyncio.run(send())
+    assert not failed.value.was_asked
+    assert may_repeat(failed.value)
 
 
 @pytest.mark.parametrize("is_connected", [False, True])
