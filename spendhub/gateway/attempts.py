@@ -206,7 +206,7 @@ class Attempts:
         """Asks the vendor. `trial` is told of what goes wrong; once the answer has begun, its execution tells."""
         asked = asked_as(request, self._dialect, self._origin, call.pins)
         try:
-            left = self._seconds_left()
+            left = self._seconds_to_begin(request)
             async with nullcontext() if left is None else asyncio.timeout(left):
                 execution = await execute(call.model, asked, key, transport=self._transport)
         except (Invalid, CredentialMissing):
@@ -215,7 +215,9 @@ class Attempts:
             raise
         except TimeoutError as late:
             # Ours, not the transport's: the caller's own limit is no failure of the vendor's.
-            error = UpstreamTimeout(f"{call.model.provider.name} did not answer within the time that the call may take")
+            time_it_had = "its share of the time" if self._seconds_left() else "the time"
+            who = call.model.provider.name
+            error = UpstreamTimeout(f"{who} did not answer within {time_it_had} that the call may take")
             error.was_asked = not was_unsent(late.__cause__)
             trial.tells_nothing()
             await call.settle_unanswered(error)
@@ -247,6 +249,13 @@ class Attempts:
             refused = UpstreamError(f"{call.model.provider.name} refused what was asked for reasons of content")
             refused.refuses_content = True
             raise CallFailed(call, refused, had_begun=True)
+
+    def _seconds_to_begin(self, request: CallRequest) -> float | None:
+        """How long the vendor may take until its answer begins: where another model stands behind, a stream that is
+        silent for half of the time is given up while that one has time to answer. A whole answer begins when it is
+        done: it has all of the time."""
+        left = self._seconds_left()
+        return left if left is None or self._is_last or not request.is_stream else left / 2
 
     def _seconds_left(self) -> float | None:
         return None if self._deadline is None else max(0.0, self._deadline - time.monotonic())

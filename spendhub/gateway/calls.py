@@ -301,7 +301,7 @@ async def _pump(exchange: Exchange, call: OpenCall, execution: Execution, out: S
                     out.follow(piece)
             if out.is_done:
                 await _read_to_the_end(bursts)
-            elif growth.is_due(events, len(piece)):
+            elif growth.is_due(events, len(piece), execution.reader.usage_so_far):
                 await growth.hold_more()
 
 

@@ -5,11 +5,13 @@ full. A call with a limit was held for all of it. Under a strict budget there is
 not keep to it is ended early, as at an output limit: what was produced is billed. docs/gateway.md, "What is held".
 
 How many tokens have been said is not known while a stream runs. An event of output carries at least one, which is what
-a stream is ended by. Some vendors' carry many: what is held goes by their size too, and may be a little too much.
+a stream is ended by, but where its vendor counts on the way (Google). Some vendors' carry many: what is held goes by
+their size too, and may be a little too much.
 """
 
 from __future__ import annotations
 
+from routing.token_usage import TokenUsage
 from spendhub.gateway.open_call import OpenCall
 
 # More is held when this share of what is held has been said, so that the next events do not have to wait.
@@ -45,12 +47,15 @@ class Growth:
         else:
             self._due_at = float("inf")
 
-    def is_due(self, events: int, size_bytes: int) -> bool:
-        """Notes that many more events, and their size; True when something must be done about it."""
+    def is_due(self, events: int, size_bytes: int, told: TokenUsage | None) -> bool:
+        """Notes that many more events, their size, and what the vendor has told of its output so far; True when there is
+        something to be done about it."""
         if self.may_end_it:
             self._seen += events
         else:
             self._seen += max(events, (size_bytes - events * BYTES_AROUND) // BYTES_PER_TOKEN)
+        if told is not None and told.output_tokens > self._seen:
+            self._seen = told.output_tokens
         return self._seen > self._due_at
 
     async def hold_more(self) -> None:

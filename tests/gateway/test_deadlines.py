@@ -70,6 +70,21 @@ def test_without_strict_a_vendor_that_was_given_up_before_it_answered_costs_noth
     assert (served.the_span(user)["cost_nano_usd"], served.ledger(budget)) == (0, 0)
 
 
+def test_a_stream_that_does_not_begin_in_half_of_its_time_gives_way_to_the_fallback(served: Served, user: str) -> None:
+    wanted = {"name": user, "models": ["fault-hang"], "fallback": ["vendor-out"], "strategy": "pinned"}
+    served.native("POST", "routes", json=wanted)
+    pause_for_snapshots()
+    headers = {"x-spendhub-timeout-ms": "4000"}
+    answered = served.ask("[say:in time]", model=user, user=user, stream=True, max_tokens=5, headers=headers)
+    assert (answered.status_code, answered.headers["x-spendhub-model"]) == (200, "vendor-out")
+    # A whole answer begins when it is done: who would do it again has no more time than it had.
+    assert served.ask(model=user, user=user, max_tokens=5, headers=headers).status_code == 504
+    spans = [(span["model"], span["status"], span["error_code"]) for span in served.spans(user)]
+    assert sorted(spans) == [
+        ("fault-hang", "error", "upstream_timeout"), ("fault-hang", "error", "upstream_timeout"), ("vendor-out", "ok", "")
+    ]  # fmt: skip
+
+
 def test_a_vendor_that_closes_after_a_while_may_have_worked_and_is_not_asked_again(served: Served, user: str) -> None:
     budget = served.define_budget(user, "0.0005", strict=True)
     lost = served.ask("[fault:reset-after=1.2] [out:50]", model="vendor-out", user=user, max_tokens=50)

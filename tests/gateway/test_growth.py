@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from routing.token_usage import TokenUsage
 from spendhub.gateway.growth import Growth, OutOfMoney
 
 HELD, WORST = 1_024, 8_000
@@ -27,13 +28,14 @@ class Call(SimpleNamespace):
         return bool(self.has_room)
 
 
-def held_after(call: Call, bursts: list[tuple[int, int]]) -> list[int]:
-    """What was held more, in order, by the end of bursts of (events, bytes)."""
+def held_after(call: Call, bursts: list[tuple[int, int]], told: int | None = None) -> list[int]:
+    """What was held more, in order, by the end of bursts of (events, bytes), whose vendor has `told` so much output."""
+    so_far = None if told is None else TokenUsage(output_tokens=told)
     growth: Any = Growth(call)  # type: ignore[arg-type]  # as much of a call as it looks at
 
     async def run() -> None:
         for events, size in bursts:
-            if growth.is_due(events, size):
+            if growth.is_due(events, size, so_far):
                 await growth.hold_more()
 
     asyncio.run(run())
@@ -58,6 +60,13 @@ def test_a_burst_that_says_more_than_twice_what_is_held_is_held_at_once() -> Non
 def test_no_more_is_held_than_the_model_can_say() -> None:
     assert held_after(Call(), [(1, 1_000_000)] * 3) == [WORST - HELD]
     assert held_after(Call(worst_output_tokens=HELD), [(1, 1_000_000)] * 3) == []
+
+
+def test_what_the_vendor_counts_on_the_way_is_believed() -> None:
+    assert held_after(Call(), [(1, THIN)], told=768) == []
+    assert held_after(Call(), [(1, THIN)], told=769) == [1_024]
+    with pytest.raises(OutOfMoney):
+        held_after(Call(has_limit=True, is_strict=True), [(1, THIN)], told=HELD + 33)
 
 
 def test_where_no_budget_has_room_it_is_asked_once() -> None:
