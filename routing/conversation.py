@@ -7,10 +7,11 @@ wire format nothing of this is used: bodies then pass untouched. docs/gateway.md
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
+
+import msgspec
 
 from routing.logprobs import Logprobs
 from routing.token_usage import TokenUsage
@@ -129,10 +130,11 @@ def beside_words(choices: int, *, wants_logprobs: bool) -> frozenset[str]:
 
 
 def arguments_of(call: ToolCall) -> dict[str, Any]:
-    """A call's arguments as an object: {} for none, {"_": text} for text that is no object."""
+    """A call's arguments as an object: {} for none, {"_": text} for text that is no object, or none that can be written
+    again: models that were cut off leave half an emoji, or nothing but brackets."""
     try:
-        found = json.loads(call.arguments or "{}")
-    except ValueError:
+        found = msgspec.json.decode(call.arguments or "{}")
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
         return {"_": call.arguments}
     return found if isinstance(found, dict) else {"_": call.arguments}
 

@@ -97,6 +97,13 @@ class Gateway:
         if expects_array(exchange):
             exchange = ArrayExchange(exchange)
         try:
+            await self._answer(exchange)
+        except ClientLeft:
+            pass
+
+    async def _answer(self, exchange: Exchange) -> None:
+        """One answer, of whatever becomes of the request. Raises ClientLeft where nobody reads it."""
+        try:
             dialect = CALLS.get(exchange.path)
             if dialect is not None:
                 _expect(exchange, "POST")
@@ -108,7 +115,7 @@ class Gateway:
             else:
                 await _answer_a_look(exchange)
         except ClientLeft:
-            pass
+            raise
         except SpendHubError as error:
             await _tell(exchange, error)
         except Exception:
@@ -203,7 +210,7 @@ def _dialect_of(exchange: Exchange) -> ClientDialect:
     dialect = CALLS.get(exchange.path)
     if dialect is not None:
         return dialect
-    if _is_anthropics(exchange):
+    if _is_anthropics(exchange) and not is_googles(exchange.path):
         return MESSAGES_DIALECT
     return GENERATE_DIALECT if _is_googles(exchange) else CHAT_DIALECT
 

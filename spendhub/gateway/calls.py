@@ -22,7 +22,7 @@ from routing.plans import Plan, Wanted, make_plan, weighs_budgets
 from routing.snapshot import CATALOG, ModelFacts
 from routing.tokens import estimate_input_tokens
 from routing.upstreams.transport import Transport
-from spendhub.errors import SpendHubError
+from spendhub.errors import Invalid, SpendHubError
 from spendhub.gateway.answer_headers import ended_early, money_object
 from spendhub.gateway.attempts import Attempts
 from spendhub.gateway.attribution import attribute
@@ -140,12 +140,9 @@ def new_origin(
     exchange: Exchange, principal: Principal, attribution: Attribution, demands: Demands, notices: Headers
 ) -> Origin:
     """What all attempts at one request share."""
-    passed = {
-        name.decode(): exchange.headers[name].decode("latin-1") for name in PASSED_HEADERS if name in exchange.headers
-    }
     return Origin(
-        principal, attribution, str(new_id()), demands.wait_seconds, _client_request_id(exchange), passed, notices,
-        exchange.client_left,
+        principal, attribution, str(new_id()), demands.wait_seconds, _client_request_id(exchange),
+        _passed_headers(exchange), notices, exchange.client_left,
     )  # fmt: skip
 
 
@@ -325,6 +322,14 @@ async def _read_to_the_end(bursts: AsyncIterator[Burst]) -> None:
 async def _answer_error(exchange: Exchange, dialect: ClientDialect, call: OpenCall, error: SpendHubError) -> None:
     status, body, headers = dialect.error_answer(error)
     await exchange.answer(status, body, [*headers, *call_headers(call)])
+
+
+def _passed_headers(exchange: Exchange) -> dict[str, str]:
+    passed = {name.decode(): exchange.header(name) or "" for name in PASSED_HEADERS if name in exchange.headers}
+    for name, value in passed.items():
+        if not value.isascii():
+            raise Invalid(f"header {name} has characters that no vendor knows", field=name)
+    return passed
 
 
 def _client_request_id(exchange: Exchange) -> str | None:

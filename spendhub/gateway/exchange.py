@@ -131,13 +131,14 @@ class Exchange:
             raise Invalid(f"header {named} is not UTF-8", field=named) from None
 
     async def read_body(self) -> bytes:
-        """The whole body. Raises BodyTooLarge above MAX_BODY_BYTES, ClientLeft when it never ends."""
+        """The whole body. Raises BodyTooLarge above MAX_BODY_BYTES, Invalid when it breaks off: its client has left, or
+        its chunks are none, which servers do not tell apart."""
         pieces: list[bytes] = []
         size = 0
         while True:
             message = await self._receive()
             if message["type"] == "http.disconnect":
-                raise ClientLeft
+                raise Invalid("the body broke off before its end")
             piece: bytes = message.get("body", b"")
             size += len(piece)
             if size <= MAX_BODY_BYTES:

@@ -48,8 +48,8 @@ class Growth:
             self._due_at = float("inf")
 
     def is_due(self, events: int, size_bytes: int, told: TokenUsage | None) -> bool:
-        """Notes that many more events, their size, and what the vendor has told of its output so far; True when there is
-        something to be done about it."""
+        """Notes that many more events, their size, and what the vendor has told of its output so far; True when
+        something must be done about it."""
         if self.may_end_it:
             self._seen += events
         else:

@@ -178,6 +178,9 @@ BAD_HEADERS: dict[str, str | bytes] = {
     "x-spendhub-cache": "for ever",
     "x-spendhub-allow": ",",
     "x-spendhub-featur": "search",
+    "anthropic-beta": "é".encode(),
+    "anthropic-version": b"\xff",
+    "openai-beta": "responses=v²".encode(),
 }
 BAD_DEMANDS: dict[str, Any] = {
     "no object": [],
