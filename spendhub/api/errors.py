@@ -43,6 +43,12 @@ class WrongContentType(errors.Invalid):
     code = "wrong_content_type"
 
 
+class WrongContentEncoding(errors.Invalid):
+    """The request's body is compressed, or otherwise not as it is."""
+
+    code = "wrong_content_encoding"
+
+
 class WrongMethod(errors.Invalid):
     """The route exists, but not for this method."""
 
@@ -66,6 +72,7 @@ STATUS_BY_KIND: Mapping[type[errors.SpendHubError], int] = {
     BodyTooLarge: 413,
     BodyTooSlow: 408,
     WrongContentType: 415,
+    WrongContentEncoding: 415,
     WrongMethod: 405,
     errors.Invalid: 400,
     errors.Unidentified: 401,

@@ -18,7 +18,7 @@ from routing.extras import NO_EXTRAS, Extras
 from routing.pricing import CompiledPrice, estimate_nano_usd, is_whole, price_usage
 from routing.snapshot import ModelFacts
 from routing.token_usage import TokenUsage
-from routing.tokens import count_chat_tokens, estimate_input_tokens
+from routing.tokens import at_most, count_chat_tokens, estimate_input_tokens
 from routing.told_costs import told_nano_usd
 from routing.upstreams.base import CHAT, EMBEDDINGS, UsageReader
 from spendhub.gateway.dialect import CallRequest
@@ -55,12 +55,13 @@ def told_usage(request: CallRequest, reader: UsageReader) -> TokenUsage | None:
     return None if lacks_input or (has_said and not usage.output_tokens) else usage
 
 
-def seen_usage(request: CallRequest, reader: UsageReader) -> TokenUsage:
-    """The usage as far as we can tell, where the vendor has not reported all of it."""
+def seen_usage(request: CallRequest, reader: UsageReader, context_tokens: int | None = None) -> TokenUsage:
+    """The usage as far as we can tell, where the vendor has not reported all of it. What is packed into the request has
+    had no more room than the model's context (None: unknown) leaves."""
     known = reader.usage or reader.usage_so_far or TokenUsage()
     if not known.total_input_tokens:
         # As the sandbox counts: nearer to what vendors bill than the upper bound that was held.
-        known = replace(known, input_tokens=_input_tokens(request))
+        known = replace(known, input_tokens=at_most(_input_tokens(request), request.body, context_tokens))
     if reader.usage is not None and known.output_tokens:
         return known
     return replace(

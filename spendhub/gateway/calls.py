@@ -178,7 +178,7 @@ def wanted_of(
     """What the request wants of a model, as routing is asked for it; see `plan_call`."""
 
     def output_of(model: ModelFacts) -> int:
-        return need_of(request, model, input_tokens, tenant.id, attribution.feature).output_tokens
+        return need_of(request, model, 0, tenant.id, attribution.feature).output_tokens
 
     return Wanted(
         tenant_id=tenant.id,

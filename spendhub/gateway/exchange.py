@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Coroutine, MutableMapping
 from typing import Any
 from urllib.parse import parse_qsl
 
-from spendhub.api.errors import BodyTooLarge
+from spendhub.api.errors import BodyTooLarge, WrongContentEncoding
 from spendhub.errors import Invalid
 
 Message = MutableMapping[str, Any]
@@ -131,8 +131,8 @@ class Exchange:
             raise Invalid(f"header {named} is not UTF-8", field=named) from None
 
     async def read_body(self) -> bytes:
-        """The whole body. Raises BodyTooLarge above MAX_BODY_BYTES, Invalid when it breaks off: its client has left, or
-        its chunks are none, which servers do not tell apart."""
+        """The whole body. Raises BodyTooLarge above MAX_BODY_BYTES, WrongContentEncoding for one that is compressed,
+        Invalid when it breaks off: its client has left, or its chunks are none, which servers do not tell apart."""
         pieces: list[bytes] = []
         size = 0
         while True:
@@ -149,6 +149,11 @@ class Exchange:
                 break
         if size > MAX_BODY_BYTES:
             raise BodyTooLarge(f"the body has more than {MAX_BODY_BYTES} bytes", max_bytes=MAX_BODY_BYTES)
+        encoding = self.headers.get(b"content-encoding")
+        if encoding and encoding.lower() != b"identity":
+            # Only now: a client that is still sending would not read why.
+            told = encoding[:40].decode("latin-1")
+            raise WrongContentEncoding(f"send the body as it is, not in another form (content-encoding: {told})")
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     async def answer(self, status: int, body: bytes, headers: Headers) -> None:

@@ -27,6 +27,7 @@ from routing.candidates import Candidate
 from routing.extras import NO_EXTRAS, Extras, affordable_asked, estimate_asked, price_asked
 from routing.pricing import CompiledPrice
 from routing.snapshot import ModelFacts
+from routing.tokens import at_most, estimate_input_tokens, packed_tokens_in
 from routing.told_costs import price_ceiling
 from routing.upstreams.registry import passes_untouched
 from spendhub.errors import Refused
@@ -125,9 +126,10 @@ def need_of(
     extras: Extras = NO_EXTRAS,
 ) -> Need:
     """What the call needs at `model`: the client's own limit, else what answers usually are; never more than the
-    model can say."""
+    model can say. What is packed into the request takes no more than the model's context leaves."""
     if request.kind == "embedding":
         return Need(input_tokens, 0, 0, True, extras)
+    input_tokens = at_most(input_tokens, request.body, model.context_tokens)
     limit, choices = request.max_output_tokens, request.choices
     most = model.max_output_tokens * choices if model.max_output_tokens is not None else None
     if limit is not None:
@@ -175,7 +177,11 @@ def worst_of(
         )
     model, standard = candidate.model, candidate.quote.price
     longer = context_asked_for(request, passed_headers) if passes_untouched(model, request.wire) else 0
-    input_tokens = most_input_tokens(need.input_tokens, unseen_in(request), model, longer)
+    unseen, seen_tokens = unseen_in(request), need.input_tokens
+    if unseen.field or unseen.sound_bytes:
+        # What is packed has bounds of its own; its estimate is none.
+        seen_tokens = estimate_input_tokens(request.body) - packed_tokens_in(request.body)
+    input_tokens = most_input_tokens(seen_tokens, unseen, model, longer)
     extras, pins = worst_case(need.extras, request, model)
     # A vendor that has no room in a cheaper tier may answer in the standard one.
     price = max(
@@ -187,13 +193,14 @@ def worst_of(
 
 
 def most_input_tokens(estimated_tokens: int, unseen: Unseen, model: ModelFacts, context_asked: int = 0) -> int:
-    """More input tokens than the call can be billed for.
+    """More input tokens than the call can be billed for, whose texts are estimated at so many.
 
     All that the model can take, or is asked to take, where some of it only the vendor sees: its output is not taken
     off, since the catalog has for some models what they take beside their output. Raises UnboundedCall where it does
     not say."""
     seen = estimated_tokens * STRICT_INPUT_FACTOR + STRICT_INPUT_EXTRA_TOKENS
-    if not unseen.field and not unseen.pictures:
+    beside = unseen.pictures * STRICT_TOKENS_PER_PICTURE + unseen.sound_bytes
+    if not unseen.field and not beside:
         return seen
     # An embedding's context is that of one input out of many.
     context = None if model.kind == "embedding" else model.context_tokens
@@ -207,8 +214,7 @@ def most_input_tokens(estimated_tokens: int, unseen: Unseen, model: ModelFacts, 
                 unseen.field, f"input that only the vendor sees: nobody has said how much of it {model.name} takes"
             )
         return max(seen, context)
-    with_pictures = seen + unseen.pictures * STRICT_TOKENS_PER_PICTURE
-    return with_pictures if context is None else max(seen, min(with_pictures, context))
+    return seen + beside if context is None else max(seen, min(seen + beside, context))
 
 
 async def _hold_patiently(call: Call, hold_id: uuid.UUID, payload: Mapping[str, Any], patience: Patience) -> HeldCall:

@@ -188,7 +188,7 @@ class OpenCall:
             told = told_usage(self.request, reader)
             if told is not None:
                 return told
-            self._counted = seen_usage(self.request, reader)
+            self._counted = seen_usage(self.request, reader, self.model.context_tokens)
         return self._counted
 
     async def settle(self, reader: UsageReader, *, status: str = "ok", error_code: str = "") -> None:
@@ -311,9 +311,11 @@ async def open_call(
     *,
     may_wait: bool,
     deadline: float | None = None,
+    steps_in: bool = False,
 ) -> OpenCall:
     """Holds what the call may cost with this candidate in every budget it falls under. Nobody, and no budget, lets it
-    wait longer than until its `deadline` in monotonic seconds (None: no limit).
+    wait longer than until its `deadline` in monotonic seconds (None: no limit). A model that `steps_in` for the one
+    that was asked for gives way by its own names alone.
 
     Raises BudgetExceeded or UnboundedCall; then nothing is held.
     """
@@ -330,7 +332,7 @@ async def open_call(
         api_key=principal.key_prefix,
         provider=model.provider.name,
         model=model.name,
-        model_names=frozenset((request.model, model.name)),
+        model_names=frozenset((model.name,) if steps_in else (request.model, model.name)),
         tools=request.tools,
         input_tokens=need.input_tokens,
         max_output_tokens=need.output_tokens,

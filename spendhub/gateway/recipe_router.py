@@ -280,7 +280,7 @@ def tell_recipe_error(error: SpendHubError) -> tuple[int, bytes, Headers]:
         status, told = 429, {**recipe_answer(error.decision, None), **told}
     elif isinstance(error, IdempotencyInProgress):
         status = 503
-    elif status in (402, 404, 409):
+    elif status in (402, 404, 409, 415):
         status = 400
     headers = [(name.lower().encode(), value.encode()) for name, value in headers_of(error).items()]
     if isinstance(error, BudgetExceeded):

@@ -15,6 +15,7 @@ from typing import Any
 
 import msgspec
 
+from routing.packed import packed_in
 from routing.upstreams.base import GENERATE, Wire
 from spendhub.gateway.dialect import CallRequest
 
@@ -24,8 +25,7 @@ _KEPT_BY_THE_VENDOR = ("previous_response_id", "conversation", "container", "doc
 _BEGINS = {"type": "create"}
 # Where a request says what the model reads. Tools and schemas are texts, whatever they describe.
 _SAID = ("messages", "input", "contents", "system", "systemInstruction")
-# Parts and items that are all there: texts, opaque ones too, and sounds, which have more bytes than tokens in the
-# formats that OpenAI takes.
+# Parts and items that are all there: texts, opaque ones too, and sounds.
 _SEEN = frozenset(
     (
         "text", "input_text", "output_text", "summary_text", "reasoning_text", "refusal", "message", "input_audio",
@@ -43,10 +43,12 @@ _LONGER_CONTEXT = re.compile(r"\bcontext-(\d{1,4})m\b", re.IGNORECASE)
 
 
 class Unseen(msgspec.Struct, frozen=True):
-    """`field` names the first place that brings input of any size, "" for none; `pictures` are counted."""
+    """`field` names the first place that brings input of any size, "" for none; `pictures` are counted. Sounds have
+    more bytes than tokens in the formats that OpenAI takes: `sound_bytes`, as they are sent."""
 
     field: str = ""
     pictures: int = 0
+    sound_bytes: int = 0
 
 
 def unseen_in(request: CallRequest) -> Unseen:
@@ -59,7 +61,7 @@ def unseen_in(request: CallRequest) -> Unseen:
         look.note("thread")
     for name in _SAID:
         look.into(body.get(name), name)
-    return Unseen(look.field, look.pictures)
+    return Unseen(look.field, look.pictures, look.sound_bytes)
 
 
 def context_asked_for(request: CallRequest, passed_headers: Mapping[str, str]) -> int:
@@ -74,6 +76,7 @@ class _Look:
         self._wire = wire
         self.field = ""
         self.pictures = 0
+        self.sound_bytes = 0
 
     def note(self, place: str) -> None:
         self.field = self.field or place
@@ -95,6 +98,8 @@ class _Look:
             self.pictures += 1
         elif kind == "document":
             self._into_document(part, place)
+        elif kind == "input_audio" and (packed := packed_in(part)) is not None:
+            self.sound_bytes += packed.characters
         elif kind == "reasoning":
             # Without its own words it is a name for those that the vendor keeps.
             if not part.get("encrypted_content"):

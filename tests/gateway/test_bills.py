@@ -96,6 +96,15 @@ def test_what_the_vendor_said_before_it_broke_off_is_kept_where_it_is_more_than_
     assert seen_usage(ASKED, heard(usage=None, usage_so_far=known)) == TokenUsage(input_tokens=123, output_tokens=7)
 
 
+def test_a_document_that_nobody_counted_is_billed_at_no_more_than_its_models_context_leaves() -> None:
+    # 3 MB: 76 pages, at 3,000 tokens.
+    part = {"type": "file", "file": {"file_data": "data:application/pdf;base64," + "A" * 4_000_000}}
+    request = CallRequest(wire=CHAT, body={"messages": [{"role": "user", "content": [part]}]}, model="m")
+    silent = heard(usage=None)
+    assert seen_usage(request, silent, 1_000_000).input_tokens == seen_usage(request, silent).input_tokens == 228_007
+    assert seen_usage(request, silent, 200_000).input_tokens == 200_000
+
+
 def test_an_answer_of_no_known_shape_has_nothing_in_it_to_count() -> None:
     def produced_tokens() -> int:
         raise TypeError

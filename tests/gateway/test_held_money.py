@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import http.client
 import json
 import threading
@@ -15,6 +16,7 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
+from routing.tokens import count_tokens
 from tests.gateway.served import (
     INPUT_NANO_USD,
     OUTPUT_NANO_USD,
@@ -697,6 +699,68 @@ def test_a_route_passes_over_a_model_of_unknown_size_where_a_strict_budget_holds
     answered = served.ask("[in:40000] [out:100]", model=route, user=user, documents=["doc-1"])
     assert (answered.status_code, answered.headers["x-spendhub-model"]) == (200, reader)
     assert served.the_span(user)["cost_nano_usd"] == FILE_CALL_NANO_USD
+
+
+MEGABYTE = base64.b64encode(bytes(1_000_000)).decode()
+PDF = {"type": "file", "file": {"file_data": f"data:application/pdf;base64,{MEGABYTE}"}}
+# 26 pages of 3,000; 3 for the request, 4 for the message.
+PDF_TOKENS = 26 * 3_000 + 3 + 4
+
+
+def ask_about_a_pdf(served: Served, user: str, model: str, **headers: str) -> httpx.Response:
+    content = [FILE_CALL[0], PDF]
+    return httpx.post(
+        f"{served.url}/chat/completions",
+        headers={"authorization": f"Bearer {served.key}", **headers},
+        json={"model": model, "user": user, "messages": [{"role": "user", "content": content}]},
+        timeout=30,
+    )
+
+
+def test_a_budget_with_room_for_a_packed_documents_pages_lets_it_through(served: Served, user: str) -> None:
+    held_nano_usd = (PDF_TOKENS + count_tokens(FILE_CALL[0]["text"])) * INPUT_NANO_USD + USUAL_HOLD_NANO_USD
+    served.define_budget(user, usd(held_nano_usd))
+    assert ask_about_a_pdf(served, user, "vendor-chat").status_code == 200
+    assert served.the_span(user)["reserved_nano_usd"] == held_nano_usd
+
+
+def test_a_packed_document_is_routed_to_a_model_with_the_usual_context(served: Served, user: str) -> None:
+    served.define_model(user, context_tokens=200_000, max_output_tokens=8_000, capabilities=["general", "files"])
+    pause_for_snapshots()
+    answered = ask_about_a_pdf(served, user, "auto", **{"x-spendhub-allow": user})
+    assert (answered.status_code, answered.headers.get("x-spendhub-model")) == (200, user), answered.text
+
+
+def test_a_strict_budget_holds_a_packed_document_at_all_that_the_model_takes(
+    served: Served, user: str, reader: str
+) -> None:
+    budget = served.define_budget(user, usd(FILE_CALL_NANO_USD), strict=True)
+    assert ask_about_a_pdf(served, user, reader).status_code == 200
+    assert served.the_span(user)["reserved_nano_usd"] == served.ledger(budget) == FILE_CALL_NANO_USD
+
+
+def test_a_packed_document_is_counted_by_its_pages(served: Served) -> None:
+    headers = {"authorization": f"Bearer {served.key}"}
+    source = {"type": "base64", "media_type": "application/pdf", "data": MEGABYTE}
+    told = httpx.post(
+        f"{served.url}/messages/count_tokens",
+        headers=headers,
+        json={
+            "model": "vendor-chat",
+            "messages": [{"role": "user", "content": [{"type": "document", "source": source}]}],
+        },
+        timeout=30,
+    )
+    # 5 of `application/pdf`.
+    assert told.json() == {"input_tokens": PDF_TOKENS + 5}
+    inline = {"inlineData": {"mimeType": "application/pdf", "data": MEGABYTE}}
+    told = httpx.post(
+        f"{served.server.url}/v1beta/models/vendor-chat:countTokens",
+        headers=headers,
+        json={"contents": [{"role": "user", "parts": [inline]}]},
+        timeout=30,
+    )
+    assert told.json() == {"totalTokens": PDF_TOKENS + 5}
 
 
 @pytest.mark.parametrize("mode", ["observe", None])

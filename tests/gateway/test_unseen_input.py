@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from datetime import UTC, datetime
 from typing import Any
 
@@ -11,15 +12,18 @@ from routing.candidates import Candidate
 from routing.extras import NO_EXTRAS, Extras, estimate_asked
 from routing.pricing import CompiledPrice, PriceTable, Rates
 from routing.snapshot import ModelFacts, Quote
+from routing.tokens import estimate_input_tokens
 from routing.upstreams.base import CHAT, EMBEDDINGS, GENERATE, MESSAGES, RESPONSES, Wire
 from spendhub.gateway.dialect import CallRequest
-from spendhub.gateway.holding import Need, UnboundedCall, Worst, most_input_tokens, worst_of
+from spendhub.gateway.holding import Need, UnboundedCall, Worst, most_input_tokens, need_of, worst_of
 from spendhub.gateway.unseen_input import Unseen, context_asked_for, unseen_in
 from tests.routing.facts import model_facts
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 NANO = 10**9
 FILE = Unseen("input[0]")
+MEGABYTE = base64.b64encode(bytes(1_000_000)).decode()
+MEGABYTE_OF_PDF = f"data:application/pdf;base64,{MEGABYTE}"
 # Above 200,000 tokens everything costs twice as much; writing into the cache a quarter more than plain input.
 TIERED = CompiledPrice(
     (
@@ -98,7 +102,7 @@ def test_the_first_place_that_brings_input_of_any_size_is_named(request_: CallRe
     "request_",
     [
         asked(CHAT, messages=[{"role": "user", "content": "hi"}, {"role": "tool", "content": "2"}]),
-        said(CHAT, {"type": "text", "text": "hi"}, {"type": "input_audio", "input_audio": {"data": "AA"}}),
+        said(CHAT, {"type": "text", "text": "hi"}, {"type": "input_audio", "input_audio": {"text": "AA"}}),
         asked(RESPONSES, input="hi", previous_response_id=None),
         # A thread that begins brings nothing of its own.
         asked(MESSAGES, messages=[{"role": "user", "content": "hi"}], thread={"type": "create"}),
@@ -138,6 +142,11 @@ def test_what_is_all_there_is_not(request_: CallRequest) -> None:
 )  # fmt: skip
 def test_pictures_are_counted_wherever_they_come_from(request_: CallRequest) -> None:
     assert unseen_in(request_) == Unseen(pictures=2)
+
+
+def test_the_bytes_of_sounds_are_counted_as_they_are_sent() -> None:
+    sounds = [{"type": "input_audio", "input_audio": {"data": data, "format": "wav"}} for data in ("A" * 8, "A" * 4)]
+    assert unseen_in(said(CHAT, *sounds, {"type": "text", "text": "hi"})) == Unseen(sound_bytes=12)
 
 
 # --- what a strict budget holds for -----------------------------------------------------------------------------------
@@ -200,6 +209,55 @@ def test_where_nobody_has_said_how_much_the_model_takes_the_call_is_refused_and_
     with pytest.raises(UnboundedCall) as refused:
         most_input_tokens(100, FILE, model)
     assert refused.value.details == {"field": "input[0]"}
+
+
+def test_a_sound_is_held_at_all_its_bytes_and_at_no_more_than_the_model_can_take() -> None:
+    model = model_facts("m", context_tokens=128_000)
+    assert most_input_tokens(100, Unseen(sound_bytes=50_000), model) == 51_324
+    assert most_input_tokens(100, Unseen(sound_bytes=50_000, pictures=1), model) == 101_324
+    assert most_input_tokens(100, Unseen(sound_bytes=1_000_000), model) == 128_000
+    assert most_input_tokens(100, Unseen(sound_bytes=1_000_000), model_facts("m", context_tokens=None)) == 1_001_324
+
+
+@pytest.mark.parametrize(
+    ("wire", "part"),
+    [
+        (CHAT, {"type": "file", "file": {"file_data": MEGABYTE_OF_PDF}}),
+        (RESPONSES, {"type": "input_file", "file_data": MEGABYTE_OF_PDF}),
+        (MESSAGES, {"type": "document", "source": {"type": "base64", "data": MEGABYTE}}),
+        (GENERATE, {"inlineData": {"mimeType": "application/pdf", "data": MEGABYTE}}),
+        (GENERATE, {"inlineData": {"mimeType": "audio/mp3", "data": MEGABYTE}}),
+        (GENERATE, {"inlineData": {"mimeType": "video/mp4", "data": MEGABYTE}}),
+        (CHAT, {"type": "input_audio", "input_audio": {"data": MEGABYTE, "format": "wav"}}),
+    ],
+)
+def test_a_packed_file_is_held_at_no_more_than_all_that_the_model_can_take(wire: Wire, part: dict[str, Any]) -> None:
+    request, model = said(wire, part), model_facts("m", context_tokens=200_000)
+    need = need_of(request, model, estimate_input_tokens(request.body), 1, None)
+    assert need.input_tokens <= 200_000
+    assert worst_of(need, request, Candidate(model, Quote(model, TIERED, False)), NOW).input_tokens == 200_000
+
+
+def test_the_texts_beside_a_packed_file_are_held_at_three_times_their_estimate_all_the_same() -> None:
+    request = said(
+        CHAT, {"type": "file", "file": {"file_data": MEGABYTE_OF_PDF}}, {"type": "text", "text": "zz " * 100_000}
+    )
+    model = model_facts("m", context_tokens=200_000)
+    need = need_of(request, model, estimate_input_tokens(request.body), 1, None)
+    found = worst_of(need, request, Candidate(model, Quote(model, TIERED, False)), NOW)
+    # 7 around them, 100,000 of text.
+    assert found.input_tokens == 3 * 100_007 + 1_024
+
+
+def test_what_is_packed_is_needed_at_no_more_than_the_models_context_leaves() -> None:
+    request = said(CHAT, {"type": "file", "file": {"file_data": MEGABYTE_OF_PDF}})
+    tokens = estimate_input_tokens(request.body)
+    assert tokens == 7 + 26 * 3_000
+    wanted = [(200_000, tokens), (32_000, 32_000), (None, tokens)]
+    found = [
+        need_of(request, model_facts("m", context_tokens=size), tokens, 1, None).input_tokens for size, _ in wanted
+    ]
+    assert found == [expected for _, expected in wanted]
 
 
 def test_the_whole_context_is_held_at_its_long_contexts_price_and_the_dearer_of_input_and_cache_write() -> None:

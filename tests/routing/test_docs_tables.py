@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,6 +14,7 @@ from routing.pricing import CompiledPrice, PriceTable, Rates, is_whole, price_us
 from routing.service_tiers import tier_name
 from routing.snapshot import Quote
 from routing.token_usage import TokenUsage
+from routing.tokens import TOKENS_PER_MESSAGE, TOKENS_PER_REQUEST, estimate_input_tokens
 from routing.told_costs import told_nano_usd
 from spendhub.money import format_usd, parse_usd
 from tests.routing.facts import model_facts
@@ -94,3 +96,11 @@ def test_the_table_of_holds_is_true(row: list[str]) -> None:
     extras = Extras(tier_name(row[0]), int(row[1]), writes_long_cache=row[2] == "yes")
     price = price_asked(extras, model, standard, NOON)
     assert format_usd(estimate_asked(extras, price, 1_000, 100)) == row[3]
+
+
+@pytest.mark.parametrize("row", table("packed"), ids=" ".join)
+def test_the_table_of_what_is_packed_is_true(row: list[str]) -> None:
+    data = base64.b64encode(b"zz " * (int(row[1]) // 3) + b"z" * (int(row[1]) % 3)).decode()
+    part = {"type": "file", "file": {"file_data": f"data:{row[0]};base64,{data}"}}
+    around = TOKENS_PER_REQUEST + TOKENS_PER_MESSAGE
+    assert estimate_input_tokens({"messages": [{"role": "user", "content": [part]}]}) - around == int(row[2])

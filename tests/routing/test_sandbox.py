@@ -321,7 +321,7 @@ def said(where: str, part: dict[str, Any]) -> dict[str, Any]:
 @pytest.mark.parametrize(
     "body",
     [
-        said(IN_CHAT, {"type": "input_audio", "text": "x", "input_audio": {"data": LONG}}),
+        said(IN_CHAT, {"type": "input_audio", "text": "x", "input_audio": {"words": LONG}}),
         said(IN_CHAT, {"type": "document", "text": "x", "source": {"type": "text", "data": LONG}}),
         said(IN_CHAT, {"type": "tool_result", "content": "x", "text": LONG}),
         said(IN_CHAT, {"type": "image_url", "image_url": {"url": "https://x"}, "text": LONG}),
@@ -344,12 +344,17 @@ def test_no_text_is_free_for_what_stands_beside_it(body: dict[str, Any]) -> None
 
 @pytest.mark.parametrize("where", [IN_CHAT, IN_RESPONSES, IN_GOOGLES])
 @given(
-    kind=st.sampled_from(["text", "input_text", "input_audio", "tool_result", "message", "image_url", "new", None]),
+    kind=st.sampled_from(
+        [
+            "text", "input_text", "input_audio", "tool_result", "message", "image_url", "new", None,
+            "document", "file", "input_file", "computer_call_output", "image_generation_call",
+        ]
+    ),
     fields=st.dictionaries(
         st.sampled_from(["text", "content", "output", "arguments", "source", "input_audio", "id", "tomorrows"]),
         st.sampled_from([LONG, "x", None, True, {"text": LONG}, [{"type": "text", "text": LONG}], ["x"]]),
     ),
-)
+)  # fmt: skip
 def test_each_text_of_a_part_is_in_the_estimate_wherever_it_stands(
     where: str, kind: str | None, fields: dict[str, Any]
 ) -> None:
