@@ -20,7 +20,7 @@ class Call(msgspec.Struct, frozen=True):
     api_key: str = ""
     provider: str = ""
     model: str = ""
-    # Every name the model goes by (asked for and resolved): downgrade rules may name either.
+    # What the model was asked for as, and its name: downgrade rules may mean either, by any name that the catalog has.
     model_names: frozenset[str] = frozenset()
     tools: tuple[str, ...] = ()
     # The size the estimate was made from, where it is known: lets a refusal name a cheaper model that fits.

@@ -14,13 +14,15 @@ import msgspec
 
 from budgets.calls import Call
 from budgets.counters.base import Count, has_room
+from budgets.known_models import KnownModels
 from budgets.matching import Matched
 from budgets.periods import as_datetime
 
 ALLOW, WARN, DISABLE_TOOLS, DEGRADE, HARD_STOP = "allow", "warn", "disable-tools", "degrade", "hard-stop"
 STRICTNESS = {ALLOW: 0, WARN: 1, DISABLE_TOOLS: 2, DEGRADE: 3, HARD_STOP: 4}
 
-ModelKnown = Callable[[str], bool]
+# Asked for only where a rule could apply: most calls are below every soft cap.
+ModelsKnown = Callable[[], KnownModels]
 
 
 class LookedAt(msgspec.Struct, frozen=True):
@@ -69,13 +71,13 @@ class Decision(msgspec.Struct, frozen=True):
     resets_at: datetime | None
     matched: tuple[Matched, ...]
     counts: tuple[Count, ...]
-    model_known: ModelKnown
+    models_known: ModelsKnown
 
     @property
     def looked_at(self) -> tuple[LookedAt, ...]:
         """Each budget as it stood. Worked out when asked for: most calls are allowed and never explained."""
         return tuple(
-            _look(self.call, each, count, self.model_known)
+            _look(self.call, each, count, self.models_known)
             for each, count in zip(self.matched, self.counts, strict=True)
         )
 
@@ -88,7 +90,7 @@ class Decision(msgspec.Struct, frozen=True):
                 room = max(0, each.hard_nano_usd - count.spend_nano_usd - count.reserved_nano_usd)
                 if least is None or room < least[0]:
                     least = (room, each, count)
-        return None if least is None else _look(self.call, least[1], least[2], self.model_known)
+        return None if least is None else _look(self.call, least[1], least[2], self.models_known)
 
     @property
     def is_merely_held(self) -> bool:
@@ -107,7 +109,7 @@ def decide(
     call: Call,
     matched: Sequence[Matched],
     counts: Sequence[Count],
-    model_known: ModelKnown,
+    models_known: ModelsKnown,
 ) -> Decision:
     """The decision on `call`, given each matching budget and its count before the call."""
     least = _least_room_when_all_allow(call, matched, counts)
@@ -115,9 +117,9 @@ def decide(
         remaining = None if least == _NO_LIMIT else least
         return Decision(
             decision_id, call, True, ALLOW, "within_budget", None, None, (), remaining, None,
-            tuple(matched), tuple(counts), model_known,
+            tuple(matched), tuple(counts), models_known,
         )  # fmt: skip
-    looked_at = tuple(_look(call, each, count, model_known) for each, count in zip(matched, counts, strict=True))
+    looked_at = tuple(_look(call, each, count, models_known) for each, count in zip(matched, counts, strict=True))
     enforced = [each for each in looked_at if each.matched.budget.is_enforced]
     bound: LookedAt | None = None
     for each in enforced:
@@ -144,7 +146,7 @@ def decide(
         else as_datetime(bound.matched.window.ends_at),
         matched=tuple(matched),
         counts=tuple(counts),
-        model_known=model_known,
+        models_known=models_known,
     )
 
 
@@ -175,7 +177,7 @@ def _least_room_when_all_allow(call: Call, matched: Sequence[Matched], counts: S
     return least
 
 
-def _look(call: Call, matched: Matched, count: Count, model_known: ModelKnown) -> LookedAt:
+def _look(call: Call, matched: Matched, count: Count, models_known: ModelsKnown) -> LookedAt:
     budget = matched.budget
     used = count.spend_nano_usd + count.reserved_nano_usd
     state = spend_state(matched, count.spend_nano_usd)
@@ -186,9 +188,11 @@ def _look(call: Call, matched: Matched, count: Count, model_known: ModelKnown) -
         return LookedAt(matched, count, state, HARD_STOP, reason, None, budget.disabled_tools)
     if used + call.estimated_nano_usd < matched.soft_nano_usd:
         return LookedAt(matched, count, state, ALLOW, "within_budget", None, ())
-    names = call.model_names or frozenset((call.model,))
-    for rule in budget.downgrade_rules:
-        if rule.to not in names and rule.names(names) and model_known(rule.to):
+    if budget.downgrade_rules:
+        known = models_known()
+        asked = known.all_meant(call.model_names or (call.model,))
+        rule = known.next_rule(budget.downgrade_rules, asked, tried=asked)
+        if rule is not None:
             return LookedAt(matched, count, state, DEGRADE, "over_soft_cap", rule.to, budget.disabled_tools)
     if not set(call.tools).isdisjoint(budget.disabled_tools):
         return LookedAt(matched, count, state, DISABLE_TOOLS, "over_soft_cap", None, budget.disabled_tools)

@@ -20,7 +20,7 @@ from budgets.calls import Call, scopes_of
 from budgets.counters.base import Count, CounterLine, Hold, HoldKind, Reserved
 from budgets.counters.charge import counters
 from budgets.decision_log import keep_sample, store_decisions
-from budgets.decisions import Decision, decide
+from budgets.decisions import Decision, ModelsKnown, decide
 from budgets.errors import (
     BudgetExceeded,
     EstimateTooLarge,
@@ -28,10 +28,11 @@ from budgets.errors import (
     ReservationMissing,
     ReservationSettled,
 )
+from budgets.known_models import known_models
 from budgets.matching import Matches, match_budgets
 from budgets.models import Reservation
 from budgets.snapshot import tenant_budgets
-from budgets.suggestions import model_is_known, model_that_fits
+from budgets.suggestions import model_that_fits
 from spendhub import group_commit
 from spendhub.bulk_insert import insert_rows, read_uuid
 from spendhub.ids import new_id
@@ -68,7 +69,7 @@ def look_at(call: Call) -> Journey[Decision]:
     counts: tuple[Count, ...] = ()
     if matched:
         counts = yield from counters().look(call.tenant_id, matched.lines, call.now.timestamp())
-    decision = decide(new_id(), call, matched, counts, _known_to(call))
+    decision = decide(new_id(), call, matched, counts, _models_of(call))
     if decision.allowed and _is_too_large(call):
         raise EstimateTooLarge
     return decision
@@ -141,7 +142,7 @@ def try_to_reserve(
             reserved = Reserved(False, (yield from counters().look(call.tenant_id, hold.lines, now)))
         else:
             reserved = yield from counters().reserve(hold, now)
-    decision = decide(new_id(), call, matched, reserved.counts, _known_to(call))
+    decision = decide(new_id(), call, matched, reserved.counts, _models_of(call))
     if reserved.is_held:
         keep_sample(decision)
         # A repeat of a hold that is there already finds its own money in the counts: it is held all the same.
@@ -330,12 +331,12 @@ def _cheaper_that_fits(decision: Decision) -> Journey[str | None]:
     other = replace(
         call, model=model, provider=provider, model_names=frozenset((model,)), estimated_nano_usd=estimate, tools=()
     )
-    return model if decide(decision.id, other, matched, counts, _known_to(call)).allowed else None
+    return model if decide(decision.id, other, matched, counts, _models_of(call)).allowed else None
 
 
 def _is_too_large(call: Call) -> bool:
     return call.estimated_nano_usd > MAX_NANO_USD
 
 
-def _known_to(call: Call) -> Any:
-    return lambda name: model_is_known(call.tenant_id, name)
+def _models_of(call: Call) -> ModelsKnown:
+    return lambda: known_models(call.tenant_id)

@@ -27,13 +27,14 @@ class Raise:
 
 @dataclass(frozen=True, slots=True)
 class DowngradeRule:
-    """Models (or "*") that give way to a cheaper one above the soft cap."""
+    """Models (or "*") that give way to a cheaper one above the soft cap, by any of their names: see known_models.py."""
 
     from_models: frozenset[str]
     to: str
 
-    def names(self, models: frozenset[str]) -> bool:
-        return "*" in self.from_models or not self.from_models.isdisjoint(models)
+    @property
+    def is_for_any(self) -> bool:
+        return "*" in self.from_models
 
 
 class Threshold(NamedTuple):

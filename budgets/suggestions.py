@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from budgets.calls import Call
 from budgets.decisions import Decision
+from budgets.known_models import known_models
 from budgets.snapshot import BudgetFacts
 from routing.pricing import estimate_nano_usd
 from routing.snapshot import CATALOG, ModelFacts
@@ -15,23 +16,19 @@ ASSUMED_OUTPUT_TOKENS = 500
 
 def model_is_known(tenant_id: int, name: str) -> bool:
     """Whether the tenant's catalog has a model of that name that may be called."""
-    model = CATALOG.current().resolve(tenant_id, name)
-    return model is not None and model.unavailable_because() is None
+    return known_models(tenant_id).is_known(name)
 
 
 def downgrade_chain(budget: BudgetFacts, model: str, tenant_id: int) -> tuple[str, ...]:
     """The models that the budget's rules would step through from `model`, without going in circles."""
-    chain: list[str] = []
-    current = model
-    while True:
-        for rule in budget.downgrade_rules:
-            is_new = rule.to not in (model, current, *chain)
-            if is_new and rule.names(frozenset((current,))) and model_is_known(tenant_id, rule.to):
-                break
-        else:
-            return tuple(chain)
+    known, chain = known_models(tenant_id), list[str]()
+    current = known.meant(model)
+    tried = {current}
+    while (rule := known.next_rule(budget.downgrade_rules, {current}, tried)) is not None:
         chain.append(rule.to)
-        current = rule.to
+        current = known.meant(rule.to)
+        tried.add(current)
+    return tuple(chain)
 
 
 def model_that_fits(decision: Decision) -> tuple[str, str, int] | None:

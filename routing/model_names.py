@@ -142,7 +142,8 @@ def _broken_uses(catalog: Catalog, row: Model, becomes: ModelFacts | None) -> li
         if use.tenant_id not in views:
             views[use.tenant_id] = catalog.view(use.tenant_id), _changed_view(catalog, use.tenant_id, row, becomes)
         before, after = views[use.tenant_id]
-        lost = any(_is_meant(before.resolve(word), row) and after.resolve(word) is None for word in use.names)
+        # Also one that leads to a tenant's own model, by an alias of the shared one that this hides.
+        lost = any(before.resolve(word) is not None and after.resolve(word) is None for word in use.names)
         if lost or any(_is_meant(before.models.get(w), row) and w not in after.models for w in use.own_names):
             broken.append(use)
     return broken

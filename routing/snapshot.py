@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
@@ -18,6 +18,9 @@ from spendhub.snapshots import Snapshot
 
 # For whoever may not import rows: the data plane.
 KNOWN_CAPABILITIES = CAPABILITIES
+
+# The catalog's id, None for a name that it does not know, and the name in folded letters.
+ModelIdentity = tuple[int | None, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +45,8 @@ class ProviderFacts:
 class ModelFacts:
     """A model as calls need it. `name` is the catalog's; `upstream_name` is what its vendor is asked for.
 
-    `listed_as` is what an allow or deny list may call it, in folded letters: its name, an alias, `provider/name`, or
+    `stands_for` are names of a shared model that lead to this one, a tenant's own that stands before it. `listed_as` is
+    what an allow or deny list may call it, in folded letters: its name, an alias, one of those, `provider/name`, or
     `provider/*`."""
 
     id: int
@@ -62,12 +66,24 @@ class ModelFacts:
     own_api_key_env: str = ""
     aliases: tuple[str, ...] = ()
     region: str = ""
+    stands_for: frozenset[str] = frozenset()
     listed_as: frozenset[str] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         # Once per version of the catalog: a call that has such a list looks at every model.
-        names = (self.name, *self.aliases, f"{self.provider.name}/{self.name}", f"{self.provider.name}/*")
+        names = (self.name, *self.aliases, *self.stands_for, self.full_name, f"{self.provider.name}/*")
         object.__setattr__(self, "listed_as", frozenset(name.casefold() for name in names))
+
+    @property
+    def full_name(self) -> str:
+        """What it is called in full: `provider/name`."""
+        return f"{self.provider.name}/{self.name}"
+
+    @property
+    def identity(self) -> ModelIdentity:
+        """What is equal for two names that mean the same model, and for no others. A wildcard stands for as many models
+        as it catches names, in whatever letter case."""
+        return self.id, self.name.casefold()
 
     @property
     def is_wildcard(self) -> bool:
@@ -146,11 +162,13 @@ class CatalogView:
     def __init__(self, models: Iterable[ModelFacts]) -> None:
         # A tenant's own rows come last so that they replace shared rows of the same name.
         ordered = sorted(models, key=lambda model: (model.tenant_id is not None, model.name))
-        self.models = {model.name: model for model in ordered}
+        self.models = _with_names_of_shared(ordered)
         self._names: dict[str, ModelFacts] = {}
         for model in ordered:
-            for alias in (*model.aliases, f"{model.provider.name}/{model.name}"):
-                self._names[alias] = model
+            seen = self.models[model.name]
+            is_hidden = seen.tenant_id != model.tenant_id
+            for name in (*model.aliases, model.full_name):
+                self._names[name] = model if is_hidden and name not in seen.stands_for else seen
         self._names.update(self.models)
         self._folded = {name.casefold(): model for name, model in self._names.items()}
         self._folded.update({name.casefold(): model for name, model in self.models.items()})
@@ -176,6 +194,26 @@ class CatalogView:
             if folded.startswith(prefix):
                 return replace(model, name=name, upstream_name=name)
         return None
+
+
+def _with_names_of_shared(ordered: Sequence[ModelFacts]) -> dict[str, ModelFacts]:
+    """By name: a tenant's own models, each with the names that it takes over, and the shared ones that none hides."""
+    seen = {model.name: model for model in ordered}
+    taken_over: dict[str, set[str]] = {}
+    for model in ordered:
+        own = seen[model.name]
+        if model.tenant_id is None and own.tenant_id is not None:
+            taken_over.setdefault(own.name, set()).update(_names_taken_over(model, own))
+    for name, model in seen.items():
+        stands_for = frozenset(taken_over.get(name, ()))
+        if stands_for != model.stands_for:
+            seen[name] = replace(model, stands_for=stands_for)
+    return seen
+
+
+def _names_taken_over(shared: ModelFacts, own: ModelFacts) -> tuple[str, ...]:
+    # In full the shared one is still called at its own provider, unless the tenant wants no such model at all.
+    return shared.aliases if own.is_enabled else (*shared.aliases, shared.full_name)
 
 
 class _ProviderNames:

@@ -32,9 +32,10 @@ from routing.extras import estimate_asked, price_asked
 from routing.key_choice import ChosenKey, choose_key
 from routing.plans import Plan
 from routing.probe_claims import PROBE_CLAIMS
-from routing.snapshot import CATALOG, ModelFacts
+from routing.snapshot import CATALOG, ModelFacts, ModelIdentity
 from routing.upstreams.registry import dialect_of
 from spendhub.gateway.dialect import CallRequest, ClientDialect
+from spendhub.gateway.exchange import pause_while_wanted
 from spendhub.gateway.extras_asked import extras_at, extras_of
 from spendhub.gateway.holding import Need, UnboundedCall, need_of
 from spendhub.gateway.open_call import OpenCall, Origin, open_call
@@ -57,13 +58,15 @@ _OF_THE_CHOSEN = frozenset({"reason", "confidence", "score", "estimate_nano_usd"
 
 class Opened(NamedTuple):
     """A model that may be asked: its money is held, its breaker has let the call through. `trial` must be told what
-    becomes of the call. `in_place_of_chosen` says why it is asked in place of the plan's first; "" for that one."""
+    becomes of the call. `in_place_of_chosen` says why it is asked in place of the plan's first; "" for that one.
+    `steps_in`: a budget's policy has put it in the place of another."""
 
     candidate: Candidate
     call: OpenCall
     key: ChosenKey
     trial: Trial
     in_place_of_chosen: str = ""
+    steps_in: bool = False
 
 
 class Opening:
@@ -122,30 +125,38 @@ class Opening:
         price = price_asked(need.extras, candidate.model, candidate.quote.price, datetime.now(UTC))
         return 0 < room >= estimate_asked(need.extras, price, need.input_tokens, need.output_tokens)
 
-    async def _open(self, candidate: Candidate, avoided: frozenset[UUID], in_place_of_chosen: str) -> Opened:
+    async def _open(
+        self, candidate: Candidate, avoided: frozenset[UUID], in_place_of_chosen: str, *, steps_in: bool = False
+    ) -> Opened:
         dialect_of(candidate.model)
         key = choose_key(candidate.model, avoided)
         trial = await _admit(candidate.model)
         try:
-            call = await self._hold(candidate, in_place_of_chosen)
-            return Opened(candidate, call, key, trial, in_place_of_chosen)
+            call = await self._hold(candidate, in_place_of_chosen, steps_in=steps_in)
+            return Opened(candidate, call, key, trial, in_place_of_chosen, steps_in)
         except BaseException:
             trial.tells_nothing()
             raise
 
     async def _step_down(self, opened: Opened, avoided: frozenset[UUID]) -> Opened:
         """To the cheaper model that a budget's policy names above its soft cap. Where that cannot be asked after all,
-        or has no room in budgets of its own, the call stays what it was."""
-        first, tried = None, {opened.candidate.model.id}
-        while (cheaper := self._cheaper(opened.call.decision, tried)) is not None:
-            tried.add(cheaper.model.id)
+        or has no room in budgets of its own, or the call's time is over, the call stays what it was.
+
+        Raises ClientLeft, where nobody waits for an answer any more; then nothing is held."""
+        first, tried = None, {opened.candidate.model.identity}
+        while self._has_time() and (cheaper := self._cheaper(opened.call.decision, tried)) is not None:
+            tried.add(cheaper.model.identity)
             why = f"a budget's policy names it in place of {opened.candidate.model.name}"
             try:
                 await opened.call.give_back()
+                await self._check_is_wanted()
                 try:
-                    other = await self._open(cheaper, avoided, why)
+                    other = await self._open(cheaper, avoided, why, steps_in=True)
                 except _CANNOT_STEP_IN:
-                    opened = opened._replace(call=await self._hold(opened.candidate, opened.in_place_of_chosen))
+                    # It may have waited for money of that model's.
+                    await self._check_is_wanted()
+                    call = await self._hold(opened.candidate, opened.in_place_of_chosen, steps_in=opened.steps_in)
+                    opened = opened._replace(call=call)
                     break
             except BaseException:
                 opened.trial.tells_nothing()
@@ -162,7 +173,13 @@ class Opening:
             )  # fmt: skip
         return opened
 
-    def _cheaper(self, decision: Decision, tried: set[int]) -> Candidate | None:
+    def _has_time(self) -> bool:
+        return self._deadline is None or time.monotonic() < self._deadline
+
+    async def _check_is_wanted(self) -> None:
+        await pause_while_wanted(0, self._origin.client_left)
+
+    def _cheaper(self, decision: Decision, tried: set[ModelIdentity]) -> Candidate | None:
         """The model that the policy names, by whichever of its names, where it can do the call and may be asked."""
         name = decision.suggested_model if self._may_step_down and decision.action == DEGRADE else None
         if not name or len(tried) >= MAX_DOWNGRADES:
@@ -172,7 +189,7 @@ class Opening:
             found = find_candidates(
                 CATALOG.current(), tenant.id, name, datetime.now(UTC), unpriced_models=tenant.unpriced_models
             )[0]
-            if found.model.id in tried:
+            if found.model.identity in tried:
                 return None
             is_able = found.model.kind == self._request.kind and self._plan.may_be_answered_by(found.model)
             if not is_able or BREAKERS.keeps_away(breaker_key_of(found.model), time.time()):
@@ -184,7 +201,7 @@ class Opening:
             return None  # the policy names a model that cannot be asked: the call is made as it is, and warned
         return found
 
-    async def _hold(self, candidate: Candidate, in_place_of_chosen: str) -> OpenCall:
+    async def _hold(self, candidate: Candidate, in_place_of_chosen: str, *, steps_in: bool) -> OpenCall:
         need = self._need(candidate.model)
         self._count += 1
         facts: dict[str, Any] = dict(self._facts)
@@ -196,8 +213,9 @@ class Opening:
         if candidate.model.owner_id is not None:
             facts["own_model_id"] = candidate.model.id  # its name may be another one's later
         return await open_call(
-            self._origin, self._request, candidate, need, facts, may_wait=self.may_wait, deadline=self._deadline
-        )
+            self._origin, self._request, candidate, need, facts, may_wait=self.may_wait, deadline=self._deadline,
+            steps_in=steps_in,
+        )  # fmt: skip
 
     def _need(self, model: ModelFacts) -> Need:
         who, extras = self._origin, extras_at(self._extras, self._request, model)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from fractions import Fraction
 from typing import Any
@@ -11,10 +12,13 @@ from typing import Any
 from budgets.calls import Call
 from budgets.counters.base import Count
 from budgets.decisions import Decision, decide
+from budgets.known_models import KnownModels
 from budgets.matching import Matched, window_of
 from budgets.snapshot import BudgetFacts, DowngradeRule, Raise, TenantBudgets
+from routing.snapshot import Catalog, ModelFacts
 from spendhub.money import parse_usd
 from spendhub.tenants.attribution import Attribution
+from tests.routing.facts import model_facts
 
 NOW = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
 NEXT_MONTH = datetime(2026, 12, 1, tzinfo=UTC)
@@ -72,10 +76,17 @@ def call(estimate: str = "0", **values: Any) -> Call:
     return Call(now=NOW, estimated_nano_usd=parse_usd(estimate), **made | values)
 
 
-def decision(
-    asked: Call, *stands: tuple[BudgetFacts, str, str], known: Sequence[str] = ("sonnet", "haiku", "small")
-) -> Decision:
-    """The decision on a call, given each budget with what is spent and held (USD); `known` is the catalog."""
+def known_models(*models: ModelFacts) -> KnownModels:
+    """What the tenant's names of models mean where these are its catalog."""
+    return KnownModels(1, Catalog((), [replace(model, id=number) for number, model in enumerate(models)], {}))
+
+
+CATALOG = tuple(map(model_facts, ("sonnet", "haiku", "small")))
+
+
+def decision(asked: Call, *stands: tuple[BudgetFacts, str, str], catalog: Sequence[ModelFacts] = CATALOG) -> Decision:
+    """The decision on a call, given each budget with what is spent and held (USD)."""
+    models = known_models(*catalog)
     budgets = [matched(each) for each, _, _ in stands]
     counts = [Count(parse_usd(spent), parse_usd(held)) for _, spent, held in stands]
-    return decide(uuid.uuid4(), asked, budgets, counts, set(known).__contains__)
+    return decide(uuid.uuid4(), asked, budgets, counts, lambda: models)

@@ -137,6 +137,23 @@ def test_the_strictest_of_all_matching_budgets_answers(acme: Tenant) -> None:
     assert told["error"]["details"]["scope"] == "agent:bot"
 
 
+@pytest.mark.parametrize("by", ["haiku", "HAIKU", "quick", "vendor/haiku"])
+def test_downgrade_rules_mean_models_by_any_of_their_names_on_both_sides(acme: Tenant, by: str) -> None:
+    vendor = factories.ProviderFactory(name="vendor")
+    for name, aliases in (("opus", ["latest"]), ("haiku", ["quick"])):
+        factories.PriceFactory(model=factories.ModelFactory(name=name, provider=vendor, aliases=aliases))
+    refresh_all()
+    define(acme, "user:ada", 10, soft_cap="0", downgrade_rules=[{"from": ["Latest", "haiku"], "to": by}])
+    client = client_of(acme)
+    for asked in ("opus", "Opus", "latest", "VENDOR/opus"):
+        told = ask(client, 1, model=asked)
+        assert (told["action"], told["suggested_model"]) == ("degrade", by)
+    for asked in ("haiku", "Haiku", "quick", "vendor/HAIKU"):
+        told = ask(client, 1, model=asked)
+        assert (told["action"], told["suggested_model"], told["model"]) == ("warn", None, "haiku")
+        assert "cheaper" not in told["warning"]
+
+
 def test_a_budget_that_only_observes_stops_nothing_but_says_what_it_would_have_done(acme: Tenant) -> None:
     define(acme, "user:ada", 1, mode="observe")
     told = ask(client_of(acme), 5)

@@ -22,7 +22,8 @@ from spendhub.ids import new_id
 from spendhub.money import format_usd, parse_usd
 from spendhub.snapshots import refresh_all
 from tests import factories
-from tests.budgets.facts import at, budget, call, decision, matched
+from tests.budgets.facts import at, budget, call, decision, known_models, matched
+from tests.routing.facts import model_facts
 
 NANO = 10**9
 PAGE = Path(__file__).parents[2] / "docs" / "budgets.md"
@@ -138,6 +139,46 @@ def test_a_rule_never_suggests_the_model_that_was_asked_for_under_another_name()
     assert decision(asked, (of, "9", "0")).suggested_model == "small"
 
 
+NAMED = (
+    model_facts("opus", aliases=("latest",)),
+    model_facts("haiku", aliases=("quick",)),
+    model_facts("llama-*"),
+)
+
+
+@pytest.mark.parametrize("name", ["opus", "OPUS", "latest", "Latest", "vendor/opus", "Vendor/Opus"])
+def test_the_model_that_gives_way_may_be_named_by_any_of_its_names(name: str) -> None:
+    of = budget("user:ada", rules=[(["gpt", name], "haiku")])
+    told = decision(call("0.1", model="opus"), (of, "9", "0"), catalog=NAMED)
+    assert (told.action, told.suggested_model) == ("degrade", "haiku")
+    told = decision(call("0.1", model="gpt-5"), (of, "9", "0"), catalog=NAMED)
+    assert (told.action, told.suggested_model) == ("warn", None)
+
+
+@pytest.mark.parametrize("name", ["haiku", "HAIKU", "quick", "Quick", "vendor/haiku", "Vendor/Haiku"])
+@pytest.mark.parametrize("rule", ["*", "haiku", "opus", "latest"])
+def test_a_model_is_never_said_to_be_cheaper_than_itself_by_whichever_name(name: str, rule: str) -> None:
+    of = budget("user:ada", rules=[([rule], name)])
+    told = decision(call("0.1", model="haiku"), (of, "9", "0"), catalog=NAMED)
+    assert (told.action, told.suggested_model) == ("warn", None)
+    # Negative control: another model does give way to it.
+    told = decision(call("0.1", model="opus"), (of, "9", "0"), catalog=NAMED)
+    assert told.suggested_model == (None if rule == "haiku" else name)
+
+
+def test_names_that_one_wildcard_catches_are_different_models_in_whatever_letter_case() -> None:
+    of = budget("user:ada", rules=[(["LLAMA-4"], "llama-3")])
+    for asked, suggested in (("llama-4", "llama-3"), ("llama-3", None), ("LLAMA-3", None), ("llama-5", None)):
+        assert decision(call("0.1", model=asked), (of, "9", "0"), catalog=NAMED).suggested_model == suggested
+
+
+def test_what_the_catalog_does_not_know_gives_way_in_whatever_letter_case() -> None:
+    of = budget("user:ada", rules=[(["Smart", "house-model"], "haiku")])
+    route = call("0.1", model="gpt-5", model_names=frozenset({"smart", "gpt-5"}))
+    for asked in (route, call("0.1", model="House-Model")):
+        assert decision(asked, (of, "9", "0"), catalog=NAMED).suggested_model == "haiku"
+
+
 def test_disabled_tools_of_all_budgets_above_their_soft_cap_add_up_in_order() -> None:
     stands = [
         (budget("user:ada", tools=["web", "code"]), "8", "0"),
@@ -186,13 +227,13 @@ calls = st.builds(
     st.lists(st.sampled_from(["web", "file"]), max_size=2, unique=True),
 )
 
+KNOWN = known_models(model_facts("haiku"))
+
 Stands = list[tuple[BudgetFacts, Count]]
 
 
 def decided(asked: Call, stands: Stands) -> Decision:
-    return decide(
-        new_id(), asked, [matched(of) for of, _ in stands], [count for _, count in stands], {"haiku"}.__contains__
-    )
+    return decide(new_id(), asked, [matched(of) for of, _ in stands], [count for _, count in stands], lambda: KNOWN)
 
 
 def enforced(told: Decision) -> list[LookedAt]:
@@ -263,8 +304,9 @@ def test_a_suggested_model_is_known_and_another_one(asked: Call, stands: Stands)
 @pytest.mark.django_db
 def test_rules_are_followed_step_by_step_and_never_in_circles() -> None:
     acme = factories.acme()
-    for name in ("opus", "sonnet", "haiku"):
-        factories.ModelFactory(name=name)
+    vendor = factories.ProviderFactory(name="vendor")
+    for name, aliases in (("opus", []), ("sonnet", []), ("haiku", ["quick"])):
+        factories.ModelFactory(name=name, provider=vendor, aliases=aliases)
     factories.ModelFactory(name="old", is_enabled=False)
     refresh_all()
     steps = [(["opus"], "old"), (["opus"], "sonnet"), (["sonnet"], "haiku"), (["haiku"], "opus"), (["*"], "haiku")]
@@ -272,4 +314,6 @@ def test_rules_are_followed_step_by_step_and_never_in_circles() -> None:
     assert downgrade_chain(of, "opus", acme.pk) == ("sonnet", "haiku")
     assert downgrade_chain(of, "gpt", acme.pk) == ("haiku", "opus", "sonnet")
     assert downgrade_chain(budget("user:ada"), "opus", acme.pk) == ()
+    by_other_names = [(["Opus"], "vendor/sonnet"), (["SONNET"], "quick"), (["vendor/haiku"], "OPUS")]
+    assert downgrade_chain(budget("user:ada", rules=by_other_names), "opus", acme.pk) == ("vendor/sonnet", "quick")
     assert [model_is_known(acme.pk, name) for name in ("haiku", "old", "nobody")] == [True, False, False]

@@ -84,6 +84,46 @@ def test_rules_are_followed_step_by_step_and_not_in_circles(served: Served, user
     assert len(served.spans(user)) == 1
 
 
+@pytest.mark.parametrize("to", ["vendor-chat", "VENDOR-Chat", "vendor-alias", "Vendor/vendor-chat"])
+def test_no_model_steps_in_for_itself_by_whichever_name(served: Served, user: str, to: str) -> None:
+    degrade_to(served, user, to)
+    for name in ("vendor-chat", "vendor-alias", "vendor/vendor-chat", "VENDOR-CHAT"):
+        told = served.ask(user=user, model=name).headers
+        assert (told["x-spendhub-model"], told["x-spendhub-decision"]) == ("vendor-chat", "warn")
+        assert "x-spendhub-suggested-model" not in told
+    assert len(served.spans(user)) == 4
+    assert served.held(user) == "0.00"
+
+
+@pytest.mark.parametrize("named", ["VENDOR-CHAT", "vendor-alias", "Vendor-Alias", "vendor/vendor-chat"])
+def test_a_rule_may_name_the_model_that_gives_way_by_any_of_its_names(served: Served, user: str, named: str) -> None:
+    served.define_budget(user, "1", soft_cap="0", downgrade_rules=[{"from": [named], "to": "vendor-out"}])
+    answered = served.ask(user=user)
+    assert (answered.headers["x-spendhub-model"], answered.headers["x-spendhub-decision"]) == ("vendor-out", "degrade")
+    assert served.held(user) == "0.00"
+
+
+def test_each_step_goes_by_the_rules_of_the_model_that_it_has_led_to(served: Served, user: str) -> None:
+    served.define_model(last := f"{user}-last", upstream_name="vendor-chat")
+    pause_for_snapshots()
+    steps = [("vendor-alias", "vendor-out"), ("vendor-out", "sandbox-small"), ("Sandbox-Small", last)]
+    rules = [{"from": [named], "to": to} for named, to in steps]
+    served.define_budget(user, "1", soft_cap="0", downgrade_rules=rules)
+    assert served.ask(user=user).headers["x-spendhub-model"] == last
+    assert (served.the_span(user)["model"], served.held(user)) == (last, "0.00")
+
+
+def test_names_that_one_wildcard_catches_step_in_for_each_other(served: Served, user: str) -> None:
+    served.define_provider(user)
+    served.native("POST", "models", json={"provider": user, "name": f"{user}-*"})
+    served.native("POST", "prices", json={"model": f"{user}-*", "input": "900", "output": "900"})
+    pause_for_snapshots()
+    served.define_budget(user, "1", soft_cap="0", downgrade_rules=[{"from": [f"{user}-BIG"], "to": f"{user}-small"}])
+    answered = served.ask(user=user, model=f"{user}-big")
+    assert (answered.status_code, answered.headers["x-spendhub-model"]) == (200, f"{user}-small")
+    assert served.asked_of_vendor(user)["body"]["model"] == f"{user}-small"
+
+
 def test_a_rule_towards_a_model_without_a_key_leaves_the_call_as_it_is(served: Served, user: str) -> None:
     served.define_budget(user, "1", soft_cap="0", downgrade_rules=[{"from": ["*"], "to": "unplugged"}])
     answered = served.ask(user=user)

@@ -193,8 +193,16 @@ def test_where_the_name_itself_counts_an_alias_will_not_do(acme: Tenant) -> None
     assert (status, list(problems_of(answer))) == (400, ["name"])
 
 
-def test_an_alias_in_use_is_not_taken_away(acme: Tenant) -> None:
-    make_budget(acme, scope_type="tenant", downgrade_rules=[{"from": ["*"], "to": "my-own"}])
+@pytest.mark.parametrize("rule", [{"from": ["mine"], "to": "small"}, {"from": ["*"], "to": "mine"}])
+def test_both_sides_of_a_downgrade_rule_find_the_model_by_an_alias(acme: Tenant, rule: dict[str, Any]) -> None:
+    make_budget(acme, scope_type="tenant", downgrade_rules=[rule])
+    status, answer = ask(acme, "patch", f"models/{mine(acme).pk}", {"name": "renamed", "aliases": ["mine"]})
+    assert status == 200, answer
+
+
+@pytest.mark.parametrize("rule", [{"from": ["my-own"], "to": "small"}, {"from": ["*"], "to": "my-own"}])
+def test_an_alias_in_use_is_not_taken_away(acme: Tenant, rule: dict[str, Any]) -> None:
+    make_budget(acme, scope_type="tenant", downgrade_rules=[rule])
     status, answer = ask(acme, "patch", f"models/{mine(acme).pk}", {"aliases": []})
     assert (status, list(problems_of(answer))) == (400, ["aliases"])
     assert ask(acme, "patch", f"models/{mine(acme).pk}", {"aliases": ["my-own", "other"]})[0] == 200
@@ -217,6 +225,19 @@ def test_a_shared_model_is_not_renamed_while_any_account_names_it(acme: Tenant) 
     # Who has a model of their own of that name means that one.
     ModelFactory(name="large", provider=large.provider, tenant=globex)
     assert save(browser, large, name="huge", tenant="") == ""
+
+
+def test_a_shared_alias_stays_while_an_account_calls_its_own_copy_by_it(acme: Tenant) -> None:
+    small = Model.objects.across_tenants().get(name="small")
+    own = ModelFactory(name="small", provider=small.provider, tenant=acme)
+    Route.objects.create(tenant=acme, name="support", candidate_models=["tiny"])
+    olga = UserFactory(username="olga")
+    type(olga).objects.filter(pk=olga.pk).update(is_superuser=True)
+    browser = browser_of("olga")
+    assert "The route 'support' of Acme names it as it is called now" in save(browser, small, aliases="", tenant="")
+    own.aliases = ["tiny"]
+    own.save()
+    assert save(browser, small, aliases="", tenant="") == ""
 
 
 WILDCARD_USES = [

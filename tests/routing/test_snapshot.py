@@ -270,6 +270,58 @@ def test_a_switched_off_model_of_its_own_hides_the_shared_one(acme: Tenant, glob
     assert find_candidates(catalog, globex.pk, "m", NOW, unpriced_models="refuse")
 
 
+def meanings(tenant: Tenant, *names: str) -> list[tuple[bool, str, bool]]:
+    """Of the model that each name means: whether it is the tenant's own, at which provider, and switched on."""
+    models = [resolve(tenant, name) for name in names]
+    return [(model.tenant_id is not None, model.provider.name, model.is_enabled) for model in models if model]
+
+
+OTHER_NAMES = ("five", "FIVE", "vendor/m", "Vendor/M")
+
+
+@pytest.mark.parametrize("at", ["vendor", "house"])
+def test_all_names_of_a_shared_model_lead_to_the_tenants_own_that_is_switched_off(
+    acme: Tenant, globex: Tenant, vendor: Provider, at: str
+) -> None:
+    add_price(add_model(vendor, "m", aliases=["five"]), "1")
+    house = Provider.objects.create(tenant=acme, name="house")
+    add_model({"vendor": vendor, "house": house}[at], "m", acme, is_enabled=False)
+    assert meanings(acme, "m", *OTHER_NAMES, f"{at}/m") == [(True, at, False)] * 6
+    assert meanings(globex, "m", *OTHER_NAMES) == [(False, "vendor", True)] * 5
+    catalog = CATALOG.current()
+    for name in OTHER_NAMES:
+        with pytest.raises(ModelNotAvailable):
+            find_candidates(catalog, acme.pk, name, NOW, unpriced_models="refuse")
+
+
+def test_an_alias_of_a_shared_model_leads_to_the_tenants_own_and_the_full_name_to_the_shared_one(
+    acme: Tenant, vendor: Provider
+) -> None:
+    add_model(vendor, "m", aliases=["five"])
+    add_model(Provider.objects.create(tenant=acme, name="house"), "m", acme)
+    own, shared = (True, "house", True), (False, "vendor", True)
+    assert meanings(acme, "m", *OTHER_NAMES, "house/m") == [own, own, own, shared, shared, own]
+
+
+def test_what_the_tenant_calls_another_of_its_models_stands_before_names_of_a_shared_one(
+    acme: Tenant, vendor: Provider
+) -> None:
+    add_model(vendor, "m", aliases=["five", "six", "seven"])
+    add_model(vendor, "m", acme, is_enabled=False)
+    add_model(vendor, "a", acme, aliases=["five"])
+    add_model(vendor, "six", acme)
+    found = [model.name for name in ("five", "six", "seven") if (model := resolve(acme, name))]
+    assert found == ["a", "six", "m"]
+
+
+def test_lists_find_the_tenants_own_model_by_the_names_that_lead_to_it(acme: Tenant, vendor: Provider) -> None:
+    add_model(vendor, "m", aliases=["Five"])
+    add_model(Provider.objects.create(tenant=acme, name="house"), "m", acme, aliases=["mine"])
+    found = resolve(acme, "five")
+    assert found is not None
+    assert found.listed_as == {"m", "mine", "five", "house/m", "house/*"}
+
+
 def test_a_quote_with_its_price_costs_microseconds(acme: Tenant, vendor: Provider) -> None:
     for number in range(300):
         add_price(add_model(vendor, f"m{number}"), "1")
