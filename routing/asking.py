@@ -76,7 +76,7 @@ async def execute(model: ModelFacts, asked: Asked, key: ChosenKey | None = None,
     if asked.is_stream and decoder_for(response.headers) is None:
         await response.aclose()
         raise UpstreamError(f"{model.provider.name} answered {response.headers['content-type'][:60]}, not a stream")
-    reader = guarded(request.reader() if request.reader else dialect.reader(asked.wire if is_native else None))
+    reader = guarded(request.reader() if request.reader else dialect.reader(asked.wire if is_native else None), model)
     secret = hidden_in_answers(key.secret)
     return Execution(model, response, reader, is_translated=not is_native, secret=secret, another_reader=request.reader)
 

@@ -21,9 +21,10 @@ Role = Literal["user", "assistant"]
 Finish = Literal["stop", "length", "tool_calls", "content_filter"]
 Choosing = Literal["auto", "none", "required", "named"]
 
-# What can be asked for beside words, and not of every vendor: fields of a Conversation, by which a refusal names them.
-CHOICES, LOGPROBS = "choices", "logprobs"
-BESIDE_WORDS = frozenset((CHOICES, LOGPROBS))
+# What can be asked for beside words, and not of every vendor. The first two are fields of a Conversation, by which a
+# refusal names them; an answer that is spoken has none, and can only be asked of a vendor of the client's own dialect.
+CHOICES, LOGPROBS, SPEECH = "choices", "logprobs", "speech"
+BESIDE_WORDS = frozenset((CHOICES, LOGPROBS, SPEECH))
 
 
 class NotTranslatable(Invalid):

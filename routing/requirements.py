@@ -10,7 +10,7 @@ from typing import Any
 
 from django.conf import settings
 
-from routing.conversation import BESIDE_WORDS, CHOICES, LOGPROBS
+from routing.conversation import BESIDE_WORDS, CHOICES, LOGPROBS, SPEECH
 from routing.extras import NO_EXTRAS, Extras, always_searches, estimate_asked, price_asked
 from routing.performance import UNMEASURED, Observed, expected_p95_ms, expected_quality, observed_at
 from routing.pricing import CompiledPrice
@@ -22,7 +22,7 @@ from spendhub.money import format_usd
 from spendhub.tenants.attribution import NOBODY, Attribution
 
 NOTHING_NEEDED: frozenset[str] = frozenset()
-_IN_WORDS = {CHOICES: "several answers at once", LOGPROBS: "log probabilities"}
+_IN_WORDS = {CHOICES: "several answers at once", LOGPROBS: "log probabilities", SPEECH: "spoken answers"}
 QUALITIES = ("economy", "standard", "premium")
 # What a model is taken for whose size nobody has noted: as large as most, and not the one that takes what no other can.
 UNNOTED_CONTEXT_TOKENS = 128_000
@@ -63,9 +63,9 @@ class Declared:
 @dataclass(frozen=True, slots=True)
 class Wanted:
     """What one call wants of a model. `needs()` reads capabilities from the request (tools, vision, files, audio,
-    json, reasoning, streaming, embeddings) and what it asks for beside words (choices, logprobs), `unusual()` what many
-    models refuse; `text()` gives its words, for strategies that weigh them: all three are asked only where a choice is
-    made. `max_output_tokens` is over all `choices`, None where the client set no limit.
+    json, reasoning, streaming, embeddings) and what it asks for beside words (choices, logprobs, speech), `unusual()`
+    what many models refuse; `text()` gives its words, for strategies that weigh them: all three are asked only where a
+    choice is made. `max_output_tokens` is over all `choices`, None where the client set no limit.
 
     `expected_output_of` says how much output a model is likely to give; without it the limit counts, or
     SPENDHUB_DEFAULT_OUTPUT_TOKENS per choice. `known_lengths` has models by name whose answers have been measured, the

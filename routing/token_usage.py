@@ -180,6 +180,8 @@ class TokenUsage:
 def _count(name: str, value: Any) -> int:
     if value is None:
         return 0
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
     if isinstance(value, bool) or not isinstance(value, int):
         raise ImpossibleUsage(f"{name}: {str(value)[:40]!r} is not a whole number of tokens", field=name)
     if not 0 <= value <= MAX_TOKENS:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from routing.conversation import CHOICES, LOGPROBS
+from routing.conversation import CHOICES, LOGPROBS, SPEECH
 from routing.requirements import Wanted
 from routing.upstreams.base import CHAT, EMBEDDINGS, GENERATE, MESSAGES, RESPONSES, Wire
 
@@ -13,7 +13,7 @@ _WRITTEN_AS: dict[Wire, str] = {
     MESSAGES: "a message, as Anthropic’s clients write it",
     GENERATE: "contents, as Google’s clients write it",
 }
-_NEEDS = {CHOICES: "several answers at once", LOGPROBS: "log probabilities"}
+_NEEDS = {CHOICES: "several answers at once", LOGPROBS: "log probabilities", SPEECH: "a spoken answer"}
 
 
 def read_as(wanted: Wanted, *, is_body: bool) -> str:

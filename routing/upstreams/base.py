@@ -79,6 +79,10 @@ class UsageReader(Protocol):
     # connection ends.
     ends_with_body: bool
 
+    def logs_as(self, told_by: str) -> None:
+        """Names the vendor's model for the log. Until then nothing is logged: somebody else reads the same answer."""
+        ...
+
     def searched(self) -> int:
         """How many searches of the web were seen, for an answer that never reached its usage."""
         ...
@@ -90,7 +94,8 @@ class UsageReader(Protocol):
     def read_event(self, data: bytes) -> dict[str, Any] | None:
         """Takes the data of one stream event; returns it parsed when it carries usage, else None.
 
-        Raises UpstreamError for impossible usage, and for an error that the vendor sends in mid-stream.
+        Raises UpstreamError for an error that the vendor sends in mid-stream. Counts that cannot be are none
+        (told_counts.py): what was told before them is then in `usage_so_far`.
         """
         ...
 

@@ -1,4 +1,4 @@
-"""What an answer says of its bill beside tokens: the service tier it was given in, and what we have no price for.
+"""What an answer says of its bill: counts that can be, the service tier it was given in, what we have no price for.
 
 Every reader of answers is one of these; where the vendor says nothing of the kind, nothing is ever set.
 Rules: docs/pricing.md, "Service tiers", "Searches of the web" and "Not counted".
@@ -6,21 +6,32 @@ Rules: docs/pricing.md, "Service tiers", "Searches of the web" and "Not counted"
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
 from typing import Any
 
 from routing.service_tiers import tier_name
+from routing.token_usage import TokenUsage
+from routing.upstreams.told_counts import possible
 
 
 class Billed:
-    """The part of a reader (see UsageReader) that knows of tiers and tools."""
+    """The part of a reader (see UsageReader) that knows of counts, tiers and tools."""
 
     service_tier: str | None = None  # the tier's name, "" the standard one; None: the vendor has not said
     not_priced: tuple[str, ...] = ()
     told_cost: Mapping[str, Any] = MappingProxyType({})
     ends_with_body = False
     left_out: tuple[str, ...] = ()
+    _told_by = ""
+
+    def logs_as(self, told_by: str) -> None:
+        """See UsageReader."""
+        self._told_by = told_by
+
+    def usage_in(self, read: Callable[..., TokenUsage], *counts: Any, **more: Any) -> TokenUsage | None:
+        """What `read` makes of the vendor's counts; None for those that cannot be, as if it had told none."""
+        return possible(self._told_by, read, *counts, **more)
 
     def searched(self) -> int:
         """How many searches of the web were seen, for an answer that never reached its usage."""

@@ -1,7 +1,9 @@
-"""JSON objects of vendors: read strictly, written compactly."""
+"""JSON objects of vendors: read strictly, but for numbers and characters that are none; written compactly."""
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -11,16 +13,27 @@ from routing.errors import UpstreamError
 
 _encoder = msgspec.json.Encoder()
 _decoder = msgspec.json.Decoder()
+# An escaped character of two halves, one half, or any other escape: of `\\ud83d` the backslash alone.
+_ESCAPE = re.compile(
+    rb"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|u[dD][89a-fA-F][0-9a-fA-F]{2}|.)", re.DOTALL
+)
+_BYTES_OF_HALF = 6
+_NO_CHARACTER = rb"\ufffd"
+
+
+class NoJson(UpstreamError):
+    """An answer of a vendor's, or an event of one, is no JSON object."""
 
 
 def object_in(data: bytes) -> dict[str, Any]:
-    """The JSON object in `data`. Raises UpstreamError for anything else."""
+    """The JSON object in `data`. Half a surrogate, as models that are cut off write it, is read as U+FFFD. Raises
+    NoJson for anything else."""
     try:
         found = _decoder.decode(data)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        raise UpstreamError("the vendor's answer is no JSON") from None
+        found = _read_again(_without_halves(data))
     if not isinstance(found, dict):
-        raise UpstreamError("the vendor's answer is no JSON object")
+        raise NoJson("the vendor's answer is no JSON object")
     return found
 
 
@@ -35,6 +48,23 @@ def readable_object(data: bytes) -> dict[str, Any] | None:
 def readable_objects(pieces: Iterable[bytes]) -> Iterator[dict[str, Any]]:
     """The JSON objects among `pieces`. There is nothing to count in what is none."""
     return (found for piece in pieces if (found := readable_object(piece)) is not None)
+
+
+def _without_halves(data: bytes) -> bytes:
+    """`data` with U+FFFD for each half of a surrogate pair that stands alone, and for bytes that are no UTF-8."""
+    whole = data.decode("utf-8", "replace").encode()
+    return _ESCAPE.sub(lambda found: _NO_CHARACTER if len(found[0]) == _BYTES_OF_HALF else found[0], whole)
+
+
+def _read_again(data: bytes) -> Any:
+    """The JSON in `data`, which may have NaN or Infinity, as servers in Python write them: as text. Raises NoJson for
+    anything else."""
+    try:
+        if b"NaN" in data or b"Infinity" in data:
+            return json.loads(data, parse_constant=str)
+        return _decoder.decode(data)
+    except (msgspec.DecodeError, ValueError, RecursionError):
+        raise NoJson("the vendor's answer is no JSON") from None
 
 
 def is_whole_call(arguments: str) -> bool:

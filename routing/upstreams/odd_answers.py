@@ -3,6 +3,9 @@
 A reader takes an answer for what its vendor says it is, and looks no further: that is on the path of each event. Where
 a number stands in place of a list, that fails here in whichever way; it is then told, retried and booked like any other
 answer that makes no sense, and logged, in case that it is our reading which does not.
+
+An event of a stream that is no JSON at all says nothing: the stream goes on as if it were not there. To clients of its
+vendor's own format it is passed on as it came.
 """
 
 from __future__ import annotations
@@ -13,7 +16,9 @@ from typing import Any, NoReturn, cast
 
 from routing.conversation import Delta, Reply
 from routing.errors import UpstreamError
+from routing.snapshot import ModelFacts
 from routing.upstreams.base import UsageReader
+from routing.upstreams.json_objects import NoJson
 
 logger = logging.getLogger(__name__)
 
@@ -21,9 +26,13 @@ logger = logging.getLogger(__name__)
 _TAKEN_WRONG = (TypeError, AttributeError, ValueError, LookupError, OverflowError, RecursionError)
 
 
-def guarded(reader: UsageReader) -> UsageReader:
-    """`reader`, which raises UpstreamError for answers that it cannot make sense of, and nothing else."""
-    return cast("UsageReader", _Guarded(reader))
+def guarded(reader: UsageReader, model: ModelFacts | None = None) -> UsageReader:
+    """`reader`, which raises UpstreamError for answers that it cannot make sense of, and nothing else. The log says
+    which `model` has told usage that cannot be, or an event that is no JSON."""
+    told_by = f"{model.provider.name}'s {model.name}" if model is not None else ""
+    if told_by:
+        reader.logs_as(told_by)
+    return cast("UsageReader", _Guarded(reader, told_by))
 
 
 def tokens_in(events: Iterable[Mapping[str, Any]], count: Callable[[Mapping[str, Any]], int]) -> int:
@@ -38,10 +47,11 @@ def tokens_in(events: Iterable[Mapping[str, Any]], count: Callable[[Mapping[str,
 
 
 class _Guarded:
-    __slots__ = ("_reader", "passes_over")
+    __slots__ = ("_logs_as", "_reader", "passes_over")
 
-    def __init__(self, reader: UsageReader) -> None:
+    def __init__(self, reader: UsageReader, logs_as: str) -> None:
         self._reader = reader
+        self._logs_as = logs_as
         # It looks at bytes alone, many times per stream.
         self.passes_over = reader.passes_over
 
@@ -58,6 +68,9 @@ class _Guarded:
     def read_event(self, data: bytes) -> dict[str, Any] | None:
         try:
             return self._reader.read_event(data)
+        except NoJson:
+            self._note_no_json()
+            return None
         except _TAKEN_WRONG as error:
             _refuse(error)
 
@@ -70,8 +83,17 @@ class _Guarded:
     def deltas(self, data: bytes) -> Sequence[Delta]:
         try:
             return self._reader.deltas(data)
+        except NoJson:
+            self._note_no_json()
+            return ()
         except _TAKEN_WRONG as error:
             _refuse(error)
+
+    def _note_no_json(self) -> None:
+        """Logs it, once per answer."""
+        if self._logs_as:
+            logger.warning("%s sent an event that is no JSON; it is not read", self._logs_as)
+        self._logs_as = ""
 
 
 def _refuse(error: Exception) -> NoReturn:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
@@ -54,6 +55,13 @@ def addressed(conversation: Conversation) -> tuple[Sequence[Text], Sequence[Mess
 def plain_id(call_id: str) -> str:
     """A tool call's id in letters, digits, _ and -; the same for the call and its result."""
     return _NOT_IN_IDS.sub("_", call_id) or "call"
+
+
+def short_id(call_id: str, most: int) -> str:
+    """A tool call's id in at most so many characters, 40 or more; the same for the call and its result."""
+    if len(call_id) <= most:
+        return call_id
+    return f"{call_id[: most - 33]}_{hashlib.sha256(call_id.encode('utf-8', 'surrogatepass')).hexdigest()[:32]}"
 
 
 def finish_of(said: Finish, *, has_called: bool) -> Finish:

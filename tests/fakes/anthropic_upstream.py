@@ -177,6 +177,7 @@ def _usage(answer: Answer) -> dict[str, Any]:
         usage["server_tool_use"] = {"web_search_requests": answer.searches, "web_fetch_requests": 0}
     if answer.fault == "impossible-usage":
         usage["cache_creation"]["ephemeral_1h_input_tokens"] = 999_999
+        usage["output_tokens_details"]["thinking_tokens"] = 999_999  # the end of a stream tells no split
     return usage
 
 

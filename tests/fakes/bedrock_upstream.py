@@ -122,6 +122,8 @@ class FakeBedrock(FakeVendor):
         for index, each in enumerate(events):
             is_broken = fault == "bad-crc" and index == 3
             yield each[:-1] + bytes([each[-1] ^ 1]) if is_broken else each
+            if fault == "malformed-sse" and index:
+                yield message({":event-type": "contentBlockDelta", ":message-type": "event"}, b"{not json")
 
 
 def event(kind: str, **payload: Any) -> bytes:

@@ -7,7 +7,7 @@ answered before a test's `holding_back` ends), `queued` (a stream that sends a c
 `malformed-sse`, `not-json`, `html`, `no-usage`, `impossible-usage`, `usage-every-chunk`, `cut` (ends without its end),
 `error` (the vendor's error event in mid-stream; `error-at-once`: as the first one), `blocked` (the content is refused),
 `filtered` (the vendor's filter ends the answer before a word; `filtered-late`: after its words). `[say:words]` sets the answer's
-text, `[think:words]` its thoughts; `[in:N]`, `[cached:N]`, `[written:N]`, `[written1h:N]`, `[reasoning:N]` and
+text (U+E000 in it is written as half a surrogate, as by models that are cut), `[think:words]` its thoughts; `[in:N]`, `[cached:N]`, `[written:N]`, `[written1h:N]`, `[reasoning:N]` and
 `[out:N]` its counts, `[searches:N]` how often its vendor searched for it (responses and messages), `[ticks:N]` what it says that the call has
 cost, as xAI does. Where tools are offered and the last message is no tool's result, the first tool is called;
 `[calls:N]` asks for it N times. After a tool's result, in which the same may be asked for, the answer quotes it.
@@ -37,6 +37,7 @@ from typing import Any, Self
 WORDS_OF_ANSWER = "Grüße aus dem Süden: naïve café, 東京 and 🚀 costs counted to the last token."
 KEPT_REQUESTS = 200
 ARGUMENTS = {"city": "Köln"}
+HALF = "\ue000"
 _WISH = re.compile(r"\[(\w+):([^\]]*)\]")
 _GAP = b"\r\n\r\n"
 _KEY_FAULT = re.compile(r"fault-(\d{3})")
@@ -278,11 +279,11 @@ class FakeVendor:
             return True
         body = json.loads(raw)
         self.served.requests.append({"path": path, "headers": dict(headers), "body": body})
-        if (refused := self.refusal(path, body)) is not None:
-            _send_json(writer, refused[0], refused[1], self.named)
-            await writer.drain()
-            return True
         try:
+            if (refused := self.refusal(path, body)) is not None:
+                _send_json(writer, refused[0], refused[1], self.named)
+                await writer.drain()
+                return True
             answer = self.plan(path, body)
         except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
             # A vendor says what it cannot read; a connection that just closes would look like an outage.
@@ -470,8 +471,8 @@ def sse(value: Any, event: str = "") -> bytes:
 
 
 def to_json(value: Any) -> bytes:
-    """Compact JSON in UTF-8."""
-    return json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode()
+    """Compact JSON in UTF-8, but for HALF."""
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode().replace(HALF.encode(), b"\\ud83d")
 
 
 def _write_chunk(writer: asyncio.StreamWriter, piece: bytes) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -30,7 +31,7 @@ HOLDER = "ada-of-bad-input"
 TURNS = [{"role": "user", "content": "hello"}]
 CONTENTS = [{"role": "user", "parts": [{"text": "hello"}]}]
 # Their model stands in the address.
-GOOGLES = ("generate", "embed", "count_googles")
+GOOGLES = ("generate", "stream_generate", "embed", "batch_embed", "count_googles")
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,13 @@ def bad_fields(dialect: str, *own: tuple[str, Any]) -> tuple[tuple[str, Any], ..
     return (*BAD_FIELDS["all"], *BAD_FIELDS[dialect], *own)
 
 
+BAD_OF_GENERATE = (
+    *BAD_FIELDS["generate"], ("generationConfig", {"temperature": "hot"}), ("generationConfig", {"topK": 0.5}),
+    ("labels", {"task": 7}), ("cachedContent", "cachedContents/x"),
+)  # fmt: skip
 NOT_COUNTED = {"stream", "max_tokens"}
+# The vendor here has no model for embeddings.
+NO_MODEL = ("embeddings", "embed", "batch_embed")
 ROUTER_FIELDS: tuple[tuple[str, Any], ...] = (
     ("prompt", ABSENT), ("prompt", None), ("prompt", ""), ("prompt", "  "), ("prompt", 7), ("prompt", ["x"]),
     ("maxTokens", 0), ("maxTokens", -1), ("maxTokens", 1.5), ("maxTokens", "5"), ("maxTokens", True),
@@ -109,16 +116,25 @@ ROUTES = {
         "/v1beta/models/vendor-chat:generateContent",
         {"contents": CONTENTS},
         googles,
-        (
-            *BAD_FIELDS["generate"], ("generationConfig", {"temperature": "hot"}), ("generationConfig", {"topK": 0.5}),
-            ("labels", {"task": 7}), ("cachedContent", "cachedContents/x"),
-        ),
+        BAD_OF_GENERATE,
+    ),
+    "stream_generate": Route(
+        "/v1beta/models/vendor-chat:streamGenerateContent?alt=sse",
+        {"contents": CONTENTS},
+        googles,
+        BAD_OF_GENERATE,
     ),
     "embed": Route(
         "/v1beta/models/vendor-chat:embedContent",
         {"content": CONTENTS[0]},
         googles,
         (*BAD_FIELDS["embed"], ("labels", {"task": 7})),
+    ),
+    "batch_embed": Route(
+        "/v1beta/models/vendor-chat:batchEmbedContents",
+        {"requests": [{"content": CONTENTS[0]}]},
+        googles,
+        (*BAD_FIELDS["batch_embed"], ("labels", {"task": 7})),
     ),
     "count_googles": Route(
         "/v1beta/models/vendor-chat:countTokens",
@@ -222,9 +238,9 @@ def post(served: Served, route: Route, content: bytes, **headers: str | bytes) -
     return httpx.post(served.server.url + route.path, headers=sent, content=content, timeout=30)
 
 
-@pytest.mark.parametrize("name", [name for name in ROUTES if name not in ("embeddings", "embed")])
+@pytest.mark.parametrize("name", [name for name in ROUTES if name not in NO_MODEL])
 def test_each_good_body_is_answered(served: Served, holder: str, name: str) -> None:
-    """Negative control: it is the bad part that is refused. (The vendor here has no model for embeddings.)"""
+    """Negative control: it is the bad part that is refused."""
     answered = post(served, ROUTES[name], ROUTES[name].body())
     assert answered.status_code == 200, answered.text
 
@@ -248,6 +264,24 @@ def test_what_is_no_request_at_all_is_refused(served: Served, name: str, what: s
     answered = post(served, route, raw_bodies(route)[what])
     route.shape(answered)
     assert answered.status_code == (413 if what == "ten megabytes" else 400)
+
+
+@pytest.mark.parametrize("name", ROUTES)
+@pytest.mark.usefixtures("untouched")
+def test_a_compressed_body_is_refused_by_the_name_of_its_encoding(served: Served, name: str) -> None:
+    route = ROUTES[name]
+    answered = post(served, route, gzip.compress(route.body()), **{"content-encoding": "gzip"})
+    route.shape(answered)
+    # The recipe's router has a 400 for whatever cannot be read.
+    assert answered.status_code == (400 if route.shape is recipes else 415)
+    assert "content-encoding: gzip" in answered.text
+    assert "wrong_content_encoding" in answered.text.lower()
+
+
+@pytest.mark.parametrize("encoding", ["identity", ""])
+def test_a_body_that_is_said_to_be_as_it_is_is_read(served: Served, holder: str, encoding: str) -> None:
+    route = ROUTES["chat"]
+    assert post(served, route, route.body(), **{"content-encoding": encoding}).status_code == 200
 
 
 @pytest.mark.parametrize(("name", "field", "value"), FIELD_CASES)
@@ -394,10 +428,13 @@ ROUTER_NAMES = ["maxTokens", "requiredCapabilities", "budgetId", "strategy", "us
                 "confidenceThreshold", "prompt", "colour"]  # fmt: skip
 
 
+LIKE = {"count_tokens": "messages", "stream_generate": "generate", "count_googles": "generate"}
+
+
 def drawn_body(data: st.DataObject, name: str) -> dict[str, Any]:
     """A good body with generated parts."""
     body: dict[str, Any] = {**ROUTES[name].good}
-    fields = ROUTER_NAMES if name == "router" else FIELDS.get(name, FIELDS["messages"])
+    fields = ROUTER_NAMES if name == "router" else FIELDS[LIKE.get(name, name)]
     names, values = (GOOGLES_NAMES, GOOGLES_VALUES) if name in GOOGLES else (NAMES, VALUES)
     body |= data.draw(st.dictionaries(st.sampled_from([*fields, "stream", "spendhub"]), values, max_size=3))
     if name == "router":
@@ -406,7 +443,7 @@ def drawn_body(data: st.DataObject, name: str) -> dict[str, Any]:
         body["model"] = data.draw(MODELS)
     if data.draw(st.booleans()):
         turns = st.lists(st.dictionaries(names, values, max_size=6), min_size=1, max_size=4)
-        holder = next((each for each in ("messages", "contents", "content") if each in body), "input")
+        holder = next((each for each in ("messages", "contents", "content", "requests") if each in body), "input")
         body[holder] = data.draw(turns)
     return body
 

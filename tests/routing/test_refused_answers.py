@@ -148,9 +148,22 @@ def test_one_that_ends_for_another_reason_does_not(wire: Wire, events: list[Any]
     assert heard(wire, *events) == (False, False)
 
 
-@pytest.mark.parametrize("wire", [CHAT, MESSAGES, GENERATE])
-def test_events_that_make_no_sense_are_not_kept_from_the_client(wire: Wire) -> None:
-    assert heard(wire, b"{not json") == (True, False)
+@pytest.mark.parametrize(
+    ("wire", "event"),
+    [
+        (CHAT, {"id": "c", "choices": 7}),
+        (MESSAGES, {"type": "message_start", "message": 7}),
+        (GENERATE, {"error": {"message": "boo"}}),
+    ],
+)
+def test_events_that_make_no_sense_are_not_kept_from_the_client(wire: Wire, event: dict[str, Any]) -> None:
+    assert heard(wire, event) == (True, False)
+
+
+@pytest.mark.parametrize(("wire", "events"), REFUSED)
+def test_what_is_no_json_says_nothing(wire: Wire, events: list[Any]) -> None:
+    assert heard(wire, b"{not json") == (False, False)
+    assert heard(wire, b"{not json", *events) == (False, True)
 
 
 def whole(wire: Wire, body: dict[str, Any]) -> bool:

@@ -14,6 +14,7 @@ from routing.upstreams.anthropic.tool_loops import may_think_in_tokens, turns_of
 from routing.upstreams.base import MESSAGES, UpstreamRequest, UsageReader, Wire
 from routing.upstreams.foreign_thoughts import messages_without
 from routing.upstreams.json_objects import encode
+from routing.upstreams.tool_names import PLAIN, answered_in, in_plain_names
 
 # Fields that are ours; the vendor would refuse them.
 OWN_FIELDS = ("spendhub",)
@@ -41,7 +42,9 @@ class AnthropicDialect:
         self, model: ModelFacts, credential: str, conversation: Conversation, *, is_stream: bool
     ) -> UpstreamRequest:
         """See Dialect."""
-        return _request(model, credential, messages_body(model, conversation), is_stream=is_stream)
+        plainly, own_names = in_plain_names(conversation, PLAIN)
+        request = _request(model, credential, messages_body(model, plainly), is_stream=is_stream)
+        return answered_in(own_names, request, self.reader)
 
     def reader(self, wire: Wire | None) -> UsageReader:
         """See Dialect."""

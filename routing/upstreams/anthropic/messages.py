@@ -23,7 +23,7 @@ from routing.conversation import (
     ToolCallBegan,
     ToolCallDelta,
 )
-from routing.errors import ImpossibleUsage, UpstreamError
+from routing.errors import UpstreamError
 from routing.token_usage import TokenUsage
 from routing.tokens import count_tokens
 from routing.upstreams.billed import Billed, objects_in
@@ -225,14 +225,12 @@ class MessagesReader(Billed):
         if not isinstance(usage, dict):
             return
         # Counts are cumulative: a later one stands for the earlier, and what is not said again still holds.
-        self._counts.update({name: value for name, value in usage.items() if value is not None})
-        try:
-            self.usage_so_far = TokenUsage.from_anthropic(self._counts)
-        except ImpossibleUsage as error:
-            raise UpstreamError(f"the vendor reported impossible usage: {error.message}") from None
+        counts = {**self._counts, **{name: value for name, value in usage.items() if value is not None}}
+        counted = self.usage_in(TokenUsage.from_anthropic, counts)
+        if counted is not None:
+            self._counts, self.usage_so_far = counts, counted
         if is_last:
-            self.usage = self.usage_so_far
-        counts = self._counts
+            self.usage = counted
         self.note_tier(counts.get("service_tier"), counts.get("speed"), counts.get("inference_geo"))
         # Of these the counts are not in the usage: other models that were asked.
         beside = {str(part.get("type")) for part in objects_in(counts.get("iterations"))} - {"message", "compaction"}

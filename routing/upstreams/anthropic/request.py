@@ -80,6 +80,9 @@ def _refuse_the_unsayable(conversation: Conversation) -> None:
     for name, is_said in unsayable.items():
         if is_said:
             raise NotTranslatable(name, TOWARDS)
+    if not all(stop.strip() for stop in conversation.stop):
+        # "each stop sequence must contain non-whitespace" (400): github.com/BerriAI/litellm, issue 3286.
+        raise NotTranslatable("stop", f"{TOWARDS}, which takes no blank ones")
 
 
 def _content(blocks: Iterable[Block]) -> list[dict[str, Any]]:

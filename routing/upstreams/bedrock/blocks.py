@@ -6,7 +6,6 @@ Source: docs.aws.amazon.com, Amazon Bedrock API reference, "ContentBlock"; "Usin
 from __future__ import annotations
 
 import base64
-import hashlib
 import mimetypes
 import re
 from collections.abc import Iterable, Mapping
@@ -31,7 +30,7 @@ from routing.conversation import (
 from routing.upstreams.bedrock.families import TOWARDS, Family
 from routing.upstreams.file_addresses import media_type_of, path_of
 from routing.upstreams.signatures import signature_for
-from routing.upstreams.turns import EMPTY, plain_id, said_turns
+from routing.upstreams.turns import EMPTY, plain_id, said_turns, short_id
 
 CACHE_POINT: Mapping[str, Any] = {"cachePoint": {"type": "default"}}
 IMAGES = {"image/png": "png", "image/jpeg": "jpeg", "image/jpg": "jpeg", "image/gif": "gif", "image/webp": "webp"}
@@ -150,8 +149,7 @@ class ContentWriter:
 
 def call_id(given: str) -> str:
     """A tool call's id as Bedrock takes it: plain characters, at most 64; the same for the call and its result."""
-    plain = plain_id(given)
-    return plain if len(plain) <= MAX_ID else f"{plain[:31]}_{hashlib.sha256(given.encode()).hexdigest()[:32]}"
+    return short_id(plain_id(given), MAX_ID)
 
 
 def _words(text: str) -> list[dict[str, Any]]:

@@ -24,7 +24,7 @@ from routing.conversation import (
     ToolCallBegan,
     ToolCallDelta,
 )
-from routing.errors import ImpossibleUsage, UpstreamError
+from routing.errors import UpstreamError
 from routing.token_usage import TokenUsage
 from routing.tokens import count_tokens
 from routing.upstreams.billed import Billed
@@ -188,12 +188,8 @@ class ConverseReader(Billed):
         self._stop_sequence = str(sequence) if sequence else None
 
     def _take_usage(self, usage: Any) -> None:
-        if not isinstance(usage, dict):
-            return
-        try:
-            self.usage = self.usage_so_far = TokenUsage.from_anthropic(_as_anthropic_counts(usage))
-        except ImpossibleUsage as error:
-            raise UpstreamError(f"the vendor reported impossible usage: {error.message}") from None
+        if isinstance(usage, dict):
+            self.usage = self.usage_so_far = self.usage_in(TokenUsage.from_anthropic, _as_anthropic_counts(usage))
 
 
 def _as_anthropic_counts(usage: Mapping[str, Any]) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from routing.upstreams.bedrock.event_stream import CONTENT_TYPE
 from routing.upstreams.bedrock.request import converse_body
 from routing.upstreams.bedrock.signing import authentication_headers
 from routing.upstreams.json_objects import encode
+from routing.upstreams.tool_names import PLAIN, answered_in, in_plain_names
 
 
 class BedrockDialect:
@@ -36,12 +37,14 @@ class BedrockDialect:
         """See Dialect. Raises CredentialUnusable and SigningUnavailable too."""
         method = "converse-stream" if is_stream else "converse"
         url = f"{_address(model)}/model/{_in_path(model.upstream_name)}/{method}"
-        body = encode(converse_body(model, conversation))
+        plainly, own_names = in_plain_names(conversation, PLAIN)
+        body = encode(converse_body(model, plainly))
         # What is signed may not change on the way: the client adds its own user-agent, and that is not signed.
         signed = {"content-type": "application/json"}
         headers = {**signed, "accept": CONTENT_TYPE if is_stream else "application/json"}
         headers |= authentication_headers(model, credential, url, signed, body)
-        return UpstreamRequest("POST", url, headers, body, model.provider.timeout_seconds)
+        request = UpstreamRequest("POST", url, headers, body, model.provider.timeout_seconds)
+        return answered_in(own_names, request, self.reader)
 
     def reader(self, wire: Wire | None) -> UsageReader:
         """See Dialect."""

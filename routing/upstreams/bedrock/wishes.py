@@ -113,6 +113,7 @@ def _refuse_the_unsayable(family: Family, conversation: Conversation) -> None:
         # 0 is what everybody means who says nothing.
         "frequency_penalty": bool(conversation.frequency_penalty),
         "presence_penalty": bool(conversation.presence_penalty),
+        "stop": "" in conversation.stop,
         "top_k": conversation.top_k is not None and not family.is_nova,
         "is_parallel": conversation.is_parallel is False and bool(conversation.tools),
         # There is no "any JSON object" here.

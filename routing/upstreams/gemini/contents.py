@@ -25,7 +25,7 @@ from routing.conversation import (
     ToolCallBegan,
     ToolCallDelta,
 )
-from routing.errors import ImpossibleUsage, UpstreamError
+from routing.errors import UpstreamError
 from routing.token_usage import TokenUsage
 from routing.tokens import count_tokens
 from routing.upstreams.billed import Billed
@@ -285,17 +285,16 @@ class ContentsReader(Billed):
         if isinstance(usage, dict):
             self.note_tier(usage.get("serviceTier"))
             self._counts = usage
+        # Words, and the word for why it ends, leave open what they cost where no usage comes with them or after them.
+        self._is_counted = isinstance(usage, dict) or (self._is_counted and not says_more)
         if self._grounding.has_maps:
             self.note_not_priced("google_maps")
         searches = self._grounding.searches()
         so_far = self.usage_so_far
         if self._counts is not None and (self._counts is usage or (so_far and so_far.web_searches != searches)):
-            try:
-                self.usage_so_far = TokenUsage.from_gemini(self._counts, searches)
-            except ImpossibleUsage as error:
-                raise UpstreamError(f"the vendor reported impossible usage: {error.message}") from None
-        # Words, and the word for why it ends, leave open what they cost where no usage comes with them or after them.
-        self._is_counted = isinstance(usage, dict) or (self._is_counted and not says_more)
+            counted = self.usage_in(TokenUsage.from_gemini, self._counts, searches)
+            self.usage_so_far = counted or so_far
+            self._is_counted = self._is_counted and counted is not None
 
 
 def _candidates(event: Mapping[str, Any]) -> list[dict[str, Any]]:

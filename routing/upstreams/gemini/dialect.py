@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from routing.conversation import Conversation
+from routing.conversation import SPEECH, Conversation
 from routing.snapshot import ModelFacts
 from routing.upstreams.base import EMBEDDINGS, GENERATE, UpstreamRequest, UsageReader, Wire
 from routing.upstreams.foreign_thoughts import contents_without
@@ -18,6 +18,7 @@ from routing.upstreams.gemini.request import contents_body, stand_in_for
 from routing.upstreams.json_objects import encode
 from routing.upstreams.openai.dialect import OWN_FIELDS
 from routing.upstreams.openai.embeddings import EmbeddingsReader
+from routing.upstreams.tool_names import GOOGLES, answered_in, in_plain_names
 
 
 class GeminiDialect:
@@ -42,15 +43,17 @@ class GeminiDialect:
         self, model: ModelFacts, credential: str, conversation: Conversation, *, is_stream: bool
     ) -> UpstreamRequest:
         """See Dialect."""
-        return _contents(model, credential, contents_body(model, conversation), is_stream=is_stream)
+        plainly, own_names = in_plain_names(conversation, GOOGLES)
+        request = _contents(model, credential, contents_body(model, plainly), is_stream=is_stream)
+        return answered_in(own_names, request, self.reader)
 
     def reader(self, wire: Wire | None) -> UsageReader:
         """See Dialect."""
         return EmbeddingsReader() if wire == EMBEDDINGS else ContentsReader(is_native=wire is not None)
 
     def lacks(self, model: ModelFacts) -> frozenset[str]:
-        """See Dialect."""
-        return frozenset()
+        """See Dialect. What speaks there is asked to by Google's own clients alone."""
+        return frozenset((SPEECH,))
 
 
 def _contents(model: ModelFacts, credential: str, body: Mapping[str, Any], *, is_stream: bool) -> UpstreamRequest:

@@ -45,7 +45,7 @@ _OF_NO_PARAMETERS = frozenset(
     ("$id", "$comment", "$defs", "definitions", "type", "title", "description", "required", "additionalProperties")
 )
 # Source: ai.google.dev API reference, "GenerationConfig".
-MAX_CHOICES, MAX_LOGPROBS = 8, 20
+MAX_CHOICES, MAX_LOGPROBS, MAX_STOPS = 8, 20, 5
 
 
 def contents_body(model: ModelFacts, conversation: Conversation) -> dict[str, Any]:
@@ -79,6 +79,8 @@ def _refuse_the_unsayable(model: ModelFacts, conversation: Conversation) -> None
         raise NotTranslatable("choices", f"{TOWARDS} above {MAX_CHOICES}")
     if (conversation.logprobs or 0) > MAX_LOGPROBS:
         raise NotTranslatable("top_logprobs", f"{TOWARDS} above {MAX_LOGPROBS}")
+    if len(conversation.stop) > MAX_STOPS:
+        raise NotTranslatable("stop", f"{TOWARDS} above {MAX_STOPS}")
     if conversation.is_parallel is False and conversation.tools:
         raise NotTranslatable("is_parallel", TOWARDS)
     if conversation.output is not None and conversation.tools and _BEFORE_3.search(model.upstream_name):

@@ -26,7 +26,7 @@ from routing.conversation import (
     ToolCallBegan,
     ToolCallDelta,
 )
-from routing.errors import ImpossibleUsage, UpstreamError
+from routing.errors import UpstreamError
 from routing.token_usage import TokenUsage
 from routing.tokens import count_tokens
 from routing.upstreams.billed import Billed, objects_in
@@ -254,10 +254,8 @@ class ChatReader(Billed):
             self.note_told_cost(usage)
             if usage.get("num_sources_used"):
                 self.note_not_priced("num_sources_used")  # xAI's search, priced by the source
-            try:
-                self.usage = TokenUsage.from_openai(usage)
-            except ImpossibleUsage as error:
-                raise UpstreamError(f"the vendor reported impossible usage: {error.message}") from None
+            self.usage_so_far = self.usage or self.usage_so_far
+            self.usage = self.usage_in(TokenUsage.from_openai, usage)
 
     def _raise_if_failed(self) -> None:
         choices = list(objects_in(self._answer["choices"]))

@@ -15,10 +15,17 @@ Who knows no thoughts in a conversation, read on 2026-11-29:
   github.com/Kilo-Org/kilocode, issue 10375.
 - OpenAI's API reference, "Create chat completion", has no such field.
 - ai.google.dev, "Thought signatures": Google has one for the signatures of calls.
+How many stop sequences, and how long an id may be, read on 2026-11-30:
+- OpenAI's and Azure's references: "up to 4 sequences". Groq, "len(stop) > 4 is not supported" (400):
+  github.com/letta-ai/letta, issue 1272. DeepSeek's: up to 16.
+- OpenAI, "messages[2].tool_calls[0].id: string too long. Expected a string with maximum length 40" (400):
+  github.com/agno-agi/agno, issue 5382.
+- Mistral, "must be a-z, A-Z, 0-9, with a length of 9" (400): github.com/langchain-ai/langchain, pull request 24668.
 """
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -30,10 +37,13 @@ from routing.snapshot import ModelFacts
 from routing.upstreams.foreign_thoughts import CHATS_SIGNATURE, CHATS_WORDS, chat_without
 from routing.upstreams.openai.addresses import host_of, is_azures, is_openais
 from routing.upstreams.openai.generations import SAMPLING, generation_of
+from routing.upstreams.turns import short_id
 
 OLD_LIMIT, NEW_LIMIT = "max_tokens", "max_completion_tokens"
 # What stands for thoughts that are lost, or another vendor's: the field must be there, and not empty.
 NO_THOUGHTS = " "
+MAX_ID = 40
+_NINE = re.compile("[a-zA-Z0-9]{9}")
 _OPENAIS = re.compile(r"(openai/)?(o\d|gpt-(?!oss)|chatgpt-)")
 
 
@@ -45,8 +55,9 @@ class Manners:
     `stream_options` asks for it; else it always does, and refuses the field. `fixed`: settings that it refuses, but for
     one value. `wants_thoughts`: tool calls come back with the thoughts before them. `efforts`: its words for ours, None
     where they are OpenAI's; what is not in it is not said. `can_stop_thinking`: by `thinking`, not by an effort.
-    `lacks`: fields of a conversation that it has no word for, `choices` and `logprobs` among them. `takes`: see
-    foreign_thoughts.chat_without.
+    `lacks`: of BESIDE_WORDS, and fields of a conversation that it has no word for. `takes`: see
+    foreign_thoughts.chat_without. `most_stops`: so many stop sequences, None where nobody has said how many.
+    `wants_nine`: ids of tool calls have nine letters and digits.
     """
 
     limit: str = ""
@@ -58,15 +69,33 @@ class Manners:
     can_stop_thinking: bool = False
     lacks: frozenset[str] = frozenset()
     takes: frozenset[str] | None = None
+    most_stops: int | None = None
+    wants_nine: bool = False
+
+    def call_id(self, given: str) -> str:
+        """A tool call's id as the vendor takes it; the same for the call and its result."""
+        if not self.wants_nine:
+            return short_id(given, MAX_ID)
+        if _NINE.fullmatch(given):
+            return given
+        return hashlib.sha256(given.encode("utf-8", "surrogatepass")).hexdigest()[:9]
 
 
 _NONE, _WORDS = frozenset[str](), frozenset((CHATS_WORDS,))
 _NO_LOGPROBS, _NEITHER = frozenset(("logprobs",)), frozenset(("choices", "logprobs"))
 _USUAL = Manners()
-_AZURES = Manners(limit=NEW_LIMIT)
+_AZURES = Manners(limit=NEW_LIMIT, most_stops=4)
 _STRICT = Manners(takes=_NONE)
+_FOUR_STOPS = replace(_STRICT, most_stops=4)
 _GOOGLE = Manners(takes=frozenset((CHATS_SIGNATURE,)))
-_MISTRAL = Manners(limit=OLD_LIMIT, wants_asking=False, seed="random_seed", lacks=_NO_LOGPROBS, takes=_NONE)
+_MISTRAL = Manners(
+    limit=OLD_LIMIT,
+    wants_asking=False,
+    seed="random_seed",
+    lacks=frozenset(("logprobs", "speech")),  # Voxtral hears, and answers in words alone.
+    takes=_NONE,
+    wants_nine=True,
+)
 _DEEPSEEK = Manners(
     limit=OLD_LIMIT,
     wants_thoughts=True,
@@ -76,6 +105,7 @@ _DEEPSEEK = Manners(
     can_stop_thinking=True,
     lacks=frozenset(("choices",)),
     takes=_WORDS,
+    most_stops=16,
 )
 _NO_EFFORTS: Mapping[str, str] = MappingProxyType({})
 _MOONSHOT = Manners(limit=NEW_LIMIT, lacks=_NO_LOGPROBS, takes=_WORDS)
@@ -92,7 +122,8 @@ _GLM = Manners(limit=OLD_LIMIT, efforts=_NO_EFFORTS, can_stop_thinking=True, lac
 _STREAMLAKE = Manners(limit=OLD_LIMIT)
 # For each address the models' names that begin so, the longer ones first.
 _BY_HOST: Mapping[str, Sequence[tuple[str, Manners]]] = {
-    **dict.fromkeys(("api.openai.com", "api.groq.com", "api.cerebras.ai"), (("", _STRICT),)),
+    **dict.fromkeys(("api.openai.com", "api.groq.com"), (("", _FOUR_STOPS),)),
+    "api.cerebras.ai": (("", _STRICT),),
     "generativelanguage.googleapis.com": (("", _GOOGLE),),
     "api.mistral.ai": (("", _MISTRAL),),
     "api.deepseek.com": (("", _DEEPSEEK),),

@@ -23,6 +23,7 @@ from routing.upstreams.openai.responses import ResponsesReader
 from routing.upstreams.openai.responses_request import responses_body
 from routing.upstreams.openai.responses_said import ReadsResponses
 from routing.upstreams.openai.which_wire import goes_to_responses, is_only_at_responses, must_say_none
+from routing.upstreams.tool_names import PLAIN, answered_in, in_plain_names
 
 # Fields that are ours or other dialects'; a vendor would refuse them.
 OWN_FIELDS = ("spendhub",)
@@ -62,14 +63,8 @@ class OpenAIDialect:
         """See Dialect."""
         for name in sorted(conversation.asked_beside() & self.lacks(model)):
             raise NotTranslatable(name, self.towards)
-        if goes_to_responses(model, conversation):
-            said = responses_body(model, conversation) | ({"stream": True} if is_stream else {})
-            request = self._request(model, credential, RESPONSES, said, is_stream=is_stream)
-            return replace(request, reader=ReadsResponses(keeper_of(model)))
-        effort = NO_THINKING if must_say_none(model, conversation) else ""
-        asked = chat_body(model, conversation, effort=effort)
-        _ask_for_usage(asked, model, is_stream=is_stream)
-        return self._request(model, credential, CHAT, asked, is_stream=is_stream)
+        plainly, own_names = in_plain_names(conversation, PLAIN)
+        return answered_in(own_names, self._said(model, credential, plainly, is_stream=is_stream), self.reader)
 
     def reader(self, wire: Wire | None) -> UsageReader:
         """See Dialect."""
@@ -78,6 +73,18 @@ class OpenAIDialect:
     def lacks(self, model: ModelFacts) -> frozenset[str]:
         """See Dialect."""
         return BESIDE_WORDS if is_only_at_responses(model) else manners_of(model).lacks
+
+    def _said(
+        self, model: ModelFacts, credential: str, conversation: Conversation, *, is_stream: bool
+    ) -> UpstreamRequest:
+        if goes_to_responses(model, conversation):
+            said = responses_body(model, conversation) | ({"stream": True} if is_stream else {})
+            request = self._request(model, credential, RESPONSES, said, is_stream=is_stream)
+            return replace(request, reader=ReadsResponses(keeper_of(model)))
+        effort = NO_THINKING if must_say_none(model, conversation) else ""
+        asked = chat_body(model, conversation, effort=effort)
+        _ask_for_usage(asked, model, is_stream=is_stream)
+        return self._request(model, credential, CHAT, asked, is_stream=is_stream)
 
     def _request(
         self, model: ModelFacts, credential: str, wire: Wire, body: Mapping[str, Any], *, is_stream: bool

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from routing.conversation import Delta, Reply
-from routing.errors import ImpossibleUsage, UpstreamError
+from routing.errors import UpstreamError
 from routing.token_usage import TokenUsage
 from routing.upstreams.billed import Billed
 from routing.upstreams.json_objects import object_in
@@ -30,11 +30,9 @@ class EmbeddingsReader(Billed):
         usage = answer.get("usage")
         if isinstance(usage, dict):
             self.note_told_cost(usage)
-            try:
-                # `total_tokens` counts the input a second time here; only the prompt is charged.
-                self.usage = TokenUsage.from_totals(input_tokens=usage.get("prompt_tokens", usage.get("total_tokens")))
-            except ImpossibleUsage as error:
-                raise UpstreamError(f"the vendor reported impossible usage: {error.message}") from None
+            # `total_tokens` counts the input a second time here; only the prompt is charged.
+            counted = usage.get("prompt_tokens", usage.get("total_tokens"))
+            self.usage = self.usage_in(TokenUsage.from_totals, input_tokens=counted)
         raise_for_error_answer(answer)
         raise_unless_list(answer, "data")
         self.is_complete = True

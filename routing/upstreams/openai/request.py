@@ -42,6 +42,8 @@ def chat_body(model: ModelFacts, conversation: Conversation, *, effort: str = ""
     if conversation.top_k is not None:
         raise NotTranslatable("top_k", TOWARDS)
     manners, generation = manners_of(model), generation_of(model)
+    if manners.most_stops is not None and len(conversation.stop) > manners.most_stops:
+        raise NotTranslatable("stop", f"{TOWARDS} above {manners.most_stops}")
     thinking = {"reasoning_effort": effort} if effort else _thinking(conversation, manners, generation)
     fixed = (*manners.fixed, *_left_out(conversation, generation, thinking.get("reasoning_effort", "")))
     body: dict[str, Any] = {"model": model.upstream_name, "messages": list(_messages(conversation, manners))}
@@ -88,18 +90,19 @@ def _messages(conversation: Conversation, manners: Manners) -> Iterator[dict[str
     if conversation.system:
         yield {"role": "system", "content": "\n\n".join(part.text for part in conversation.system)}
     for message in conversation.messages:
-        yield from _user(message) if message.role == "user" else _assistant(message, manners)
+        yield from _user(message, manners) if message.role == "user" else _assistant(message, manners)
 
 
-def _user(message: Message) -> Iterator[dict[str, Any]]:
+def _user(message: Message, manners: Manners) -> Iterator[dict[str, Any]]:
     pictures: list[Block] = []
     others: list[Block] = []
     is_alone = sum(isinstance(block, ToolResult) for block in message.blocks) == 1
     for block in message.blocks:
         if isinstance(block, ToolResult):
-            yield {"role": "tool", "tool_call_id": block.call_id, "content": result_text(block)}
+            call_id = manners.call_id(block.call_id)
+            yield {"role": "tool", "tool_call_id": call_id, "content": result_text(block)}
             # A tool's message holds text alone here; its pictures follow as the user's.
-            pictures += shown_beside(block, call_id=block.call_id, is_alone=is_alone)
+            pictures += shown_beside(block, call_id=call_id, is_alone=is_alone)
         else:
             others.append(block)
     parts = [*pictures, *others]
@@ -124,7 +127,11 @@ def _assistant(message: Message, manners: Manners) -> Iterator[dict[str, Any]]:
         said["refusal"] = refusal
     if calls:
         said["tool_calls"] = [
-            {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments or "{}"}}
+            {
+                "id": manners.call_id(call.id),
+                "type": "function",
+                "function": {"name": call.name, "arguments": call.arguments or "{}"},
+            }
             for call in calls
         ]
     yield said

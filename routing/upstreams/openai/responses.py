@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from routing.conversation import Delta, Reply
-from routing.errors import ImpossibleUsage, UpstreamError
+from routing.errors import UpstreamError
 from routing.token_usage import TokenUsage
 from routing.tokens import count_tokens
 from routing.upstreams.billed import Billed
@@ -109,10 +109,7 @@ class ResponsesReader(Billed):
             self.note_told_cost(usage)
             searches = searches_in(response.get("output"))
             self.note_not_priced(*not_priced_in(response, searches))
-            try:
-                self.usage = TokenUsage.from_openai(usage, searches)
-            except ImpossibleUsage as error:
-                raise UpstreamError(f"the vendor reported impossible usage: {error.message}") from None
+            self.usage = self.usage_in(TokenUsage.from_openai, usage, searches)
 
 
 def _event_tokens(event: Mapping[str, Any]) -> int:

@@ -33,10 +33,13 @@ from routing.upstreams.openai.generations import NO_THINKING, SAMPLING, USUAL_TH
 from routing.upstreams.openai.kept_thoughts import encrypted_for, keeper_of
 from routing.upstreams.openai.request import named_schema, pdf_fields, result_text
 from routing.upstreams.text_files import text_in
-from routing.upstreams.turns import addressed
+from routing.upstreams.turns import addressed, short_id
 
 TOWARDS = "OpenAI's Responses"
 _MOST = "max"
+# "Invalid 'input[4].call_id': string too long. Expected a string with maximum length 64" (400):
+# github.com/decolua/9router, issue 393.
+MAX_ID = 64
 _ENCRYPTED = "reasoning.encrypted_content"
 _ANY_ARGUMENTS: Mapping[str, Any] = {"type": "object", "properties": {}}
 
@@ -113,9 +116,11 @@ def _item(block: Block, keeper: str) -> dict[str, Any] | None:
     match block:
         case ToolCall():
             arguments = block.arguments or "{}"
-            return {"type": "function_call", "call_id": block.id, "name": block.name, "arguments": arguments}
+            call_id = short_id(block.id, MAX_ID)
+            return {"type": "function_call", "call_id": call_id, "name": block.name, "arguments": arguments}
         case ToolResult():
-            return {"type": "function_call_output", "call_id": block.call_id, "output": _output(block)}
+            call_id = short_id(block.call_id, MAX_ID)
+            return {"type": "function_call_output", "call_id": call_id, "output": _output(block)}
         case Thinking():
             encrypted = encrypted_for(keeper, block.signature)
             summary = [{"type": "summary_text", "text": block.text}] if block.text else []

@@ -57,10 +57,14 @@ class MessagesDialect:
         thinking = body.get("thinking")
         if isinstance(thinking, dict) and thinking.get("type") != "disabled":
             found.add("reasoning")
+        if _config(body).get("effort") not in (None, "none"):
+            found.add("reasoning")
         if _wanted_format(body):
             found.add("json")
         for block in _blocks(body):
-            need = _NEEDS_OF_BLOCKS.get(str(block.get("type")))
+            kind = str(block.get("type"))
+            # `server_tool_use`, `web_search_tool_result` ... as well.
+            need = "tools" if kind.endswith(("tool_use", "tool_result")) else _NEEDS_OF_BLOCKS.get(kind)
             if need:
                 found.add(need)
         return frozenset(found)
@@ -160,22 +164,36 @@ def parse_messages(raw: bytes, *, needs_limit: bool) -> CallRequest:
     )
 
 
-def _wanted_format(body: dict[str, Any]) -> Any:
+def _config(body: dict[str, Any]) -> dict[str, Any]:
     config = body.get("output_config")
-    return body.get("output_format") or (config.get("format") if isinstance(config, dict) else None)
+    return config if isinstance(config, dict) else {}
+
+
+def _wanted_format(body: dict[str, Any]) -> Any:
+    return body.get("output_format") or _config(body).get("format")
 
 
 def _blocks(body: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """Blocks of all messages, and those that tools answered with."""
+    """Blocks of all messages, those that tools answered with, and those that documents are made of."""
     for turn in body["messages"]:
-        content = turn.get("content")
-        for block in content if isinstance(content, list) else ():
-            if not isinstance(block, dict):
-                continue
+        for block in _objects(turn.get("content")):
             yield block
-            inner = block.get("content")
-            if block.get("type") == "tool_result" and isinstance(inner, list):
-                yield from (each for each in inner if isinstance(each, dict))
+            for inner in _inside(block):
+                yield inner
+                if inner.get("type") == "document":
+                    yield from _inside(inner)
+
+
+def _inside(block: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    kind = block.get("type")
+    if kind == "tool_result":
+        yield from _objects(block.get("content"))
+    elif kind == "document" and isinstance(block.get("source"), dict):
+        yield from _objects(block["source"].get("content"))
+
+
+def _objects(given: Any) -> Iterator[dict[str, Any]]:
+    yield from (each for each in given if isinstance(each, dict)) if isinstance(given, list) else ()
 
 
 def _texts(body: dict[str, Any]) -> Iterator[str]:

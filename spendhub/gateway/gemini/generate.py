@@ -61,7 +61,12 @@ class GenerateDialect:
             found.add("reasoning")
         if config.get("responseMimeType") == _JSON:
             found.add("json")
+        modalities = config.get("responseModalities")
+        if isinstance(modalities, list) and any(str(each).upper() == "AUDIO" for each in modalities):
+            found.add("audio")
         for part in _parts(body):
+            if part.get("functionCall") or part.get("functionResponse"):
+                found.add("tools")
             media = part.get("inlineData") or part.get("fileData")
             if isinstance(media, dict):
                 family = str(media.get("mimeType") or "").partition("/")[0].lower()

@@ -45,6 +45,9 @@ class GeneratePassing:
             if event.data == DONE:  # no event of Google's: its reader says so that the body has ended
                 self.is_done = True
                 continue
+            if self._held is not None and parsed is None and readable_object(event.data) is None:
+                pieces.append(event.encode())  # what is no JSON lets nothing go, as comments do not
+                continue
             pieces.append(self._let_go())
             told = self._ending(event, parsed)
             if told is None:

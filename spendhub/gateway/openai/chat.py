@@ -11,7 +11,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from routing.conversation import Conversation, Reply, beside_words
+from routing.conversation import SPEECH, Conversation, Reply, beside_words
 from routing.snapshot import ModelFacts
 from routing.upstreams.base import CHAT, UsageReader, Wire
 from routing.upstreams.openai.compatible import NEW_LIMIT, OLD_LIMIT, is_known, limit_name
@@ -71,7 +71,7 @@ class ChatDialect:
         """See ClientDialect."""
         body = request.body
         found = {"streaming"} if request.is_stream else set()
-        if body.get("tools") or body.get("functions"):
+        if body.get("tools") or body.get("functions") or any(map(_tells_of_tools, body["messages"])):
             found.add("tools")
         wanted = body.get("response_format")
         if isinstance(wanted, dict) and wanted.get("type") in ("json_object", "json_schema"):
@@ -83,7 +83,7 @@ class ChatDialect:
             if need:
                 found.add(need)
         if isinstance(body.get("modalities"), list) and "audio" in body["modalities"]:
-            found.add("audio")
+            found.update(("audio", SPEECH))
         return beside_words(request.choices, wants_logprobs=body.get("logprobs") is True).union(found)
 
     def text(self, request: CallRequest) -> str:
@@ -164,6 +164,12 @@ def _tool_name(tool: dict[str, Any], field: str) -> str:
     """Its name, "" where it has none. A function or custom tool holds it one level down."""
     inner = tool if field == "functions" else tool.get("function") or tool.get("custom")
     return str(inner["name"]) if isinstance(inner, dict) and "name" in inner else ""
+
+
+def _tells_of_tools(message: dict[str, Any]) -> bool:
+    """Whether a tool is called in it, or answers."""
+    is_called = bool(message.get("tool_calls") or message.get("function_call"))
+    return is_called or message.get("role") in ("tool", "function")
 
 
 def _parts(body: dict[str, Any]) -> Iterator[dict[str, Any]]:

@@ -60,7 +60,7 @@ class ResponsesDialect:
         """See ClientDialect."""
         body = request.body
         found = {"streaming"} if request.is_stream else set()
-        if body.get("tools"):
+        if body.get("tools") or any(map(_tells_of_tools, _items(body))):
             found.add("tools")
         reasoning, text = body.get("reasoning"), body.get("text")
         if isinstance(reasoning, dict) and reasoning.get("effort") not in (None, "none"):
@@ -148,10 +148,19 @@ def _tool_name(tool: dict[str, Any]) -> str:
     return str(tool.get("name") or tool.get("type") or "")
 
 
+def _items(body: dict[str, Any]) -> list[dict[str, Any]]:
+    given = body.get("input")
+    return given if isinstance(given, list) else []
+
+
+def _tells_of_tools(item: dict[str, Any]) -> bool:
+    """Whether a tool is called in it, or answers: `function_call`, `custom_tool_call_output`, `web_search_call` ..."""
+    return str(item.get("type")).endswith(("_call", "_call_output"))
+
+
 def _parts(body: dict[str, Any]) -> Iterator[dict[str, Any]]:
     """Parts of all messages, and those that tools answered with."""
-    given = body.get("input")
-    for item in given if isinstance(given, list) else ():
+    for item in _items(body):
         for name in ("content", "output"):
             parts = item.get(name)
             yield from (part for part in parts if isinstance(part, dict)) if isinstance(parts, list) else ()
@@ -161,6 +170,5 @@ def _texts(body: dict[str, Any]) -> Iterator[str]:
     for said in (body.get("instructions"), body.get("input")):
         if isinstance(said, str):
             yield said
-    if isinstance(body.get("input"), list):
-        yield from (item["content"] for item in body["input"] if isinstance(item.get("content"), str))
+    yield from (item["content"] for item in _items(body) if isinstance(item.get("content"), str))
     yield from (part["text"] for part in _parts(body) if isinstance(part.get("text"), str))

@@ -1,15 +1,22 @@
-"""Whatever is sent to a dialect, it is understood or it is Invalid: nothing else is ever raised."""
+"""Whatever is sent to a dialect, it is understood, or it is Invalid, or no word of its vendor's: nothing else is ever
+raised, from the client's body to each vendor's own request."""
 
 from __future__ import annotations
 
+import copy
+import itertools
 import json
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from routing.conversation import Conversation, NotTranslatable
+from routing.snapshot import ModelFacts
 from routing.tokens import estimate_input_tokens
+from routing.upstreams.registry import DIALECTS
 from spendhub.errors import Invalid
 from spendhub.gateway.anthropic.count_tokens import count_tokens_answer
 from spendhub.gateway.anthropic.messages import MESSAGES_DIALECT
@@ -18,6 +25,7 @@ from spendhub.gateway.gemini.generate import GenerateDialect
 from spendhub.gateway.openai.chat import CHAT_DIALECT
 from spendhub.gateway.openai.embeddings import EMBEDDINGS_DIALECT
 from spendhub.gateway.openai.responses import RESPONSES_DIALECT
+from tests.routing.facts import model_facts
 
 GOOD: dict[str, tuple[Any, dict[str, Any]]] = {
     "chat": (CHAT_DIALECT, {"model": "m", "messages": [{"role": "user", "content": "hi"}]}),
@@ -122,10 +130,13 @@ def test_counting_needs_no_limit_of_the_output() -> None:
         count_tokens_answer(b'{"model":"m"}')
 
 
+# No address, and no arguments of a tool's call, though each looks like one.
+READ_BY_NOBODY = ["http://[::1", "https://x\uff0fy.test/a.png", '{"a":"\\ud800"}', "[" * 2_000, '{"a":' * 2_000]
 WORDS = st.sampled_from(
     ["", "hi", "text", "user", "assistant", "system", "tool", "function", "auto", "tool_use", "tool_result", "image",
      "image_url", "document", "base64", "url", "thinking", "message", "reasoning", "function_call", "input_text",
-     "function_call_output", "json_schema", "data:image/png;base64,AA", "enabled", "adaptive", "input_image"]
+     "function_call_output", "json_schema", "data:image/png;base64,AA", "enabled", "adaptive", "input_image",
+     *READ_BY_NOBODY]
 )  # fmt: skip
 NAMES = st.sampled_from(
     ["type", "text", "role", "content", "source", "id", "name", "input", "output", "function", "arguments", "call_id",
@@ -136,7 +147,7 @@ NAMES = st.sampled_from(
 GOOGLES_WORDS = st.sampled_from(
     ["", "hi", "user", "model", "function", "ANY", "AUTO", "VALIDATED", "image/png", "audio/wav", "application/pdf",
      "https://x.test", "AA==", "c3BlbmRodWIu", "c3BlbmRodWIuYQ", "OBJECT", "ARRAY", "STRING", "application/json",
-     "HIGH", "BLOCK_NONE", "RETRIEVAL_QUERY"]
+     "HIGH", "BLOCK_NONE", "RETRIEVAL_QUERY", *READ_BY_NOBODY]
 )  # fmt: skip
 GOOGLES_NAMES = st.sampled_from(
     ["role", "parts", "text", "thought", "thoughtSignature", "inlineData", "mimeType", "data", "fileData", "fileUri",
@@ -185,6 +196,172 @@ def test_a_tool_choice_that_is_no_name_is_no_defect_where_tools_are_taken_away(r
     assert "hi" not in dialect.without_tools(request, frozenset(("hi",))).tools
 
 
+NOVA = "amazon.nova-lite-v1:0"  # it has words for less than the others
+MODELS = tuple(
+    model_facts(name, dialect=dialect, has_responses=has_responses)
+    for dialect, name, has_responses in (
+        ("openai", "gpt-4o", False),
+        ("openai", "gpt-5-pro", True),
+        ("anthropic", "claude-sonnet-4-5", False),
+        ("anthropic", "claude-opus-4-7", False),
+        ("gemini", "gemini-3.5-flash", False),
+        ("bedrock", "us.anthropic.claude-sonnet-4-5-20250929-v1:0", False),
+        ("bedrock", NOVA, False),
+        ("sandbox", "sandbox-small", False),
+    )
+)
+
+
+def say(model: ModelFacts, conversation: Conversation, *, is_stream: bool) -> bool:
+    """Whether the vendor has words for it, which are then written."""
+    try:
+        DIALECTS[model.provider.dialect].translated_request(model, "k", conversation, is_stream=is_stream)
+    except NotTranslatable:
+        return False
+    return True
+
+
+def test_every_vendor_is_among_those_that_bad_input_is_said_to() -> None:
+    assert {model.provider.dialect for model in MODELS} == set(DIALECTS)
+
+
+# Conversations that say all that every vendor has a word for: a picture, a file, a thought, a tool's call and its result.
+SCHEMA = {
+    "type": "object",
+    "properties": {"city": {"type": "string"}},
+    "required": ["city"],
+    "additionalProperties": False,
+}
+PICTURE = "data:image/png;base64,AAAA"
+RICH: dict[str, dict[str, Any]] = {
+    "chat": {
+        "model": "m", "max_tokens": 50, "user": "ada", "reasoning_effort": "low", "tool_choice": "auto",
+        "tools": [{"type": "function", "function": {"name": "weather", "description": "d", "parameters": SCHEMA}}],
+        "response_format": {"type": "json_schema", "json_schema": {"name": "n", "schema": SCHEMA, "strict": True}},
+        "messages": [
+            {"role": "system", "content": "be"},
+            {"role": "user", "content": [
+                {"type": "text", "text": "hi"},
+                {"type": "image_url", "image_url": {"url": PICTURE, "detail": "low"}},
+                {"type": "file", "file": {"filename": "a.pdf", "file_data": "data:application/pdf;base64,AAAA"}},
+            ]},
+            {"role": "assistant", "content": None, "tool_calls": [
+                {"id": "c1", "type": "function", "function": {"name": "weather", "arguments": '{"city":"x"}'}},
+            ]},
+            {"role": "tool", "tool_call_id": "c1", "content": "ok"},
+            {"role": "assistant", "content": "it", "function_call": {"name": "weather", "arguments": "{}"}},
+            {"role": "function", "name": "weather", "content": "ok"},
+            {"role": "user", "content": "go", "name": "bob"},
+        ],
+    },
+    "messages": {
+        "model": "m", "max_tokens": 3_000, "metadata": {"user_id": "u"},
+        "thinking": {"type": "enabled", "budget_tokens": 1_024},
+        "system": [{"type": "text", "text": "be", "cache_control": {"type": "ephemeral"}}],
+        "tools": [{"name": "weather", "description": "d", "input_schema": SCHEMA}], "tool_choice": {"type": "auto"},
+        "messages": [
+            {"role": "user", "content": [
+                {"type": "text", "text": "hi"},
+                {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "AAAA"}},
+                {"type": "document", "title": "t", "source": {"type": "base64", "media_type": "application/pdf", "data": "AAAA"}},
+                {"type": "document", "title": "u",
+                 "source": {"type": "text", "media_type": "text/plain", "data": "abc"}},
+            ]},
+            {"role": "assistant", "content": [
+                {"type": "thinking", "thinking": "hm", "signature": "c2ln"},
+                {"type": "tool_use", "id": "t1", "name": "weather", "input": {"city": "x"}},
+            ]},
+            {"role": "user", "content": [
+                {"type": "tool_result", "tool_use_id": "t1", "is_error": False,
+                 "content": [{"type": "text", "text": "ok"}]},
+            ]},
+        ],
+    },
+    "responses": {
+        "model": "m", "max_output_tokens": 50, "user": "ada", "instructions": "be", "tool_choice": "auto",
+        "reasoning": {"effort": "low", "summary": "auto"},
+        "text": {"format": {"type": "json_schema", "name": "n", "schema": SCHEMA, "strict": True}},
+        "tools": [{"type": "function", "name": "weather", "description": "d", "parameters": SCHEMA}],
+        "input": [
+            {"role": "user", "content": [
+                {"type": "input_text", "text": "hi"},
+                {"type": "input_image", "image_url": PICTURE, "detail": "auto"},
+                {"type": "input_file", "filename": "a.txt", "file_data": "data:text/plain;base64,YWJj"},
+            ]},
+            {"type": "reasoning", "id": "r", "summary": [{"type": "summary_text", "text": "hm"}]},
+            {"type": "function_call", "call_id": "c", "name": "weather", "arguments": '{"city":"x"}', "id": "fc_1"},
+            {"type": "function_call_output", "call_id": "c", "output": "ok"},
+            {"role": "user", "content": "go"},
+        ],
+    },
+    "generate": {
+        "systemInstruction": {"parts": [{"text": "be"}]}, "labels": {"user": "u"},
+        "toolConfig": {"functionCallingConfig": {"mode": "AUTO"}},
+        "tools": [{"functionDeclarations": [{"name": "weather", "description": "d", "parameters": {
+            "type": "OBJECT", "properties": {"city": {"type": "STRING", "enum": ["a"]}}, "required": ["city"],
+        }}]}],
+        "generationConfig": {
+            "maxOutputTokens": 50, "candidateCount": 1, "thinkingConfig": {"thinkingBudget": 128},
+        },
+        "contents": [
+            {"role": "user", "parts": [
+                {"text": "hi"}, {"inlineData": {"mimeType": "image/png", "data": "AAAA"}},
+            ]},
+            {"role": "model", "parts": [
+                {"text": "hm", "thought": True},
+                {"functionCall": {"name": "weather", "args": {"city": "x"}, "id": "c1"}, "thoughtSignature": "c2ln"},
+            ]},
+            {"role": "user", "parts": [
+                {"functionResponse": {"name": "weather", "id": "c1", "response": {"output": "ok"}}},
+            ]},
+        ],
+    },
+}  # fmt: skip
+ODD_VALUES: tuple[Any, ...] = (
+    ABSENT, None, True, 0, -1, 1.5, 10**18, "", "x", "\x00", "auto", "none", "required", "user", "assistant", "text",
+    "data:image/png;base64,!", "data:,", "data:text/plain;base64,\u00e9", "application/pdf", "null", "[1]", '{"a":',
+    [], {}, [[]], [{}], [None], {"": None}, ["x"], {"type": []}, {"type": "text"}, {"type": "object", "properties": []},
+    {"$ref": "#"}, *({"type": "url", "url": each} for each in READ_BY_NOBODY),
+    *({"fileData": {"mimeType": "", "fileUri": each}} for each in READ_BY_NOBODY), *READ_BY_NOBODY,
+)  # fmt: skip
+
+
+def places(value: Any, place: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """Where something stands in a JSON value."""
+    if place:
+        yield place
+    for key in value if isinstance(value, dict) else range(len(value)) if isinstance(value, list) else ():
+        yield from places(value[key], (*place, key))
+
+
+def changed(body: Any, place: tuple[Any, ...], value: Any) -> bytes:
+    """The body with another value in a place, or without what stands there."""
+    found = copy.deepcopy(body)
+    inner = found
+    for key in place[:-1]:
+        inner = inner[key]
+    if value is ABSENT:
+        del inner[place[-1]]
+    else:
+        inner[place[-1]] = value
+    return json.dumps(found).encode()
+
+
+@pytest.mark.parametrize("route", RICH)
+def test_whatever_stands_wherever_is_said_to_every_vendor_or_is_invalid(route: str) -> None:
+    dialect = GOOD[route][0]
+    good = dialect.conversation(dialect.parse(json.dumps(RICH[route]).encode()))
+    assert {model.name for model in MODELS if not say(model, good, is_stream=True)} == {NOVA}
+    answers = itertools.cycle((False, True))
+    for place, value in itertools.product(list(places(RICH[route])), ODD_VALUES):
+        try:
+            conversation = dialect.conversation(dialect.parse(changed(RICH[route], place, value)))
+        except Invalid:
+            continue
+        for model in MODELS:
+            say(model, conversation, is_stream=next(answers))
+
+
 @pytest.mark.parametrize("route", GOOD)
 @settings(max_examples=150, deadline=None)
 @given(data=st.data())
@@ -204,6 +381,8 @@ def test_no_body_ever_raises_anything_but_invalid(route: str, data: st.DataObjec
         dialect.needs(request)
         dialect.text(request)
         dialect.with_max_output(dialect.without_tools(request, frozenset(("hi",))), 3)
-        dialect.conversation(request)
+        conversation = dialect.conversation(request)
     except Invalid:
-        pass
+        return
+    for model, is_stream in itertools.product(MODELS, (False, True)):
+        say(model, conversation, is_stream=is_stream)

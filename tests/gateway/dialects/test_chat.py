@@ -216,6 +216,34 @@ def test_needs_are_read_from_the_request() -> None:
     assert CHAT_DIALECT.text(request) == "what is it"
 
 
+CALLED = {"id": "c", "type": "function", "function": {"name": "weather", "arguments": "{}"}}
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"role": "assistant", "content": None, "tool_calls": [CALLED]},
+        {"role": "assistant", "content": None, "function_call": {"name": "weather", "arguments": "{}"}},
+        {"role": "tool", "tool_call_id": "c", "content": "rain"},
+        {"role": "function", "name": "weather", "content": "rain"},
+    ],
+)
+def test_a_tool_that_was_called_before_needs_a_model_that_knows_tools(said: dict[str, Any]) -> None:
+    assert CHAT_DIALECT.needs(asked(HI, said, HI)) == {"tools"}
+
+
+def test_an_answer_without_calls_needs_no_tools() -> None:
+    said = {"role": "assistant", "content": "hi", "tool_calls": [], "function_call": None, "audio": None}
+    assert CHAT_DIALECT.needs(asked(HI, said, HI)) == frozenset()
+
+
+def test_a_spoken_answer_needs_a_model_that_speaks_and_does_not_only_hear() -> None:
+    assert CHAT_DIALECT.needs(asked(modalities=["text", "audio"])) == {"audio", "speech"}
+    assert CHAT_DIALECT.needs(asked(modalities=["text"])) == frozenset()
+    heard = {"type": "input_audio", "input_audio": {"data": "", "format": "wav"}}
+    assert CHAT_DIALECT.needs(asked({"role": "user", "content": [heard]})) == {"audio"}
+
+
 def test_tools_can_be_taken_away() -> None:
     request = asked(tools=[WEATHER, TIME], tool_choice={"type": "function", "function": {"name": "time"}})
     assert request.tools == ("weather", "time")

@@ -342,6 +342,35 @@ def test_needs_are_read_from_the_request() -> None:
     assert (request.tools, request.metadata) == (("x", "googleSearch"), {"task": "t"})
 
 
+@pytest.mark.parametrize(
+    ("role", "part"),
+    [
+        ("model", {"functionCall": {"name": "weather", "args": {}}}),
+        ("user", {"functionResponse": {"name": "weather", "response": {"output": "rain"}}}),
+    ],
+)
+def test_a_tool_that_was_called_before_needs_a_model_that_knows_tools(role: str, part: dict[str, Any]) -> None:
+    assert DIALECT.needs(asked(HI, {"role": role, "parts": [part]}, HI)) == {"tools"}
+
+
+@pytest.mark.parametrize(
+    ("media_type", "need"), [("image/png", "vision"), ("audio/wav", "audio"), ("application/pdf", "files")]
+)
+def test_what_a_function_shows_needs_a_model_that_can_see_it(media_type: str, need: str) -> None:
+    shown = {"inlineData": {"mimeType": media_type, "data": ""}}
+    answer = {"name": "look", "response": {}, "parts": [shown]}
+    assert DIALECT.needs(asked({"role": "user", "parts": [{"functionResponse": answer}]})) == {"tools", need}
+
+
+def test_a_spoken_answer_needs_a_model_that_knows_sounds() -> None:
+    assert DIALECT.needs(config(responseModalities=["AUDIO"])) == {"audio"}
+    assert DIALECT.needs(config(responseModalities=["Text", "Audio"])) == {"audio"}
+    snakes = {"contents": [HI], "generation_config": {"response_modalities": ["audio"]}}
+    assert DIALECT.needs(DIALECT.parse(json.dumps(snakes).encode())) == {"audio"}
+    assert DIALECT.needs(config(responseModalities=["TEXT"])) == frozenset()
+    assert DIALECT.needs(config(responseModalities="AUDIO")) == frozenset()  # no list: its vendor says so
+
+
 def test_tools_can_be_taken_away() -> None:
     tools = [{"functionDeclarations": [{"name": "a"}, {"name": "b"}]}, {"googleSearch": {}}]
     choice = {"functionCallingConfig": {"mode": "ANY", "allowedFunctionNames": ["b"]}}
@@ -536,6 +565,15 @@ def test_comments_of_a_passing_stream_go_on_and_let_nothing_go_that_was_held_bac
     last = native("a", "STOP", usageMetadata={"promptTokenCount": 1})
     assert passed(out, last) == []
     assert out.pass_on(UnreadEvents(b": queued\n\n")) == b": queued\n\n"
+    (told,) = data_of(events_in(out.last_events(USAGE, MONEY, "m", "id")))
+    assert told == {**json.loads(last.data), "spendhub": MONEY}
+
+
+def test_what_is_no_json_in_a_passing_stream_goes_on_and_lets_nothing_go_that_was_held_back() -> None:
+    out = STREAM.passing(asked())
+    last = native("a", "STOP", usageMetadata={"promptTokenCount": 1})
+    broken = [SseEvent(b"{not json"), SseEvent(b'{"finishReason')]
+    assert passed(out, *broken, last, *broken, BODY_ENDED) == [*broken, *broken] and out.is_done
     (told,) = data_of(events_in(out.last_events(USAGE, MONEY, "m", "id")))
     assert told == {**json.loads(last.data), "spendhub": MONEY}
 

@@ -248,6 +248,44 @@ def test_needs_are_read_from_the_request() -> None:
     assert request.tools == ("x",)
 
 
+@pytest.mark.parametrize(
+    ("role", "block"),
+    [
+        ("assistant", {"type": "tool_use", "id": "t", "name": "weather", "input": {}}),
+        ("user", {"type": "tool_result", "tool_use_id": "t", "content": "rain"}),
+        ("assistant", {"type": "server_tool_use", "id": "s", "name": "web_search", "input": {}}),
+        ("assistant", {"type": "web_search_tool_result", "tool_use_id": "s", "content": []}),
+    ],
+)
+def test_a_tool_that_was_called_before_needs_a_model_that_knows_tools(role: str, block: dict[str, Any]) -> None:
+    assert MESSAGES_DIALECT.needs(asked(HI, {"role": role, "content": [block]}, HI)) == {"tools"}
+
+
+def test_a_document_made_of_pictures_needs_a_model_that_can_see_them() -> None:
+    picture = {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": ""}}
+
+    def document(*content: dict[str, Any]) -> dict[str, Any]:
+        return {"type": "document", "source": {"type": "content", "content": list(content)}}
+
+    def needs(block: dict[str, Any]) -> frozenset[str]:
+        return MESSAGES_DIALECT.needs(asked({"role": "user", "content": [block]}))
+
+    assert needs(document({"type": "text", "text": "a"}, picture)) == {"files", "vision"}
+    assert needs(document({"type": "text", "text": "a"})) == {"files"}
+    assert needs({"type": "document", "source": {"type": "content", "content": "a"}}) == {"files"}
+    shown = {"type": "tool_result", "tool_use_id": "t", "content": [document(picture)]}
+    assert needs(shown) == {"files", "vision", "tools"}
+
+
+@pytest.mark.parametrize("thinking", [{}, {"thinking": {"type": "disabled"}}], ids=["unsaid", "disabled"])
+def test_an_effort_asks_for_a_model_that_reasons(thinking: dict[str, Any]) -> None:
+    def needs(**config: Any) -> frozenset[str]:
+        return MESSAGES_DIALECT.needs(asked(output_config=config, **thinking))
+
+    assert needs(effort="low") == needs(effort="max") == {"reasoning"}
+    assert needs(effort=None) == needs(effort="none") == needs() == frozenset()
+
+
 def test_tools_can_be_taken_away_and_output_limited() -> None:
     tools = [{"name": "a", "input_schema": {}}, {"name": "b", "input_schema": {}}]
     request = asked(tools=tools, tool_choice={"type": "tool", "name": "b"})

@@ -210,6 +210,28 @@ def test_needs_are_read_from_the_request() -> None:
     assert request.tools == ("weather", "web_search")
 
 
+@pytest.mark.parametrize(
+    "item",
+    [
+        {"type": "function_call", "call_id": "c", "name": "weather", "arguments": "{}"},
+        {"type": "function_call_output", "call_id": "c", "output": "rain"},
+        {"type": "custom_tool_call", "call_id": "c", "name": "sql", "input": "select 1"},
+        {"type": "custom_tool_call_output", "call_id": "c", "output": "1"},
+        {"type": "web_search_call", "id": "w", "status": "completed"},
+    ],
+)
+def test_a_tool_that_was_called_before_needs_a_model_that_knows_tools(item: dict[str, Any]) -> None:
+    assert RESPONSES_DIALECT.needs(asked([{"role": "user", "content": "hi"}, item])) == {"tools"}
+
+
+@pytest.mark.parametrize(
+    ("part", "need"), [("input_image", "vision"), ("input_file", "files"), ("input_audio", "audio")]
+)
+def test_what_a_tool_shows_needs_a_model_that_can_see_it(part: str, need: str) -> None:
+    item = {"type": "function_call_output", "call_id": "c", "output": [{"type": part}]}
+    assert RESPONSES_DIALECT.needs(asked([item])) == {"tools", need}
+
+
 def test_tools_can_be_taken_away_and_output_limited() -> None:
     request = asked(tools=[WEATHER, {"type": "web_search"}], tool_choice={"type": "web_search"})
     fewer = RESPONSES_DIALECT.without_tools(request, frozenset(("web_search",)))

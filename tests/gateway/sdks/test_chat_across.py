@@ -11,10 +11,10 @@ import pytest
 
 from tests.fakes.anthropic_upstream import SIGNATURE
 from tests.gateway.sdks.vendors import (
+    BOTH_WAYS_WHOLE_OR_STREAMED,
     CALL,
     CALL_NANO_USD,
     CALL_USD,
-    WHOLE_BOTH_WAYS_OR_STREAMED,
     Sdks,
     Vendors,
     asked_of,
@@ -103,7 +103,7 @@ def test_an_async_stream_ends_with_usage_and_money(vendors: Vendors, user: str) 
     assert chunks[-1].model_extra["spendhub"]["cost"] == CALL_USD
 
 
-@pytest.mark.parametrize(("sdks", "is_stream"), WHOLE_BOTH_WAYS_OR_STREAMED, indirect=["sdks"])
+@pytest.mark.parametrize(("sdks", "is_stream"), BOTH_WAYS_WHOLE_OR_STREAMED, indirect=["sdks"])
 def test_a_loop_of_tools_goes_round_with_its_thoughts(vendors: Vendors, sdks: Sdks, user: str, is_stream: bool) -> None:
     sdk = sdks.openai()
 

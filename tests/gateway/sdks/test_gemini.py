@@ -13,10 +13,10 @@ from google.genai import errors, types
 from pydantic import BaseModel
 
 from tests.gateway.sdks.vendors import (
+    BOTH_WAYS_WHOLE_OR_STREAMED,
     CALL,
     CALL_NANO_USD,
     CALL_USD,
-    WHOLE_BOTH_WAYS_OR_STREAMED,
     Sdks,
     Vendors,
     asked_of,
@@ -106,7 +106,7 @@ def test_a_stream_ends_with_usage_and_money(vendors: Vendors, user: str, model: 
 
 
 @pytest.mark.parametrize("model", MODELS)
-@pytest.mark.parametrize(("sdks", "is_stream"), WHOLE_BOTH_WAYS_OR_STREAMED, indirect=["sdks"])
+@pytest.mark.parametrize(("sdks", "is_stream"), BOTH_WAYS_WHOLE_OR_STREAMED, indirect=["sdks"])
 def test_a_loop_of_tools_goes_round(vendors: Vendors, sdks: Sdks, user: str, model: str, is_stream: bool) -> None:
     sdk = sdks.google(user)
     declared = types.FunctionDeclaration.from_callable(client=sdk._api_client, callable=weather)
@@ -163,7 +163,7 @@ def test_a_chat_keeps_its_history_from_model_to_model(vendors: Vendors, user: st
 
 
 @pytest.mark.parametrize("model", MODELS)
-@pytest.mark.parametrize(("sdks", "is_stream"), WHOLE_BOTH_WAYS_OR_STREAMED, indirect=["sdks"])
+@pytest.mark.parametrize(("sdks", "is_stream"), BOTH_WAYS_WHOLE_OR_STREAMED, indirect=["sdks"])
 def test_thoughts_are_told_and_counted(vendors: Vendors, sdks: Sdks, user: str, model: str, is_stream: bool) -> None:
     config = {"thinking_config": {"include_thoughts": True, "thinking_budget": 2048}, "max_output_tokens": 4096}
     text = f"{CALL} [think:let me think] [reasoning:30] [say:yes]"
@@ -270,7 +270,7 @@ def facts_of(error: errors.APIError) -> dict[str, Any]:
     return found
 
 
-@pytest.mark.parametrize(("sdks", "is_stream"), WHOLE_BOTH_WAYS_OR_STREAMED, indirect=["sdks"])
+@pytest.mark.parametrize(("sdks", "is_stream"), BOTH_WAYS_WHOLE_OR_STREAMED, indirect=["sdks"])
 def test_a_budget_without_room_is_a_client_error(vendors: Vendors, sdks: Sdks, user: str, is_stream: bool) -> None:
     vendors.served.define_budget(user, "0.00001")
     with pytest.raises(errors.ClientError) as refused:

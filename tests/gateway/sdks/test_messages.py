@@ -12,10 +12,10 @@ import pytest
 
 from spendhub.money import format_usd
 from tests.gateway.sdks.vendors import (
+    BOTH_WAYS_WHOLE_OR_STREAMED,
     CALL,
     CALL_NANO_USD,
     CALL_USD,
-    WHOLE_BOTH_WAYS_OR_STREAMED,
     Sdks,
     Vendors,
     asked_of,
@@ -91,7 +91,7 @@ def test_an_async_stream_comes_word_by_word_and_ends_with_the_money(vendors: Ven
 
 
 @pytest.mark.parametrize("model", MODELS)
-@pytest.mark.parametrize(("sdks", "is_stream"), WHOLE_BOTH_WAYS_OR_STREAMED, indirect=["sdks"])
+@pytest.mark.parametrize(("sdks", "is_stream"), BOTH_WAYS_WHOLE_OR_STREAMED, indirect=["sdks"])
 def test_a_loop_of_tools_goes_round(vendors: Vendors, sdks: Sdks, user: str, model: str, is_stream: bool) -> None:
     sdk = sdks.anthropic()
 
@@ -122,7 +122,7 @@ def test_a_loop_of_tools_goes_round(vendors: Vendors, sdks: Sdks, user: str, mod
 
 
 @pytest.mark.parametrize("model", MODELS)
-@pytest.mark.parametrize(("sdks", "is_stream"), WHOLE_BOTH_WAYS_OR_STREAMED, indirect=["sdks"])
+@pytest.mark.parametrize(("sdks", "is_stream"), BOTH_WAYS_WHOLE_OR_STREAMED, indirect=["sdks"])
 def test_thoughts_are_told_and_counted(vendors: Vendors, sdks: Sdks, user: str, model: str, is_stream: bool) -> None:
     text = f"{CALL} [think:let me think] [reasoning:30] [say:yes]"
     fields = ask(text, user, model=model, max_tokens=4_096, thinking={"type": "enabled", "budget_tokens": 2_048})

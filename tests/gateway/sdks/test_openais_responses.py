@@ -12,7 +12,7 @@ import pytest
 from google.genai import types
 
 from tests.fakes.openai_upstream import ENCRYPTED
-from tests.gateway.sdks.vendors import WHOLE_BOTH_WAYS_OR_STREAMED, Sdks, Vendors, asked_of
+from tests.gateway.sdks.vendors import BOTH_WAYS_WHOLE_OR_STREAMED, Sdks, Vendors, asked_of
 
 pytestmark = [pytest.mark.slow, pytest.mark.once, pytest.mark.filterwarnings("ignore:Inheritance class")]
 
@@ -47,7 +47,7 @@ def both_rounds(vendors: Vendors, user: str, model: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("model", MODELS)
-@pytest.mark.parametrize(("sdks", "is_stream"), WHOLE_BOTH_WAYS_OR_STREAMED, indirect=["sdks"])
+@pytest.mark.parametrize(("sdks", "is_stream"), BOTH_WAYS_WHOLE_OR_STREAMED, indirect=["sdks"])
 def test_anthropics_loop_of_tools_goes_round(
     vendors: Vendors, sdks: Sdks, user: str, model: str, is_stream: bool
 ) -> None:
@@ -81,7 +81,7 @@ def test_anthropics_loop_of_tools_goes_round(
 
 
 @pytest.mark.parametrize("model", MODELS)
-@pytest.mark.parametrize(("sdks", "is_stream"), WHOLE_BOTH_WAYS_OR_STREAMED, indirect=["sdks"])
+@pytest.mark.parametrize(("sdks", "is_stream"), BOTH_WAYS_WHOLE_OR_STREAMED, indirect=["sdks"])
 def test_googles_loop_of_tools_goes_round(vendors: Vendors, sdks: Sdks, user: str, model: str, is_stream: bool) -> None:
     sdk = sdks.google(user)
     declared = types.FunctionDeclaration(name="weather", parameters_json_schema=CITY)
@@ -108,7 +108,7 @@ def test_googles_loop_of_tools_goes_round(vendors: Vendors, sdks: Sdks, user: st
     both_rounds(vendors, user, model)
 
 
-@pytest.mark.parametrize(("sdks", "is_stream"), WHOLE_BOTH_WAYS_OR_STREAMED, indirect=["sdks"])
+@pytest.mark.parametrize(("sdks", "is_stream"), BOTH_WAYS_WHOLE_OR_STREAMED, indirect=["sdks"])
 def test_openais_own_loop_of_tools_goes_round_by_chat_completions(
     vendors: Vendors, sdks: Sdks, user: str, is_stream: bool
 ) -> None:

@@ -13,10 +13,10 @@ from pydantic import BaseModel
 
 from spendhub.money import format_usd
 from tests.gateway.sdks.vendors import (
+    BOTH_WAYS_WHOLE_OR_STREAMED,
     CALL,
     CALL_NANO_USD,
     CALL_USD,
-    WHOLE_BOTH_WAYS_OR_STREAMED,
     Sdks,
     Vendors,
     asked_of,
@@ -93,7 +93,7 @@ def test_the_sdks_own_accumulation_sees_the_same(vendors: Vendors, user: str, mo
 
 
 @pytest.mark.parametrize("model", MODELS)
-@pytest.mark.parametrize(("sdks", "is_stream"), WHOLE_BOTH_WAYS_OR_STREAMED, indirect=["sdks"])
+@pytest.mark.parametrize(("sdks", "is_stream"), BOTH_WAYS_WHOLE_OR_STREAMED, indirect=["sdks"])
 def test_a_loop_of_tools_goes_round(vendors: Vendors, sdks: Sdks, user: str, model: str, is_stream: bool) -> None:
     sdk = sdks.openai()
 

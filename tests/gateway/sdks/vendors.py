@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Awaitable, Iterator
+import itertools
+from collections.abc import Awaitable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 import anthropic
+import httpx
 import openai
 from google import genai
 
@@ -22,6 +24,7 @@ CALL = "[in:100] [out:20]"
 CALL_NANO_USD, CALL_USD = 400_000, "0.0004"
 # Kept until the session ends: a client that is collected with a connection open warns in whichever test runs then.
 _clients: list[Any] = []
+_END = object()
 
 
 @dataclass(frozen=True)
@@ -69,8 +72,8 @@ class Vendors:
 
 @dataclass(frozen=True)
 class Sdks:
-    """The official clients for answers in one piece: the usual ones, or those for event loops, used in the same words.
-    What cannot be said so, streams above all, has tests of its own."""
+    """The official clients: the usual ones, or those for event loops, used in the same words. What cannot be said so,
+    e.g. a stream that is left, has tests of its own."""
 
     vendors: Vendors
     loop: asyncio.Runner | None
@@ -100,7 +103,7 @@ class Sdks:
 
 
 class Awaited:
-    """A client for event loops, whose calls are awaited for whoever makes them."""
+    """A client for event loops, or a stream of one, whose calls are awaited for whoever makes them."""
 
     def __init__(self, client: Any, loop: asyncio.Runner) -> None:
         self._client, self._loop = client, loop
@@ -111,7 +114,20 @@ class Awaited:
 
     def __call__(self, *arguments: Any, **fields: Any) -> Any:
         made = self._client(*arguments, **fields)
-        return self._loop.run(_result_of(made)) if inspect.isawaitable(made) else made
+        if inspect.isawaitable(made):
+            made = self._loop.run(_result_of(made))
+        is_stream = hasattr(made, "__aenter__") or hasattr(made, "__anext__")
+        return Awaited(made, self._loop) if is_stream else made
+
+    def __enter__(self) -> Awaited:
+        return Awaited(self._loop.run(self._client.__aenter__()), self._loop)
+
+    def __exit__(self, *raised: Any) -> None:
+        self._loop.run(self._client.__aexit__(*raised))
+
+    def __iter__(self) -> Iterator[Any]:
+        while (found := self._loop.run(_result_of(anext(self._client, _END)))) is not _END:
+            yield found
 
 
 async def _result_of(made: Awaitable[Any]) -> Any:
@@ -132,8 +148,25 @@ def sdks_for(vendors: Vendors, way: str) -> Iterator[Sdks]:
             loop.run(_result_of(closed))
 
 
-# For tests of whole answers, both ways, and of streams.
-WHOLE_BOTH_WAYS_OR_STREAMED = [("sync", False), ("sync", True), ("async", False)]
+# For tests of whole answers and of streams.
+BOTH_WAYS_WHOLE_OR_STREAMED = list(itertools.product(("sync", "async"), (False, True)))
+
+
+# Which model's vendor speaks the format of a route.
+OWN_MODELS = {"chat": "gpt", "responses": "gpt", "messages": "claude", "generate": "gemini"}
+_PATHS = {"chat": "/v1/chat/completions", "responses": "/v1/responses", "messages": "/v1/messages"}
+
+
+def post(
+    vendors: Vendors, route: str, model: str, body: Mapping[str, Any], *, user: str, is_stream: bool
+) -> httpx.Response:
+    """What a client without an SDK is answered by one of OWN_MODELS' routes: an SDK gives up at what is no JSON."""
+    if route == "generate":
+        path = f"/v1beta/models/{model}:{'streamGenerateContent?alt=sse' if is_stream else 'generateContent'}"
+    else:
+        path, body = _PATHS[route], {**body, "model": model, "stream": is_stream}
+    headers = {"authorization": f"Bearer {vendors.served.key}", "x-spendhub-user": user}
+    return httpx.post(vendors.served.server.url + path, headers=headers, json=body, timeout=30)
 
 
 def asked_of(vendor: FakeVendor) -> dict[str, Any]:

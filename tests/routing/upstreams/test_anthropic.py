@@ -571,19 +571,31 @@ def test_an_answer_of_no_known_shape_is_an_error(body: bytes) -> None:
         MessagesReader().read_body(body)
 
 
-@pytest.mark.parametrize(
-    "event",
-    [
-        b'{"type":"message_start"}',
-        b'{"type":"message_delta","usage":{"output_tokens":-1}}',
-        b'{"type":"message_delta","usage":{"output_tokens":1,"cache_creation_input_tokens":1,"cache_creation":{"ephemeral_1h_input_tokens":2}}}',
-        b'{"type":"message_delta","usage":{"output_tokens":1,"output_tokens_details":{"thinking_tokens":2}}}',
-        b'{"type":"message_stop"',
-    ],
-)
+@pytest.mark.parametrize("stop", ["", "\n", " \t"])
+def test_a_blank_stop_is_refused_by_name(stop: str) -> None:
+    with pytest.raises(NotTranslatable) as refused:
+        body_of(stop=("END", stop))
+    assert refused.value.field == "stop"
+
+
+@pytest.mark.parametrize("event", [b'{"type":"message_start"}', b'{"type":"message_stop"'])
 def test_impossible_events_are_errors(event: bytes) -> None:
     with pytest.raises(UpstreamError):
         MessagesReader().read_event(event)
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        b'{"type":"message_delta","usage":{"output_tokens":-1}}',
+        b'{"type":"message_delta","usage":{"output_tokens":1,"cache_creation_input_tokens":1,"cache_creation":{"ephemeral_1h_input_tokens":2}}}',
+        b'{"type":"message_delta","usage":{"output_tokens":1,"output_tokens_details":{"thinking_tokens":2}}}',
+    ],
+)
+def test_impossible_counts_are_none(event: bytes) -> None:
+    reader = MessagesReader()
+    assert reader.read_event(event) is not None
+    assert (reader.usage, reader.usage_so_far) == (None, None)
 
 
 @pytest.mark.parametrize(

@@ -38,7 +38,7 @@ from routing.token_usage import TokenUsage
 from routing.upstreams.base import UpstreamRequest, UsageReader
 from routing.upstreams.registry import DIALECTS
 from routing.upstreams.sse import SseDecoder
-from tests.fakes.vendor import WORDS_OF_ANSWER
+from tests.fakes.vendor import HALF, WORDS_OF_ANSWER
 from tests.routing.upstreams.vendors import AT_RESPONSES, FAKES, Spoken, ask, ask_text, joined, spoken
 
 WEATHER = Tool("weather", "The weather in a city.", {"type": "object", "properties": {"city": {"type": "string"}}})
@@ -248,13 +248,39 @@ def test_a_vendor_that_falls_silent_is_a_timeout(remote: Spoken) -> None:
     assert isinstance(ask_text(remote, "[fault:stall]", is_stream=True, timeout=1).error, UpstreamTimeout)
 
 
-@pytest.mark.parametrize("fault", ["not-json", "html", "impossible-usage"])
+def test_what_is_no_json_between_the_events_of_a_stream_is_passed_over(
+    remote: Spoken, caplog: pytest.LogCaptureFixture
+) -> None:
+    good = ask_text(remote, "hello", is_stream=True)
+    heard = ask_text(remote, "hello [fault:malformed-sse]", is_stream=True)
+    assert heard.error is None and heard.reader.is_complete
+    assert heard.deltas[1:] == good.deltas[1:] and heard.usage is not None  # the first has an id of its own
+    told = [record for record in caplog.records if "no JSON" in record.message]
+    assert [record.levelname for record in told] == ["WARNING"]
+
+
+@pytest.mark.parametrize("is_stream", [False, True])
+def test_half_a_surrogate_is_read_as_a_character_that_is_none(remote: Spoken, is_stream: bool) -> None:
+    heard = ask_text(remote, f"[think:hm {HALF}] [say:cut {HALF}]", is_stream=is_stream)
+    reply = joined(heard.deltas, heard.usage) if is_stream else heard.reply
+    assert heard.error is None and reply is not None
+    thought, words = reply.blocks
+    assert isinstance(thought, Thinking) and (thought.text, words) == ("hm \ufffd", Text("cut \ufffd"))
+    assert reply.usage is not None
+
+
+@pytest.mark.parametrize("fault", ["not-json", "html"])
 def test_an_answer_that_is_none_is_an_error(remote: Spoken, fault: str) -> None:
     assert isinstance(ask_text(remote, f"[fault:{fault}]").error, UpstreamError)
 
 
-def test_impossible_usage_in_a_stream_is_an_error(remote: Spoken) -> None:
-    assert isinstance(ask_text(remote, "[fault:impossible-usage]", is_stream=True).error, UpstreamError)
+@pytest.mark.parametrize("is_stream", [False, True])
+def test_usage_that_cannot_be_is_none_and_the_answer_is_whole(remote: Spoken, is_stream: bool) -> None:
+    heard = ask_text(remote, "[fault:impossible-usage]", is_stream=is_stream)
+    reply = joined(heard.deltas, heard.usage) if is_stream else heard.reply
+    assert reply is not None and heard.error is None
+    assert (reply.blocks, reply.finish, reply.usage) == ((Text(WORDS_OF_ANSWER),), "stop", None)
+    assert heard.reader.is_complete or not is_stream
 
 
 @pytest.mark.parametrize("status", [401, 429, 500, 529])

@@ -611,3 +611,11 @@ def test_usage_before_the_first_word_ends_nothing() -> None:
 )  # fmt: skip
 def test_events_of_another_shape_say_nothing(event: bytes) -> None:
     assert read(ContentsReader(), event) == [Began("", "")]
+
+
+def test_more_stops_than_google_takes_are_refused_by_name() -> None:
+    stops = ("a", "b", "c", "d", "e")
+    assert body_of(stop=stops)["generationConfig"] == {"stopSequences": list(stops)}
+    with pytest.raises(NotTranslatable) as refused:
+        body_of(stop=(*stops, "f"))
+    assert refused.value.field == "stop"

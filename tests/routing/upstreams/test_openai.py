@@ -230,6 +230,44 @@ def test_mistral_has_its_own_word_for_a_seed() -> None:
     assert body["random_seed"] == 4 and not {"seed", "frequency_penalty"} & set(body)
 
 
+@pytest.mark.parametrize(
+    ("url", "most"),
+    [("https://api.openai.com/v1", 4), ("https://house.openai.azure.com/openai/v1", 4), ("https://api.groq.com/openai/v1", 4),
+     ("https://api.deepseek.com/v1", 16), ("https://vendor.test/v1", None)],
+)  # fmt: skip
+def test_more_stops_than_the_vendor_takes_are_refused_by_name(url: str, most: int | None) -> None:
+    stops = tuple(f"END{number}" for number in range(most or 40))
+    assert translated(url, "gpt-4o", stop=stops)["stop"] == list(stops)
+    if most is not None:
+        with pytest.raises(NotTranslatable) as refused:
+            translated(url, "gpt-4o", stop=(*stops, "one more"))
+        assert refused.value.field == "stop" and f"above {most};" in str(refused.value)
+
+
+def ids_told(url: str, *given: str) -> list[str]:
+    """The ids of calls as a vendor is told them, and that their results have the same."""
+    calls = Message("assistant", tuple(ToolCall(each, "f", "{}") for each in given))
+    results = Message("user", tuple(ToolResult(each, (Text("22"),)) for each in given))
+    _, said, *answers = translated(url, "m", messages=(Message("user", (Text("hi"),)), calls, results))["messages"]
+    told: list[str] = [call["id"] for call in said["tool_calls"]]
+    assert [answer["tool_call_id"] for answer in answers] == told
+    return told
+
+
+def test_ids_of_calls_are_as_long_as_the_vendor_takes_them() -> None:
+    known, long, other = "call_" + "x" * 35, "call_" + "y" * 80 + "1", "call_" + "y" * 80 + "2"
+    told = ids_told("https://api.openai.com/v1", known, long, other)
+    assert told[0] == known
+    assert [len(each) for each in told] == [40, 40, 40] and len(set(told)) == 3
+    assert ids_told("https://api.openai.com/v1", long) == told[1:2]
+
+
+def test_mistral_is_told_ids_of_nine_letters_and_digits() -> None:
+    told = ids_told("https://api.mistral.ai/v1", "D681PevKs", "toolu_01A", "call_2")
+    assert told[0] == "D681PevKs" and len(set(told)) == 3
+    assert all(len(each) == 9 and each.isalnum() for each in told)
+
+
 def test_a_key_travels_in_the_header_that_the_provider_names() -> None:
     azure = model_facts("m", base_url="https://acme.openai.azure.com/openai/v1", auth_header="api-key")
     request = OpenAIDialect().native_request(azure, "k", CHAT, {}, is_stream=False)

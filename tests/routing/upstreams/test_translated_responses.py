@@ -530,3 +530,12 @@ def test_a_loop_of_tools_goes_round_with_its_thoughts(name: str, is_stream: bool
         assert second.blocks == (Text("The tool says: 22 °C 22 °C"),) and second.finish == "stop"
         kinds = [item["type"] for item in vendor.sent()["body"]["input"]]
         assert kinds == ["message", "reasoning", *["function_call"] * 2, *["function_call_output"] * 2]
+
+
+def test_ids_of_calls_have_at_most_64_characters() -> None:
+    known, long = "call_" + "x" * 59, "call_" + "y" * 80
+    calls = Message("assistant", (ToolCall(known, "f", "{}"), ToolCall(long, "f", "{}")))
+    results = Message("user", (ToolResult(known, (Text("1"),)), ToolResult(long, (Text("2"),))))
+    ids = [item["call_id"] for item in said(Message("user", (Text("hi"),)), calls, results)["input"][1:]]
+    assert ids[0] == ids[2] == known
+    assert ids[1] == ids[3] and len(ids[1]) == 64
