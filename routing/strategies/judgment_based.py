@@ -20,7 +20,8 @@ LONG_TEXT = 3_000
 # Signs are looked for in the beginning only: an attached book would cost milliseconds.
 LOOKED_AT = 8_000
 MANY_SIGNS = 3
-# Judges as good as this near to each other count as equally good: then the cheaper one.
+# Judges as good as this near to each other count as equally good: then the cheaper one. Of those that stand in for them
+# the dearer one: a tier spans ten times the price, and unrated models of one tier differ in nothing else that is known.
 NEAR_QUALITY = 0.5
 
 _WORDS = re.compile(r"[a-z-]+")
@@ -98,6 +99,8 @@ class JudgmentBased(Strategy):
         adjusted = min(complexity(task.text()) * TIERS.get(tier, 1.0), 1.0)
         wants_judge = adjusted >= 1 - threshold
         judges, workhorses = pools(options, settings)
+        if wants_judge and not judges:
+            workhorses = standing_in(workhorses)
         in_pools = {each.option.name for each in (*judges, *workhorses)}
         left_out = tuple(
             FellOut(option.name, "it is in neither pool of the route")
@@ -141,6 +144,17 @@ def pools(options: Sequence[Option], settings: JudgmentSettings) -> tuple[tuple[
     ]
     ranked_judges = cheapest_of_near(in_order(judges, lambda option: option.quality), NEAR_QUALITY)
     return ranked_judges, cheapest_of_near(in_order(workhorses, lambda option: option.quality), 5.0)
+
+
+def standing_in(workhorses: Sequence[Ranked]) -> tuple[Ranked, ...]:
+    """Workhorses as they take the place of judges: the best first, the dearest of those nearly as good."""
+    best = max((each.score for each in workhorses), default=0.0)
+
+    def place(each: Ranked) -> tuple[float, int, str]:
+        is_near = each.score >= best - NEAR_QUALITY
+        return (-best if is_near else -each.score, -each.option.estimate_nano_usd, each.option.name)
+
+    return tuple(sorted(workhorses, key=place))
 
 
 def is_judge(model: ModelFacts) -> bool:

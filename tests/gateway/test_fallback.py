@@ -305,21 +305,41 @@ def test_a_call_takes_no_longer_than_its_caller_allows(served: Served, user: str
 
 
 def test_a_model_that_is_too_dear_gives_way_to_a_capable_one_that_still_fits(served: Served, user: str) -> None:
-    route = define_route(served, ["fault-500", "vendor-chat"], strategy="capability-based",
-                         options={"preferred": {"general": ["fault-500"]}})  # fmt: skip
+    route = define_route(served, ["fault-500", "vendor-chat"], strategy="judgment-based",
+                         options={"judges": ["fault-500"], "confidence_threshold": 1})  # fmt: skip
     served.define_budget(user, "0.05")
     answered = served.ask(CALL, model=route, user=user, max_tokens=100)
     assert answered.status_code == 200
     assert answered.headers["x-spendhub-model"] == "vendor-chat"
     assert attempts(served, user) == [("vendor-chat", "ok", CALL_NANO_USD)]
+    assert metadata_of(served.the_span(user))["reason"] == "a fallback: a budget has no room for fault-500"
+
+
+@pytest.mark.parametrize("way", ["whole", "stream", "router"])
+def test_a_cheaper_model_that_is_no_fallback_answers_where_no_budget_has_room_for_any_that_is(
+    served: Served, user: str, way: str
+) -> None:
+    models = ["vendor-judge", "fault-500", "vendor-chat"]
+    define_route(served, models, ["reviewer-0.2"], strategy="judgment-based", match={"user": user},
+                 options={"judges": ["vendor-judge"], "confidence_threshold": 1})  # fmt: skip
+    served.define_budget(user, "0.05")
+    if way == "router":
+        answered = route_prompt(served, prompt=CALL, maxTokens=100, metadata={"user": user})
+    else:
+        answered = served.ask(CALL, model="auto", user=user, max_tokens=100, stream=way == "stream")
+    assert answered.status_code == 200, answered.text
+    assert answered.headers["x-spendhub-model"] == "vendor-chat"
+    assert attempts(served, user) == [("vendor-chat", "ok", CALL_NANO_USD)]
+    assert metadata_of(served.the_span(user))["reason"] == "a cheaper one: a budget has no room for vendor-judge"
+    assert served.held(user) == "0.00"
 
 
 def test_what_fails_everywhere_is_tried_at_the_next_two_and_not_at_every_cheaper_model(
     served: Served, user: str
 ) -> None:
     models = ["vendor-judge", "fault-500", "vendor-chat", "vendor-out", "reviewer-0.2"]
-    route = define_route(served, models, strategy="capability-based",
-                         options={"preferred": {"general": ["vendor-judge"]}})  # fmt: skip
+    route = define_route(served, models, strategy="judgment-based",
+                         options={"judges": ["vendor-judge"], "confidence_threshold": 1})  # fmt: skip
     served.define_budget(user, "100")
     calls = served.vendor.served.calls
     answered = served.ask("[fault:503]", model=route, user=user, max_tokens=100)

@@ -79,6 +79,8 @@ def off(model: ModelFacts) -> ModelFacts:
         ({"dialect": "bedrock"}, {"needs": ["choices", "logprobs", "vision"]},
          "it lacks log probabilities, several answers at once, vision"),
         ({"base_url": "https://api.mistral.ai/v1"}, {"needs": ["logprobs"]}, "it lacks log probabilities"),
+        ({"base_url": "https://api.mistral.ai/v1"}, {"needs": ["speech"]}, "it lacks spoken answers"),
+        ({"dialect": "gemini"}, {"needs": ["speech"]}, "it lacks spoken answers"),
         ({}, {"declared": {"min_quality": "premium"}}, "its quality tier is standard, below premium"),
         ({"region": "us-east-1"}, {"declared": {"region": "eu"}}, "it runs in us-east-1, not in eu"),
         ({}, {"declared": {"region": "eu"}}, "it runs in a region nobody has noted, not in eu"),
@@ -635,6 +637,7 @@ def test_of_several_rules_the_highest_priority_wins_then_ones_own_then_the_name(
         rule("b"),
         rule("a"),
         rule("z", tenant_id=TENANT),
+        rule("y", priority=200),  # before an own one, and one whose name comes first
         rule("off", priority=900, is_enabled=False),
     ]
     order = []
@@ -644,7 +647,7 @@ def test_of_several_rules_the_highest_priority_wins_then_ones_own_then_the_name(
             break
         order.append(found.name)
         routes = [each for each in routes if each.name != found.name]
-    assert order == ["z", "a", "b", "c"]
+    assert order == ["y", "z", "a", "b", "c"]
 
 
 # The chain, and who stands by

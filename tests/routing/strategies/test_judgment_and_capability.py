@@ -92,6 +92,33 @@ def test_a_named_pool_that_cannot_is_an_error_and_a_class_that_is_empty_is_told(
     assert ranking.reason == "no judge can do it, so a workhorse does (complexity 0.00 for a standard user)"
 
 
+@pytest.mark.parametrize("given", [{}, {"workhorses": ["tiny", "big"]}], ids=["by class", "named"])
+def test_where_a_judge_is_wanted_and_there_is_none_the_best_of_the_others_answers(given: dict[str, Any]) -> None:
+    tiny, big = option("tiny", 0.04, 0.04, quality="economy"), option("big", 2, 6)
+    ranking = judged(tiny, big, given=given, confidence_threshold=1.0)
+    assert [(each.option.name, each.score) for each in ranking.ranked] == [("big", 3.5), ("tiny", 2.5)]
+    assert ranking.reason == "no judge can do it, so a workhorse does (complexity 0.00 for a standard user)"
+    # What is measured counts before the tier.
+    praised = option("tiny", 0.04, 0.04, quality="economy", observed=measured(900, quality=4.5, scores=50))
+    assert names(judged(praised, big, given=given, confidence_threshold=1.0)) == ["tiny", "big"]
+    assert names(judged(tiny, big, given=given)) == ["tiny", "big"]  # a plain question is still the cheapest's
+
+
+def test_of_those_nearly_as_good_that_stand_in_for_a_judge_the_dearest_comes_first_then_the_name() -> None:
+    # One tier spans a model and one at ten times its price, and nothing else tells them apart.
+    options = [option("small", 0.3, 1), option("b", 2, 6), option("a", 2, 6), workhorse("economy")]
+    for order in (options, options[::-1]):
+        assert names(judged(*order, confidence_threshold=1.0)) == ["a", "b", "small", "economy"]
+
+
+def test_a_workhorse_that_stands_in_for_a_judge_is_reviewed_as_well() -> None:
+    given = {"workhorses": ["tiny", "big"], "reviewers": ["r"]}
+    tiny, big = option("tiny", 0.04, 0.04, quality="economy"), option("big", 2, 6)
+    ranking = judged(tiny, big, given=given, confidence_threshold=1.0)
+    assert names(ranking)[0] == "big"
+    assert ranking.review is not None
+
+
 def test_a_model_is_in_one_pool_only() -> None:
     with pytest.raises(InvalidRoute, match="judges must not be workhorses as well, not 'a'"):
         JudgmentBased().settings({"workhorses": ["a"], "judges": ["a"]}, ())
