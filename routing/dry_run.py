@@ -5,18 +5,21 @@ Nothing is held, sent or recorded; hooks do not run.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, replace
 
 from routing.candidates import Candidate
+from routing.conversation import NotTranslatable
 from routing.errors import NoModelFits
 from routing.extras import estimate_asked, price_asked
 from routing.pasted_requests import ReadRequest
 from routing.performance import observed_at
-from routing.plans import FellOut, Plan, choose
-from routing.requirements import Option
-from routing.snapshot import Catalog
+from routing.plans import FALLBACK_CONFIDENCE, FellOut, Plan, choose
+from routing.requirements import Hurdle, Option
+from routing.snapshot import Catalog, ModelFacts
 from routing.standing import check_can_be_asked
-from routing.strategies.base import Ranked
+from routing.strategies.base import Ranked, Ranking
+from spendhub.errors import Invalid
 
 WON, FALLBACK, CHEAPER, RANKED = "chosen", "fallback", "cheaper", "ranked"
 
@@ -33,32 +36,126 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class DryRun:
-    """`plan` is None where nothing fits; `error` then says why. `measure` is what the scores are in."""
+    """`plan` has its candidates as a call comes to them: without those to which the request cannot be said, which are
+    among `fell_out`. It is None where nothing fits, or can be told the request; `error` then says why. `measure` is
+    what the scores are in."""
 
     lines: tuple[Line, ...]
     fell_out: tuple[FellOut, ...]
     plan: Plan | None = None
     measure: str = ""
-    error: NoModelFits | None = None
+    error: NoModelFits | NotTranslatable | None = None
 
 
 def dry_run(catalog: Catalog, read: ReadRequest) -> DryRun:
     """The choice for one call, explained.
 
-    Raises what `make_plan` raises, except NoModelFits, which is an answer; and what a call of a named model is refused
-    with before anything is sent: DialectNotSpoken, CredentialMissing."""
+    Raises what `make_plan` raises, except NoModelFits, which is an answer; what a call of a named model is refused with
+    before anything is sent: DialectNotSpoken, CredentialMissing, NotTranslatable; and Invalid for what nobody could
+    understand where the request would have to be said in other words. Of a route, NotTranslatable is an answer too."""
     try:
         choice = choose(catalog, read.wanted)
     except NoModelFits as error:
         return DryRun((), tuple(FellOut(model, reason) for model, reason in error.fell_out), error=error)
     plan, ranking = choice.plan, choice.ranking
     if ranking is None:
-        check_can_be_asked(plan.candidates[0].model)  # a route never chooses one that cannot
+        model = plan.candidates[0].model
+        check_can_be_asked(model)  # a route never chooses one that cannot
+        read.check_can_be_said(model)
+        return _explained(plan, None, read)
+    unsaid = _unsaid(plan, ranking, read)
+    if any(candidate.model.name not in unsaid for candidate in _in_turn(plan)):
+        return _explained(_as_asked(plan, unsaid), ranking, read, unsaid)
+    return _planned_without_translation(catalog, plan, ranking, read, unsaid)
+
+
+def _in_turn(plan: Plan) -> tuple[Candidate, ...]:
+    """Whom a call comes to, as long as nothing has been sent: the cheaper ones too."""
+    return (*plan.candidates, *plan.cheaper)
+
+
+def _unsaid(plan: Plan, ranking: Ranking, read: ReadRequest) -> dict[str, Invalid]:
+    """Why models cannot be told the request, by name: those of the plan, and then of the ranking.
+
+    Raises the Invalid with which a call would end before it came to one that can."""
+    found: dict[str, Invalid] = {}
+    for position, candidate in enumerate(_in_turn(plan)):
+        error = _refusal(candidate.model, read)
+        if error is not None and not isinstance(error, NotTranslatable) and len(found) == position:
+            raise error
+        if error is not None:
+            found[candidate.model.name] = error
+    planned = {candidate.model.name for candidate in _in_turn(plan)}
+    for each in ranking.ranked:
+        if each.option.name not in planned and (error := _refusal(each.option.model, read)) is not None:
+            found[each.option.name] = error
+    return found
+
+
+def _refusal(model: ModelFacts, read: ReadRequest) -> Invalid | None:
+    try:
+        read.check_can_be_said(model)
+    except Invalid as error:
+        return error
+    return None
+
+
+def _as_asked(plan: Plan, unsaid: Mapping[str, Invalid]) -> Plan:
+    """`plan` as its call comes to it, where some of its models can be told the request and others cannot."""
+    first = plan.candidates[0].model.name
+    candidates, cheaper = _said(plan.candidates, unsaid), _said(plan.cheaper, unsaid)
+    stands_in = "a fallback" if candidates else "a cheaper one"
+    if not candidates:
+        candidates, cheaper = cheaper[:1], cheaper[1:]
+    plan = replace(plan, candidates=candidates, cheaper=cheaper, fell_out=(*_fell_out(unsaid), *plan.fell_out))
+    if first not in unsaid:
+        return plan
+    why = f"{stands_in}, since {_reason(unsaid[first], first)}"
+    return replace(plan, reason=why, confidence=FALLBACK_CONFIDENCE)
+
+
+def _said(candidates: Iterable[Candidate], unsaid: Mapping[str, Invalid]) -> tuple[Candidate, ...]:
+    return tuple(candidate for candidate in candidates if candidate.model.name not in unsaid)
+
+
+def _planned_without_translation(
+    catalog: Catalog, plan: Plan, ranking: Ranking, read: ReadRequest, unsaid: Mapping[str, Invalid]
+) -> DryRun:
+    """As a call is planned once more that can be said to no model of its plan (docs/decisions/0058)."""
+    error = next(each for each in unsaid.values() if isinstance(each, NotTranslatable))
+    late = (
+        f"it is of another dialect: where {error.field} cannot be said to the first ones, only models that take the "
+        "request as it is are tried"
+    )
+    others = (each.option.name for each in ranking.ranked if each.option.name not in unsaid)
+    fell_out = (*_fell_out(unsaid), *(FellOut(name, late, Hurdle.WORDS) for name in others))
+    try:
+        again = choose(catalog, replace(read.wanted, untranslatable=error.field))
+    except NoModelFits:
+        return DryRun((), (*fell_out, *plan.fell_out), error=error)
+    for_words = {each.model: each for each in fell_out}
+    told = (for_words.get(each.model, each) if each.hurdle is Hurdle.WORDS else each for each in again.plan.fell_out)
+    return _explained(replace(again.plan, fell_out=tuple(told)), again.ranking, read)
+
+
+def _fell_out(unsaid: Mapping[str, Invalid]) -> tuple[FellOut, ...]:
+    return tuple(FellOut(name, _reason(error, "it"), Hurdle.WORDS) for name, error in unsaid.items())
+
+
+def _reason(error: Invalid, model: str) -> str:
+    return f"{error.field} cannot be said to {model}" if isinstance(error, NotTranslatable) else error.message
+
+
+def _explained(plan: Plan, ranking: Ranking | None, read: ReadRequest, unsaid: Collection[str] = ()) -> DryRun:
     ranked = {each.option.name: each for each in ranking.ranked} if ranking is not None else {}
     roles = {candidate.model.name: CHEAPER for candidate in plan.cheaper}
     roles |= {candidate.model.name: FALLBACK for candidate in plan.candidates}
     roles[plan.candidates[0].model.name] = WON
-    others = (Candidate(each.option.model, each.option.quote) for name, each in ranked.items() if name not in roles)
+    others = (
+        Candidate(each.option.model, each.option.quote)
+        for name, each in ranked.items()
+        if name not in roles and name not in unsaid
+    )
     lines = [
         _line(candidate, roles.get(candidate.model.name, RANKED), ranked.get(candidate.model.name), read)
         for candidate in (*plan.candidates, *plan.cheaper, *others)

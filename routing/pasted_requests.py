@@ -33,12 +33,19 @@ class PastedRequest:
     attribution: Attribution = NOBODY
 
 
+def _can_be_said(model: ModelFacts) -> None:
+    """To whichever model."""
+
+
 @dataclass(frozen=True, slots=True)
 class ReadRequest:
-    """What the request wants of a model, and what it may be billed beside tokens at a certain one."""
+    """What the request wants of a model, and what it may be billed beside tokens at a certain one. `check_can_be_said`
+    raises what a call of the model would be refused with before anything is sent, for want of words: NotTranslatable,
+    or Invalid for what nobody could understand. It needs no vendor key."""
 
     wanted: Wanted
     extras_at: Callable[[ModelFacts], Extras]
+    check_can_be_said: Callable[[ModelFacts], None] = _can_be_said
 
 
 Reader = Callable[[PastedRequest], ReadRequest]

@@ -48,8 +48,9 @@ class RouteViewSet(CatalogViewSet):
     def dry_run(self, request: Request) -> Response:
         """What would become of a call: who wins and why, who else can do it, and who falls out and why.
 
-        Nothing is sent, held or recorded. Where no model fits, the answer is 200 all the same, with `chosen` null;
-        a named model that cannot be asked, say for want of a key, is refused as its call would be."""
+        Nothing is sent, held or recorded. Models that have no words for a field of the body fall out with its name.
+        Where no model fits, the answer is 200 all the same, with `chosen` null; a named model that cannot be asked, say
+        for want of a key or of such words, is refused as its call would be."""
         serializer = DryRunSerializer(data=request.data)
         serializer.is_valid(raise_exception=True)
         catalog = CATALOG.refresh()

@@ -12,12 +12,14 @@ from routing.requirements import FellOut, Hurdle
 # Amounts, sizes and days; not what belongs to a name, such as eu-west-1 or p95.
 _NUMBER = re.compile(r"(?<![\w.,-])\d+(?:[-.,]\d+)*(?![\w-])")
 _DIFFERS = "…"
+# Such a reason begins with the name of a field, which stays as the client writes it.
+_OF_A_FIELD = " cannot be said to it"
 
 
 @dataclass(frozen=True, slots=True)
 class LeftOut:
-    """A reason, and the models it is true of, each with its own numbers where those differ. `wants_key`: a vendor key
-    would help."""
+    """A reason as a sentence begins, and the models it is true of, each with its own numbers where those differ.
+    `wants_key`: a vendor key would help."""
 
     reason: str
     models: tuple[str, ...]
@@ -40,4 +42,5 @@ def _told_once(alike: list[FellOut]) -> LeftOut:
     shown = iter([_DIFFERS if is_own else number for number, is_own in zip(numbers[0], differs, strict=True)])
     reason = _NUMBER.sub(lambda _: next(shown), alike[0].reason)
     models = (f"{each.model} ({', '.join(row)})" if row else each.model for each, row in zip(alike, own, strict=True))
-    return LeftOut(reason, tuple(models), NO_VENDOR_KEY in reason)
+    begun = reason if reason.endswith(_OF_A_FIELD) else f"{reason[:1].upper()}{reason[1:]}"
+    return LeftOut(begun, tuple(models), NO_VENDOR_KEY in reason)

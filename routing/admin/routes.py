@@ -194,6 +194,7 @@ def _shown(found: DryRun) -> dict[str, Any]:
     return {
         "found": found,
         "chosen": None if found.plan is None else found.plan.candidates[0].model.name,
+        "why_none": "" if found.error is None else _begun(found.error),
         "lines": lines,
         "fell_out": by_reason(found.fell_out),
     }

@@ -5,16 +5,22 @@ A call's address says which client wrote it. Here its fields must: each dialect 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import functools
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
+from routing.asking import check_can_be_said
+from routing.credentials import Secret
 from routing.extras import Extras
+from routing.key_choice import ChosenKey
 from routing.pasted_requests import PastedRequest, ReadRequest
 from routing.routes import AUTO
 from routing.snapshot import CATALOG, ModelFacts
 from routing.tokens import estimate_input_tokens
+from routing.upstreams.registry import dialect_of, passes_untouched
 from spendhub.gateway.anthropic.messages import MESSAGES_DIALECT, MessagesDialect, parse_messages
 from spendhub.gateway.attribution import attribute
 from spendhub.gateway.calls import wanted_of
@@ -28,6 +34,7 @@ from spendhub.gateway.gemini.generate import GenerateDialect
 from spendhub.gateway.openai.chat import CHAT_DIALECT
 from spendhub.gateway.openai.embeddings import EMBEDDINGS_DIALECT
 from spendhub.gateway.openai.responses import RESPONSES_DIALECT
+from spendhub.gateway.sent_request import asked_with
 from spendhub.tenants.attribution import NOBODY
 
 # What only chat completions, only responses, and only messages have.
@@ -39,7 +46,7 @@ _CHATS = frozenset(
 )  # fmt: skip
 _RESPONSES = ("input", "instructions", "previous_response_id", "conversation", "prompt")
 _MESSAGES = frozenset(
-    ("system", "thinking", "stop_sequences", "mcp_servers", "output_config", "output_format", "container")
+    ("system", "thinking", "stop_sequences", "top_k", "mcp_servers", "output_config", "output_format", "container")
 )
 _BLOCKS_OF_MESSAGES = frozenset(
     ("image", "document", "container_upload", "tool_use", "tool_result", "thinking", "redacted_thinking")
@@ -58,6 +65,7 @@ async def _unsent(message: Any) -> None:
 
 # Nothing is said in headers.
 _UNSENT = Exchange({"method": "POST", "path": "", "headers": []}, _unread, _unsent)
+_NO_KEY = ChosenKey(Secret(""))
 
 
 def read_pasted(pasted: PastedRequest) -> ReadRequest:
@@ -81,7 +89,23 @@ def read_pasted(pasted: PastedRequest) -> ReadRequest:
     def extras_of_model(model: ModelFacts) -> Extras:
         return extras_at(wanted.extras, request, model)
 
-    return ReadRequest(wanted, extras_of_model)
+    return ReadRequest(wanted, extras_of_model, _checks_words(request, dialect))
+
+
+def _checks_words(request: CallRequest, dialect: ClientDialect) -> Callable[[ModelFacts], None]:
+    """Says the request to a model as `execute` would, and sends it nowhere."""
+    asked = asked_with(request, dialect, {})
+    # Read once, however many models it is said to.
+    asked = replace(asked, conversation=functools.cache(asked.conversation))
+
+    def check(model: ModelFacts) -> None:
+        if passes_untouched(model, request.wire):
+            # Nobody refuses it then, but the sandbox what it cannot make up.
+            dialect_of(model).native_request(model, "", request.wire, request.body, is_stream=request.is_stream)
+        else:
+            check_can_be_said(model, asked, _NO_KEY)
+
+    return check
 
 
 def _is_embedding(pasted: PastedRequest, model: Any) -> bool:

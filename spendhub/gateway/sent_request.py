@@ -45,8 +45,14 @@ def _with_new_limit(request: CallRequest) -> CallRequest:
 
 def asked_as(request: CallRequest, dialect: ClientDialect, origin: Origin, pins: Mapping[str, Any] = NO_PINS) -> Asked:
     """What `execute` is told of a request: its words are translated only where the vendor speaks another dialect."""
+    return asked_with(request, dialect, origin.passed_headers, pins)
+
+
+def asked_with(
+    request: CallRequest, dialect: ClientDialect, headers: Mapping[str, str], pins: Mapping[str, Any] = NO_PINS
+) -> Asked:
+    """As `asked_as`, with the headers that are passed on; also for a request that is never sent."""
     return Asked(
-        request.wire, request.body, request.is_stream, lambda: dialect.conversation(request),
-        origin.passed_headers, pins,
+        request.wire, request.body, request.is_stream, lambda: dialect.conversation(request), headers, pins,
         lambda word: own_name(word, dialect.own_names, request.body),
     )  # fmt: skip

@@ -183,8 +183,9 @@ def test_trying_a_request_shows_who_won_and_who_fell_out(acme: Tenant, browser_o
 @pytest.mark.parametrize(
     "pasted",
     [
-        '{"messages": [{"content": [{"type": "image", "source": {"type": "url", "url": "x"}}]}], "max_tokens": 9}',
-        '{"input": [{"content": [{"type": "input_image", "image_url": "x"}]}]}',
+        '{"messages": [{"role": "user", "content": [{"type": "image", "source": {"type": "url", "url": "x"}}]}], '
+        '"max_tokens": 9}',
+        '{"input": [{"role": "user", "content": [{"type": "input_image", "image_url": "x"}]}]}',
         '{"contents": [{"parts": [{"inlineData": {"mimeType": "image/png", "data": "x"}}]}]}',
     ],
 )
@@ -192,6 +193,32 @@ def test_a_request_may_be_pasted_as_any_client_writes_it(acme: Tenant, browser_o
     page = browser_of("ben").post(TRY, tried(request_text=pasted)).content.decode()
     assert "<b>large</b> would answer" in page
     assert 'It lacks vision (1)</summary><p class="sh-muted">small</p>' in page
+
+
+def test_a_field_that_some_vendors_have_no_word_for_is_named_beside_the_models_that_fell_out(
+    acme: Tenant, browser_of: BrowserOf
+) -> None:
+    other = ProviderFactory(name="other", dialect="anthropic", base_url="https://other.example")
+    PriceFactory(model=ModelFactory(name="claude", provider=other), input_nano_usd_per_mtok=10**11)
+    servers = '{"max_tokens": 9, "messages": [{"role": "user", "content": "hi"}], "mcp_servers": [{"url": "x"}]}'
+    page = browser_of("ben").post(TRY, tried(request_text=servers)).content.decode()
+    assert (
+        "<b>claude</b> would answer, by the route <b>auto</b> (cost-optimized): a fallback, since mcp_servers cannot be "
+        "said to small."
+    ) in page
+    assert '>mcp_servers cannot be said to it (2)</summary><p class="sh-muted">small, large</p>' in page
+    assert "Tried next" not in page
+
+
+def test_a_field_that_nobody_has_a_word_for_is_named(acme: Tenant, browser_of: BrowserOf) -> None:
+    servers = '{"max_tokens": 9, "messages": [{"role": "user", "content": "hi"}], "mcp_servers": [{"url": "x"}]}'
+    told = "mcp_servers cannot be said to a model of another dialect; leave it out, or name another model."
+    page = browser_of("ben").post(TRY, tried(request_text=servers)).content.decode()
+    assert f'<span class="sh-error">{told}</span>' in page
+    assert '>mcp_servers cannot be said to it (2)</summary><p class="sh-muted">small, large</p>' in page
+    page = browser_of("ben").post(TRY, tried(request_text=servers, model="small")).content.decode()
+    assert f'<p class="sh-error">{told}</p>' in page
+    assert "</b> would answer" not in page
 
 
 def test_a_request_is_tried_as_if_little_of_the_budget_were_left(acme: Tenant, browser_of: BrowserOf) -> None:

@@ -106,7 +106,7 @@ def test_a_setting_that_many_models_refuse_is_seen() -> None:
 def test_several_answers_count_each_and_sound_needs_a_model_that_has_it() -> None:
     read = pasted({"messages": HELLO, "n": 3, "max_tokens": 100})
     assert (read.choices, read.max_output_tokens, read.needs()) == (3, 300, {"choices"})
-    assert pasted({"messages": HELLO, "modalities": ["text", "audio"]}).needs() == {"audio"}
+    assert pasted({"messages": HELLO, "modalities": ["text", "audio"]}).needs() == {"audio", "speech"}
 
 
 def test_the_bodys_own_demands_and_whom_it_is_for_are_read_and_what_is_said_beside_it_wins() -> None:
@@ -125,6 +125,12 @@ def test_the_bodys_own_demands_and_whom_it_is_for_are_read_and_what_is_said_besi
 def test_messages_say_whom_they_are_for_in_words_of_their_own() -> None:
     read = pasted({"messages": HELLO, "max_tokens": 9, "metadata": {"user_id": "ada"}})
     assert (read.wire, read.attribution) == (MESSAGES, Attribution(user="ada"))
+
+
+def test_a_field_that_only_one_of_two_dialects_has_tells_whose_messages_they_are() -> None:
+    assert pasted({"messages": HELLO, "max_tokens": 9}).wire == CHAT
+    assert pasted({"messages": HELLO, "max_tokens": 9, "top_k": 5}).wire == MESSAGES
+    assert pasted({"messages": HELLO, "max_tokens": 9, "top_k": 5, "frequency_penalty": 1}).wire == CHAT
 
 
 @pytest.mark.parametrize(

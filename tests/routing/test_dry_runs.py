@@ -37,14 +37,17 @@ def nothing_learned() -> Iterator[None]:
 @pytest.fixture(autouse=True)
 def catalog() -> None:
     """`small` costs 1 USD per million tokens in and 2 out, `searching` 2 and 4 with searches at 10 USD per thousand,
-    `gpt-5-search-api` and `sound` 3 and 6, `large` 10 and 20, and as priority twice that."""
+    `gpt-5-search-api` and `sound` 3 and 6, `claude`, which speaks Anthropic's words and searches too, 5 and 10, `large`
+    10 and 20, and as priority twice that."""
     vendor = Provider.objects.create(tenant=None, name="vendor", base_url="https://vendor.example/v1")
+    other = Provider.objects.create(tenant=None, name="other", dialect="anthropic", base_url="https://other.example")
     for name, usd, capabilities in (
         ("small", "1", ["tools"]), ("searching", "2", ["tools"]), ("gpt-5-search-api", "3", []), ("sound", "3", ["audio"]),
-        ("large", "10", ["tools"]),
+        ("claude", "5", ["tools"]), ("large", "10", ["tools"]),
     ):  # fmt: skip
-        model = Model.objects.create(tenant=None, provider=vendor, name=name, capabilities=capabilities)
-        searches = parse_usd("10") if name in ("searching", "gpt-5-search-api") else None
+        provider = other if name == "claude" else vendor
+        model = Model.objects.create(tenant=None, provider=provider, name=name, capabilities=capabilities)
+        searches = parse_usd("10") if name in ("searching", "gpt-5-search-api", "claude") else None
         set_price(model, usd, web_search_nano_usd_per_thousand=searches)
         if name == "large":
             set_price(model, "20", service_tier="priority")
@@ -66,7 +69,7 @@ def set_price(model: Model, usd: str, **fields: Any) -> None:
     [
         ({}, "small"),
         ({"web_search_options": {}}, "searching"),
-        ({"tools": [SEARCH], "max_tokens": 9}, "searching"),
+        ({"tools": [SEARCH], "max_tokens": 9}, "claude"),
         ({"modalities": ["text", "audio"], "audio": {"voice": "alloy", "format": "wav"}}, "sound"),
         ({"spendhub": {"allow": ["large"]}}, "large"),
         ({"model": "large"}, "large"),
@@ -165,6 +168,94 @@ def test_a_named_model_that_cannot_be_asked_is_refused_as_its_call_would_be(
     status, answer = acme.call("post", "routes/dry-run", {"prompt": "hello", "model": named})
     assert (status, answer["error"]["code"]) == (503, code)
     assert told is None or answer["error"]["message"] == told
+
+
+def define_route(name: str, *models: str, **fields: Any) -> None:
+    Route.objects.create(tenant=None, name=name, candidate_models=list(models), **fields)
+
+
+def reasons(told: dict[str, Any]) -> dict[str, str]:
+    return {each["model"]: each["reason"] for each in told["fell_out"]}
+
+
+TOP_K = {"messages": HELLO, "max_tokens": 9, "top_k": 5}
+NO_WORD = "top_k cannot be said to it"
+
+
+def test_models_that_have_no_word_for_a_field_fall_out_for_it_and_the_next_one_wins(acme: Caller) -> None:
+    define_route("mine", "small", "searching", "claude", "large")
+    told = acme.try_call(model="mine", body=TOP_K)
+    assert (told["chosen"], told["reason"], told["confidence"]) == (
+        "claude", "a fallback, since top_k cannot be said to small", 0.5,
+    )  # fmt: skip
+    assert [(line["model"], line["role"]) for line in told["candidates"]] == [("claude", "chosen")]
+    assert reasons(told) == dict.fromkeys(["small", "searching", "large"], NO_WORD)
+
+
+def test_a_fallback_that_has_no_word_for_a_field_leaves_the_winner_as_it_was(acme: Caller) -> None:
+    define_route("mine", strategy="pinned", options={"model": "claude"}, fallback=["large"])
+    told = acme.try_call(model="mine", body=TOP_K)
+    assert (told["chosen"], told["reason"], told["confidence"]) == ("claude", "pinned to claude", 1.0)
+    assert [(line["model"], line["role"]) for line in told["candidates"]] == [("claude", "chosen")]
+    assert reasons(told)["large"] == NO_WORD
+
+
+def test_where_the_plan_has_no_word_for_a_field_it_is_made_anew_as_the_call_does(acme: Caller) -> None:
+    define_route("mine", "small", "searching", "claude", fallback=["searching"])
+    told = acme.try_call(model="mine", body=TOP_K)
+    assert (told["chosen"], told["strategy"]) == ("claude", "cost-optimized")
+    assert told["reason"].startswith("the cheapest")
+    assert reasons(told) == dict.fromkeys(["small", "searching"], NO_WORD)
+
+
+def test_a_model_that_could_be_told_but_is_not_tried_any_more_says_so(acme: Caller) -> None:
+    google = Provider.objects.create(
+        tenant=None, name="google", dialect="gemini", base_url="https://google.example/v1beta"
+    )
+    set_price(Model.objects.create(tenant=None, provider=google, name="gemini"), "4")
+    for winner, models in (("claude", ["small", "gemini", "claude"]), (None, ["small", "gemini"])):
+        define_route(f"for {winner}", *models, fallback=["searching"])
+        told = acme.try_call(model=f"for {winner}", body=TOP_K)
+        assert told["chosen"] == winner
+        assert reasons(told) == dict.fromkeys(["small", "searching"], NO_WORD) | {
+            "gemini": "it is of another dialect: where top_k cannot be said to the first ones, only models that take the "
+            "request as it is are tried"
+        }
+
+
+def test_a_cheaper_one_that_stands_by_is_asked_where_the_chain_has_no_word_for_a_field(acme: Caller) -> None:
+    pools = {"judges": ["large"], "workhorses": ["claude"], "confidence_threshold": 1.0}
+    define_route("mine", strategy="judgment-based", options=pools, fallback=["small"])
+    assert acme.try_call(model="mine", body={"messages": HELLO})["chosen"] == "large"
+    told = acme.try_call(model="mine", body=TOP_K)
+    assert (told["chosen"], told["reason"]) == ("claude", "a cheaper one, since top_k cannot be said to large")
+    assert {"large", "small"} <= reasons(told).keys()
+
+
+def test_where_no_model_has_a_word_for_a_field_none_is_chosen_and_the_reason_names_it(acme: Caller) -> None:
+    define_route("mine", "small", "large")
+    told = acme.try_call(model="mine", body=TOP_K)
+    assert (told["chosen"], told["candidates"]) == (None, [])
+    assert told["reason"].startswith("top_k cannot be said to a model of")
+    assert reasons(told) == dict.fromkeys(["small", "large"], NO_WORD)
+
+
+def test_a_named_model_that_has_no_word_for_a_field_is_refused_as_its_call_would_be(acme: Caller) -> None:
+    status, answer = acme.call("post", "routes/dry-run", {"model": "small", "body": TOP_K})
+    error = answer["error"]
+    assert (status, error["code"], error["details"]["field"]) == (400, "not_translatable", "top_k")
+
+
+def test_a_body_that_nobody_understands_is_refused_where_it_would_have_to_be_translated_first(acme: Caller) -> None:
+    nobodys = {"messages": [{"content": "hello"}]}  # said by whom?
+    define_route("mine", "claude", "large")
+    status, answer = acme.call("post", "routes/dry-run", {"model": "mine", "body": nobodys})
+    assert (status, answer["error"]["details"]["field"]) == (400, "messages[0].role")
+    define_route("others", "small", "claude", "large")
+    told = acme.try_call(model="others", body=nobodys)
+    assert told["chosen"] == "small"
+    [(name, reason)] = reasons(told).items()
+    assert name == "claude" and reason.startswith("messages[0].role must be")
 
 
 def test_an_allow_that_names_nothing_is_refused_beside_the_body_as_in_it(acme: Caller) -> None:
