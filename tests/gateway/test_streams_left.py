@@ -47,6 +47,7 @@ def begun_with(execution: Execution, settled: Settled) -> Any:
         "clamp_to": None,
         "has_limit": False,
         "held_output_tokens": 100,
+        "worst_output_tokens": 100,
         "cost_nano_usd": 0,
         "earlier_nano_usd": 0,
         "beside_nano_usd": 0,
