@@ -43,12 +43,23 @@ def find_options(
     catalog: Catalog, requirements: Requirements, names: Sequence[str], also: Sequence[str] = ()
 ) -> tuple[list[Option], list[FellOut]]:
     """The models of `names` (none: all of the tenant's) that can do the call, and those that cannot, with the reason.
-    Among all of the tenant's those of `also` count as named: they need not be such as stand for every call.
+    Among all of the tenant's those of `also`, which alone are chosen among then, count as named: they need not be such
+    as stand for every call.
 
     Models that could have done another call come first among those that fell out. Estimates are such as compare.
+    Where some have room for all that is packed into the request, those without are none (docs/decisions/0066).
     """
     options, fell_out = _find_options(catalog, requirements, names, also)
+    short = [option.short_of_room for option in options if option.short_of_room is not None]
+    if short and _some_have_room(options, also):
+        options = [option for option in options if option.short_of_room is None]
+        fell_out = [*short, *fell_out]
     return list(at_like_lengths(options, requirements.wanted)), fell_out
+
+
+def _some_have_room(options: Sequence[Option], chosen_among: Sequence[str]) -> bool:
+    """Whether one that can be chosen has room for all that is packed into the request."""
+    return any(option.short_of_room is None for option in options if not chosen_among or option.name in chosen_among)
 
 
 def _find_options(

@@ -5,7 +5,7 @@ Nothing is held, sent or recorded; hooks do not run.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from routing.candidates import Candidate
@@ -19,7 +19,15 @@ from routing.requirements import Hurdle, Option
 from routing.snapshot import Catalog, ModelFacts
 from routing.standing import check_can_be_asked
 from routing.strategies.base import Ranked, Ranking
+from routing.upstreams.registry import passes_untouched
 from spendhub.errors import Invalid
+
+# So many values of requests (ReadRequest.size) are said to models in one dry run: about a second's work. Until one of
+# those that the call comes to can be told, several times as many, for the answer hangs on it.
+MOST_VALUES = 240_000
+MOST_VALUES_TO_THE_FIRST = 4 * MOST_VALUES
+# What passes as it is takes so many times less than what is translated.
+CHEAPER_UNTOUCHED = 16
 
 WON, FALLBACK, CHEAPER, RANKED = "chosen", "fallback", "cheaper", "ranked"
 
@@ -75,21 +83,36 @@ def _in_turn(plan: Plan) -> tuple[Candidate, ...]:
 
 
 def _unsaid(plan: Plan, ranking: Ranking, read: ReadRequest) -> dict[str, Invalid]:
-    """Why models cannot be told the request, by name: those of the plan, and then of the ranking.
+    """Why models cannot be told the request, by name: those of the plan, and then of the ranking, as far as the bounds
+    above go. What is not looked at any more is taken for one that can.
 
     Raises the Invalid with which a call would end before it came to one that can."""
     found: dict[str, Invalid] = {}
-    for position, candidate in enumerate(_in_turn(plan)):
-        error = _refusal(candidate.model, read)
-        if error is not None and not isinstance(error, NotTranslatable) and len(found) == position:
+    said = 0
+    is_first_found = False
+    for model, is_planned in _with_whether_planned(plan, ranking):
+        if said >= (MOST_VALUES_TO_THE_FIRST if is_planned and not is_first_found else MOST_VALUES):
+            break
+        said += _effort(model, read)
+        error = _refusal(model, read)
+        if error is None:
+            is_first_found = is_first_found or is_planned
+        elif is_first_found or not is_planned or isinstance(error, NotTranslatable):
+            found[model.name] = error
+        else:
             raise error
-        if error is not None:
-            found[candidate.model.name] = error
-    planned = {candidate.model.name for candidate in _in_turn(plan)}
-    for each in ranking.ranked:
-        if each.option.name not in planned and (error := _refusal(each.option.model, read)) is not None:
-            found[each.option.name] = error
     return found
+
+
+def _with_whether_planned(plan: Plan, ranking: Ranking) -> Iterator[tuple[ModelFacts, bool]]:
+    planned = [candidate.model for candidate in _in_turn(plan)]
+    yield from ((model, True) for model in planned)
+    names = {model.name for model in planned}
+    yield from ((each.option.model, False) for each in ranking.ranked if each.option.name not in names)
+
+
+def _effort(model: ModelFacts, read: ReadRequest) -> int:
+    return read.size // CHEAPER_UNTOUCHED if passes_untouched(model, read.wanted.wire) else read.size
 
 
 def _refusal(model: ModelFacts, read: ReadRequest) -> Invalid | None:
@@ -170,6 +193,6 @@ def _line(candidate: Candidate, role: str, ranked: Ranked | None, read: ReadRequ
     if ranked is not None and extras is wanted.extras:
         return Line(ranked.option, role, score)  # with the estimate by which it was compared
     price = price_asked(extras, model, quote.price, wanted.now)
-    estimate = estimate_asked(extras, price, wanted.input_tokens, wanted.output_tokens_of(model))
+    estimate = estimate_asked(extras, price, wanted.input_tokens_at(model), wanted.output_tokens_of(model))
     observed = observed_at(model, wanted.tenant_id)
     return Line(Option(model, quote.price, estimate, observed, quote.is_estimated), role, score)

@@ -83,10 +83,10 @@ class Packed(NamedTuple):
         return self.media_type.startswith("image/")
 
     def text(self) -> str:
-        """A text, unpacked; as it stands where it is no base64."""
+        """A text, unpacked; as it stands where it is no text in base64."""
         packed: str = self.holder[self.field][self.start :]
         try:
-            return base64.b64decode(packed.replace("-", "+").replace("_", "/")).decode("utf-8", "replace")
+            return base64.b64decode(packed.replace("-", "+").replace("_", "/"), validate=True).decode()
         except (binascii.Error, ValueError):
             return packed
 

@@ -41,11 +41,13 @@ def _can_be_said(model: ModelFacts) -> None:
 class ReadRequest:
     """What the request wants of a model, and what it may be billed beside tokens at a certain one. `check_can_be_said`
     raises what a call of the model would be refused with before anything is sent, for want of words: NotTranslatable,
-    or Invalid for what nobody could understand. It needs no vendor key."""
+    or Invalid for what nobody could understand. It needs no vendor key; how long it takes grows with `size`, which is
+    how many values the body has, a long text counting as several."""
 
     wanted: Wanted
     extras_at: Callable[[ModelFacts], Extras]
     check_can_be_said: Callable[[ModelFacts], None] = _can_be_said
+    size: int = 1
 
 
 Reader = Callable[[PastedRequest], ReadRequest]

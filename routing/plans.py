@@ -19,7 +19,16 @@ from routing.conversation import BESIDE_WORDS
 from routing.errors import ModelNotAvailable, NoModelFits
 from routing.extras import NO_EXTRAS
 from routing.misfits import beside, nearest_in_words, why_none_fits
-from routing.requirements import NOTHING_NEEDED, Declared, FellOut, Hurdle, Option, Requirements, Wanted
+from routing.requirements import (
+    NOTHING_NEEDED,
+    Declared,
+    FellOut,
+    Hurdle,
+    Option,
+    Requirements,
+    Wanted,
+    nothing_packed,
+)
 from routing.reviewing import MAX_REVIEW_TOKENS, Review, Reviewing
 from routing.route_options import RouteOptions, options_of
 from routing.routes import AUTO, RouteFacts
@@ -352,8 +361,8 @@ def _scoring(catalog: Catalog, demanded: Requirements, own: RouteOptions) -> Sco
 def _of_reviewers(demanded: Requirements) -> Requirements:
     """Reviewers read question and answer: where it may run, and who may and may not see it, holds for them too."""
     size = replace(
-        demanded.wanted, wire=CHAT, input_tokens=0, max_output_tokens=MAX_REVIEW_TOKENS, choices=1,
-        expected_output_of=None, extras=NO_EXTRAS, untranslatable="",
+        demanded.wanted, wire=CHAT, input_tokens=0, packed_tokens=nothing_packed, max_output_tokens=MAX_REVIEW_TOKENS,
+        choices=1, expected_output_of=None, extras=NO_EXTRAS, untranslatable="",
     )  # fmt: skip
     return replace(
         demanded, wanted=size, capabilities=NOTHING_NEEDED, min_quality=None, max_cost_nano_usd=None,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import IntEnum
 from typing import Any
@@ -15,6 +15,7 @@ from routing.extras import NO_EXTRAS, Extras, always_searches, estimate_asked, p
 from routing.performance import UNMEASURED, Observed, expected_p95_ms, expected_quality, observed_at
 from routing.pricing import CompiledPrice
 from routing.snapshot import ModelFacts, Quote, default_price
+from routing.tokens import within
 from routing.unusual import NOTHING_UNUSUAL, Unusual
 from routing.upstreams.base import CHAT, EMBEDDINGS, Wire
 from routing.upstreams.registry import lacks, passes_untouched, unfit_for
@@ -60,6 +61,11 @@ class Declared:
         )
 
 
+def nothing_packed() -> int:
+    """Of a request without documents, sounds and films."""
+    return 0
+
+
 @dataclass(frozen=True, slots=True)
 class Wanted:
     """What one call wants of a model. `needs()` reads capabilities from the request (tools, vision, files, audio,
@@ -71,7 +77,9 @@ class Wanted:
     SPENDHUB_DEFAULT_OUTPUT_TOKENS per choice. `known_lengths` has models by name whose answers have been measured, the
     most telling group first: see `at_like_lengths`. `budget_share_left` is how much of the tightest budget is left,
     0..1 (None: no budget applies). `extras` may be billed beside. `untranslatable` is a field of the request that was
-    found to have no words elsewhere: it is only for models to which it passes as it is."""
+    found to have no words elsewhere: it is only for models to which it passes as it is. `packed_tokens()` is how many
+    of `input_tokens` are documents, sounds and films: asked at each model without room for all, so it is to remember.
+    """
 
     tenant_id: int
     name: str
@@ -80,6 +88,7 @@ class Wanted:
     kind: str = "chat"  # as Model.kind
     wire: Wire = CHAT
     input_tokens: int = 0
+    packed_tokens: Callable[[], int] = nothing_packed
     max_output_tokens: int | None = None
     attribution: Attribution = NOBODY
     declared: Declared = field(default_factory=Declared)
@@ -92,6 +101,11 @@ class Wanted:
     budget_share_left: Callable[[], float | None] | float | None = None
     extras: Extras = NO_EXTRAS
     untranslatable: str = ""
+
+    def input_tokens_at(self, model: ModelFacts) -> int:
+        """The input that `model` is expected to read: what is packed takes no more than its context leaves, as where
+        money is held (docs/pricing.md, "Counting tokens without the vendor")."""
+        return within(model.context_tokens, self.input_tokens, self.packed_tokens)
 
     def output_tokens_of(self, model: ModelFacts) -> int:
         """The output that is expected of `model`, over all choices."""
@@ -141,13 +155,15 @@ class FellOut:
 @dataclass(frozen=True, slots=True)
 class Option:
     """A model that can do the call, and the facts a strategy may weigh. `estimate_nano_usd` is of this very call;
-    `is_estimated`: its price is the installation's default."""
+    `is_estimated`: its price is the installation's default. `short_of_room`: why it falls out where another model has
+    room for all that is packed into the request, since its vendor may refuse that; None where it has room itself."""
 
     model: ModelFacts
     price: CompiledPrice
     estimate_nano_usd: int
     observed: Observed = UNMEASURED
     is_estimated: bool = False
+    short_of_room: FellOut | None = None
 
     @property
     def name(self) -> str:
@@ -218,8 +234,17 @@ class Requirements:
         if unlike is not None:
             return unlike
         output_tokens = self.wanted.output_tokens_of(model)
-        too_small = self._too_small(model, output_tokens) if self.reads_request else None
-        return too_small or self._priced(model, output_tokens)
+        if not self.reads_request:
+            return self._priced(model, output_tokens)
+        too_small = self._too_small(model, output_tokens, self.wanted.input_tokens)
+        if too_small is None:
+            return self._priced(model, output_tokens)
+        packed = self.wanted.packed_tokens() if too_small.hurdle is Hurdle.CONTEXT else 0
+        if not packed:
+            return too_small
+        still = self._too_small(model, output_tokens, self.wanted.input_tokens - packed)
+        found = self._priced(model, output_tokens) if still is None else still
+        return found if isinstance(found, FellOut) else replace(found, short_of_room=too_small)
 
     def asks_to_search(self, model: ModelFacts) -> bool:
         """Whether a model that always searches the web is wanted: the request asks chat's way for searches, or the
@@ -275,7 +300,7 @@ class Requirements:
                 return FellOut(name, f"it runs {where}, not in {region}", Hurdle.REGION)
         return None
 
-    def _too_small(self, model: ModelFacts, output_tokens: int) -> FellOut | None:
+    def _too_small(self, model: ModelFacts, output_tokens: int, input_tokens: int) -> FellOut | None:
         wanted, name = self.wanted, model.name
         output, longest, context = wanted.max_output_tokens, model.max_output_tokens, model.context_tokens
         per_choice = -(-(output_tokens if output is None else output) // wanted.choices)
@@ -284,10 +309,10 @@ class Requirements:
             return FellOut(name, told, Hurdle.OUTPUT, per_choice - longest)
         if context is None:
             # The context of an embedding model is that of one text out of many.
-            return None if model.kind == "embedding" else _unnoted(model, wanted, per_choice)
-        too_much = wanted.input_tokens + per_choice - context
+            return None if model.kind == "embedding" else _unnoted(model, wanted, per_choice, input_tokens)
+        too_much = input_tokens + per_choice - context
         if too_much > 0:
-            size = f"{wanted.input_tokens} input and {per_choice} output tokens"
+            size = f"{input_tokens} input and {per_choice} output tokens"
             return FellOut(name, f"{size} do not fit into its context of {context}", Hurdle.CONTEXT, too_much)
         return None
 
@@ -315,16 +340,16 @@ class Requirements:
         return Option(model, price, estimate, observed, is_estimated)
 
 
-def _unnoted(model: ModelFacts, wanted: Wanted, per_choice: int) -> FellOut | None:
+def _unnoted(model: ModelFacts, wanted: Wanted, per_choice: int, input_tokens: int) -> FellOut | None:
     """Why a model falls out whose context nobody has noted; None for a call that is as small as most."""
     too_long = per_choice - UNNOTED_OUTPUT_TOKENS
     if wanted.max_output_tokens is not None and model.max_output_tokens is None and too_long > 0:
         granted = f"{UNNOTED_OUTPUT_TOKENS} output tokens are taken for granted"
         told = f"nobody has noted its longest answer: {granted}, not {per_choice}"
         return FellOut(model.name, told, Hurdle.OUTPUT, too_long)
-    too_much = wanted.input_tokens + per_choice - UNNOTED_CONTEXT_TOKENS
+    too_much = input_tokens + per_choice - UNNOTED_CONTEXT_TOKENS
     if too_much > 0:
-        size = f"{wanted.input_tokens} input and {per_choice} output tokens"
+        size = f"{input_tokens} input and {per_choice} output tokens"
         told = f"nobody has noted its context: {UNNOTED_CONTEXT_TOKENS} tokens are taken for granted, not {size}"
         return FellOut(model.name, told, Hurdle.CONTEXT, too_much)
     return None
@@ -354,13 +379,13 @@ def _saying(option: Option, tokens: int, wanted: Wanted) -> Option:
 def _searches(wanted: Wanted, model: ModelFacts, price: CompiledPrice) -> bool:
     """Whether it can be thought to search the web when it is asked to: what has no price for that would win by it."""
     asked = price_asked(wanted.extras, model, price, wanted.now)
-    return asked.rates_for(wanted.input_tokens).web_search is not None or always_searches(model)
+    return asked.rates_for(wanted.input_tokens_at(model)).web_search is not None or always_searches(model)
 
 
 def _estimate(wanted: Wanted, model: ModelFacts, price: CompiledPrice, output_tokens: int) -> int:
     """What the call would cost at `model`, in nano_usd."""
     asked = price_asked(wanted.extras, model, price, wanted.now)
-    return estimate_asked(wanted.extras, asked, wanted.input_tokens, output_tokens)
+    return estimate_asked(wanted.extras, asked, wanted.input_tokens_at(model), output_tokens)
 
 
 def is_in_region(region: str, demanded: str) -> bool:

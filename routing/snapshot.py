@@ -200,15 +200,22 @@ def _with_names_of_shared(ordered: Sequence[ModelFacts]) -> dict[str, ModelFacts
     """By name: a tenant's own models, each with the names that it takes over, and the shared ones that none hides."""
     seen = {model.name: model for model in ordered}
     taken_over: dict[str, set[str]] = {}
+    called = {name: model.name for model in ordered if model.tenant_id is not None for name in _names_of(model)}
+    called.update((name, name) for name in seen)
     for model in ordered:
         own = seen[model.name]
         if model.tenant_id is None and own.tenant_id is not None:
-            taken_over.setdefault(own.name, set()).update(_names_taken_over(model, own))
+            names = (name for name in _names_taken_over(model, own) if called.get(name, own.name) == own.name)
+            taken_over.setdefault(own.name, set()).update(names)
     for name, model in seen.items():
         stands_for = frozenset(taken_over.get(name, ()))
         if stands_for != model.stands_for:
             seen[name] = replace(model, stands_for=stands_for)
     return seen
+
+
+def _names_of(model: ModelFacts) -> tuple[str, ...]:
+    return (model.name, *model.aliases, model.full_name)
 
 
 def _names_taken_over(shared: ModelFacts, own: ModelFacts) -> tuple[str, ...]:
@@ -274,6 +281,12 @@ class Catalog:
     def resolve(self, tenant_id: int | None, name: str) -> ModelFacts | None:
         """The model that `name` (or alias) means for this tenant; switched-off models are found too."""
         return self.view(tenant_id).resolve(name)
+
+    def context_of(self, tenant_id: int | None, name: str) -> int | None:
+        """How many tokens the model takes that `name` (or alias) means for this tenant; None where it is no model's
+        name, or nobody has noted that."""
+        model = self.resolve(tenant_id, name)
+        return None if model is None else model.context_tokens
 
     def provider_called(self, tenant_id: int | None, name: str) -> str | None:
         """The name of this tenant's or the shared provider that is called so, in whatever case: the exact one before

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from routing.packed import PACKED_TYPES, Packed, packed_by_google, packed_in
@@ -93,9 +93,14 @@ def packed_tokens_in(body: Mapping[str, Any]) -> int:
 def at_most(tokens: int, body: Mapping[str, Any], context_tokens: int | None) -> int:
     """The input `tokens` of a request at a model with this context (None: unknown): what documents, sounds and films
     are taken for there is no more than its texts leave, since a vendor refuses what is more, unbilled."""
+    return within(context_tokens, tokens, lambda: packed_tokens_in(body))
+
+
+def within(context_tokens: int | None, tokens: int, packed_tokens: Callable[[], int]) -> int:
+    """As `at_most`, for whoever knows how many of `tokens` are packed; that is asked only where it matters."""
     if context_tokens is None or tokens <= context_tokens:
         return tokens
-    return max(context_tokens, tokens - packed_tokens_in(body))
+    return max(context_tokens, tokens - packed_tokens())
 
 
 class _Reading:

@@ -8,10 +8,12 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable, Callable, MutableMapping
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 import msgspec
 
+from routing.snapshot import CATALOG
 from routing.upstreams.transport import HttpTransport, Transport
 from spendhub.api.errors import Broken, NoSuchRoute, WrongMethod
 from spendhub.api.permissions import require_permission
@@ -127,7 +129,8 @@ class Gateway:
         principal = _identify(exchange)
         match called.method:
             case "countTokens":
-                await _answer_json(exchange, count_googles_tokens(await exchange.read_body()))
+                context = CATALOG.current().context_of(principal.tenant_id, called.model)
+                await _answer_json(exchange, count_googles_tokens(await exchange.read_body(), context))
             case "embedContent" | "batchEmbedContents":
                 is_batch = called.method == "batchEmbedContents"
                 told = EmbedExchange(exchange, is_batch=is_batch)
@@ -168,8 +171,8 @@ async def _answer_a_look(exchange: Exchange) -> None:
     path = exchange.path
     if path == "/v1/messages/count_tokens":
         _expect(exchange, "POST")
-        _identify(exchange)
-        await _answer_json(exchange, count_tokens_answer(await exchange.read_body()))
+        context_of = partial(CATALOG.current().context_of, _identify(exchange).tenant_id)
+        await _answer_json(exchange, count_tokens_answer(await exchange.read_body(), context_of))
         return
     look = _LOOKS.get(path)
     if look is None and path.startswith(_MODEL_PREFIXES):

@@ -15,6 +15,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Sequence
 from contextlib import nullcontext
 from uuid import UUID
 
@@ -78,7 +79,8 @@ class Attempts:
         self._opening = Opening(
             origin, request, plan, dialect, input_tokens, may_step_down=may_step_down, deadline=self._deadline
         )
-        self._is_last = False
+        # The candidates that stand behind the one that is tried.
+        self._behind: Sequence[Candidate] = ()
 
     async def begin(self) -> Begun:
         """The first answer that begins.
@@ -114,7 +116,7 @@ class Attempts:
         for position, candidate in enumerate(candidates):
             if position >= chain and failed is not None and refused is None:
                 break  # cheaper ones stand by for budgets without room, not for outages
-            self._is_last = position + 1 >= (chain if refused is None else len(candidates))
+            self._behind = candidates[position + 1 : chain if refused is None else len(candidates)]
             if refused is not None and (refusals >= MAX_REFUSALS or not self._opening.may_fit(candidate, refused)):
                 continue
             try:
@@ -232,14 +234,14 @@ class Attempts:
             raise
         execution.deadline, execution.trial = self._deadline, trial
         begun = Begun(call, execution, request)
-        if not self._is_last or self._refusal is not None:
+        if self._behind or self._refusal is not None:
             await self._look_ahead(begun)
         return begun
 
     async def _look_ahead(self, begun: Begun) -> None:
         """Where another model could be asked, or a refusal is kept: whether the vendor that has said 200 has an answer
         at all, and where a refusal is none and could be bettered, that too."""
-        call, listens = begun.call, self._plan.falls_back_on_refusal and not self._is_last
+        call, listens = begun.call, self._plan.falls_back_on_refusal and bool(self._behind)
         try:
             has_refused = await look_ahead(begun, ear_of(begun) if listens else None, self._origin.client_left)
         except UpstreamError as error:
@@ -251,11 +253,13 @@ class Attempts:
             raise CallFailed(call, refused, had_begun=True)
 
     def _seconds_to_begin(self, request: CallRequest) -> float | None:
-        """How long the vendor may take until its answer begins: where another model stands behind, a stream that is
+        """How long the vendor may take until its answer begins: where another model may be asked, a stream that is
         silent for half of the time is given up while that one has time to answer. A whole answer begins when it is
         done: it has all of the time."""
         left = self._seconds_left()
-        return left if left is None or self._is_last or not request.is_stream else left / 2
+        if left is None or not request.is_stream:
+            return left
+        return left / 2 if any(self._opening.may_be_asked(each.model) for each in self._behind) else left
 
     def _seconds_left(self) -> float | None:
         return None if self._deadline is None else max(0.0, self._deadline - time.monotonic())

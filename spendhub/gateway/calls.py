@@ -8,6 +8,7 @@ way, a call whose money was held is settled exactly once (open_call.py).
 from __future__ import annotations
 
 import asyncio
+import functools
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
 from dataclasses import replace
@@ -20,7 +21,8 @@ from routing.errors import NoModelFits, UpstreamError
 from routing.execution import CLOSING_SECONDS, Execution, seconds_until, too_late
 from routing.plans import Plan, Wanted, make_plan, weighs_budgets
 from routing.snapshot import CATALOG, ModelFacts
-from routing.tokens import estimate_input_tokens
+from routing.tokens import estimate_input_tokens, packed_tokens_in
+from routing.upstreams.base import RESPONSES
 from routing.upstreams.transport import Transport
 from spendhub.errors import Invalid, SpendHubError
 from spendhub.gateway.answer_headers import ended_early, money_object
@@ -188,6 +190,7 @@ def wanted_of(
         kind=request.kind,
         wire=request.wire,
         input_tokens=input_tokens,
+        packed_tokens=functools.cache(lambda: packed_tokens_in(request.body)),
         max_output_tokens=request.max_output_tokens,
         attribution=attribution,
         declared=demands.of_model,
@@ -282,7 +285,7 @@ async def _pump_until_left(exchange: Exchange, call: OpenCall, execution: Execut
 
 
 async def _pump(exchange: Exchange, call: OpenCall, execution: Execution, out: StreamOut, delivery: Delivery) -> None:
-    growth = Growth(call)
+    growth, reader = Growth(call), execution.reader
     async with aclosing(execution.bursts()) as bursts:
         await exchange.begin([*_EVENTS, *call_headers(call, execution, is_stream=True)])
         async for burst in bursts:
@@ -298,8 +301,19 @@ async def _pump(exchange: Exchange, call: OpenCall, execution: Execution, out: S
                     out.follow(piece)
             if out.is_done:
                 await _read_to_the_end(bursts)
-            elif growth.is_due(events, len(piece), execution.reader.usage_so_far):
+            elif growth.is_due(events, _size_of_words(call.request, execution, burst, piece), reader.usage_so_far):
                 await growth.hold_more()
+
+
+def _size_of_words(request: CallRequest, execution: Execution, burst: Burst, piece: bytes) -> int:
+    """By how many bytes a burst's words are judged; 0 where it is by its events alone."""
+    modalities = request.body.get("modalities")
+    if isinstance(modalities, list) and "audio" in modalities:
+        return 0  # most of it is sound
+    if request.wire != RESPONSES:
+        return len(piece)
+    # Events of that format repeat the request, and the whole answer. Such vendors have a token to each of the others.
+    return sum(len(event.data) for event, _ in burst) if execution.is_translated else 0
 
 
 def _money_of(call: OpenCall) -> dict[str, Any]:

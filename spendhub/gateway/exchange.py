@@ -82,6 +82,8 @@ async def pause_until_left(seconds: float, leaving: asyncio.Future[None]) -> Non
         raise ClientLeft
 
 
+# Some clients say the body's character set in this header, or "none".
+_COMPRESSIONS = (b"gzip", b"deflate", b"compress", b"br", b"zstd")
 # What a client may say in several headers of one name as well as in one (RFC 9110, section 5.3).
 _LISTS = frozenset((b"anthropic-beta", b"openai-beta"))
 
@@ -149,8 +151,8 @@ class Exchange:
                 break
         if size > MAX_BODY_BYTES:
             raise BodyTooLarge(f"the body has more than {MAX_BODY_BYTES} bytes", max_bytes=MAX_BODY_BYTES)
-        encoding = self.headers.get(b"content-encoding")
-        if encoding and encoding.lower() != b"identity":
+        encoding = self.headers.get(b"content-encoding", b"")
+        if any(word in encoding.lower() for word in _COMPRESSIONS):
             # Only now: a client that is still sending would not read why.
             told = encoding[:40].decode("latin-1")
             raise WrongContentEncoding(f"send the body as it is, not in another form (content-encoding: {told})")

@@ -22,6 +22,8 @@ EVENTS_WITHOUT_OUTPUT = 32
 BYTES_AROUND = 500
 # Of English some more (4 to 5 letters a token), of other scripts fewer, since JSON escapes many of them.
 BYTES_PER_TOKEN = 5
+# More is no words, but a picture, or sound.
+MOST_TOKENS_OF_AN_EVENT = 1_000
 
 # How answers and spans say that it was so.
 OUT_OF_MONEY = "out_of_money"
@@ -47,13 +49,14 @@ class Growth:
         else:
             self._due_at = float("inf")
 
-    def is_due(self, events: int, size_bytes: int, told: TokenUsage | None) -> bool:
+    def is_due(self, events: int, size_bytes: int, told: TokenUsage | None = None) -> bool:
         """Notes that many more events, their size, and what the vendor has told of its output so far; True when
         something must be done about it."""
         if self.may_end_it:
             self._seen += events
         else:
-            self._seen += max(events, (size_bytes - events * BYTES_AROUND) // BYTES_PER_TOKEN)
+            by_size = (size_bytes - events * BYTES_AROUND) // BYTES_PER_TOKEN
+            self._seen += max(events, min(by_size, events * MOST_TOKENS_OF_AN_EVENT))
         if told is not None and told.output_tokens > self._seen:
             self._seen = told.output_tokens
         return self._seen > self._due_at
@@ -63,9 +66,14 @@ class Growth:
         say. Raises OutOfMoney for a stream beyond a strict budget's limit."""
         if self._call.has_limit:
             raise OutOfMoney
-        wanted = min(max(2 * self._held, int(self._seen / DUE_SHARE) + 1), self._worst)
-        if self._held and wanted > self._held and await self._call.hold_more(wanted - self._held):
-            self._held = wanted
-            self._due_at = self._held * DUE_SHARE
-        else:
+        twice = 2 * self._held
+        if not (await self._hold_up_to(max(twice, int(self._seen / DUE_SHARE) + 1)) or await self._hold_up_to(twice)):
             self._due_at = float("inf")
+
+    async def _hold_up_to(self, output_tokens: int) -> bool:
+        wanted = min(output_tokens, self._worst)
+        if not self._held or wanted <= self._held or not await self._call.hold_more(wanted - self._held):
+            return False
+        self._held = wanted
+        self._due_at = self._held * DUE_SHARE
+        return True

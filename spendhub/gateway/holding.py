@@ -27,7 +27,7 @@ from routing.candidates import Candidate
 from routing.extras import NO_EXTRAS, Extras, affordable_asked, estimate_asked, price_asked
 from routing.pricing import CompiledPrice
 from routing.snapshot import ModelFacts
-from routing.tokens import at_most, estimate_input_tokens, packed_tokens_in
+from routing.tokens import at_most, packed_tokens_in
 from routing.told_costs import price_ceiling
 from routing.upstreams.registry import passes_untouched
 from spendhub.errors import Refused
@@ -66,13 +66,15 @@ class UnboundedCall(Refused):
 class Need(msgspec.Struct, frozen=True):
     """The size of a call at one model. `output_tokens` is what is held for, over all choices; `worst_output_tokens`
     the most that the request as it stands can make the model say. `has_own_limit`: the client set it. `extras` may be
-    billed beside."""
+    billed beside. `uncut_input_tokens` is the whole estimate of the input where what is packed into the request takes
+    no more than the model's context leaves; None where it takes all of its estimate."""
 
     input_tokens: int
     output_tokens: int
     worst_output_tokens: int
     has_own_limit: bool
     extras: Extras = NO_EXTRAS
+    uncut_input_tokens: int | None = None
 
 
 class Worst(msgspec.Struct, frozen=True):
@@ -129,15 +131,16 @@ def need_of(
     model can say. What is packed into the request takes no more than the model's context leaves."""
     if request.kind == "embedding":
         return Need(input_tokens, 0, 0, True, extras)
-    input_tokens = at_most(input_tokens, request.body, model.context_tokens)
+    estimated, input_tokens = input_tokens, at_most(input_tokens, request.body, model.context_tokens)
+    uncut = None if input_tokens == estimated else estimated
     limit, choices = request.max_output_tokens, request.choices
     most = model.max_output_tokens * choices if model.max_output_tokens is not None else None
     if limit is not None:
         held = limit if most is None else min(limit, most)
-        return Need(input_tokens, held, held, True, extras)
+        return Need(input_tokens, held, held, True, extras, uncut)
     usual = expected_output_tokens(tenant_id, feature, model.name) * choices
     worst = most if most is not None else UNKNOWN_OUTPUT_TOKENS * choices
-    return Need(input_tokens, min(usual, worst), worst, False, extras)
+    return Need(input_tokens, min(usual, worst), worst, False, extras, uncut)
 
 
 async def hold_money(
@@ -180,7 +183,8 @@ def worst_of(
     unseen, seen_tokens = unseen_in(request), need.input_tokens
     if unseen.field or unseen.sound_bytes:
         # What is packed has bounds of its own; its estimate is none.
-        seen_tokens = estimate_input_tokens(request.body) - packed_tokens_in(request.body)
+        estimated = need.input_tokens if need.uncut_input_tokens is None else need.uncut_input_tokens
+        seen_tokens = estimated - packed_tokens_in(request.body)
     input_tokens = most_input_tokens(seen_tokens, unseen, model, longer)
     extras, pins = worst_case(need.extras, request, model)
     # A vendor that has no room in a cheaper tier may answer in the standard one.

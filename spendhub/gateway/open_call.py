@@ -196,13 +196,13 @@ class OpenCall:
         booked, and set aside, may go out after all: it counts once."""
         if self.is_booked:
             return
-        bill = bill_for(
-            reader, self.usage_of(reader), self.request, self._candidate, self._need.extras, self._held.call.now
-        )
+        usage = self.usage_of(reader)
+        is_untold = usage is not reader.usage
+        bill = bill_for(reader, usage, self.request, self._candidate, self._need.extras, self._held.call.now)
         self.usage, self.cost_nano_usd, self.is_estimated = bill.usage, bill.cost_nano_usd, bill.is_estimated
         self._facts |= bill.facts
         breakdown = bill.breakdown
-        if reader.usage is None and status != "ok" and self.is_strict:
+        if is_untold and status != "ok" and self.is_strict:
             at_most = self._unseen_nano_usd(was_given_up(status, error_code))
             if at_most > self.cost_nano_usd:
                 self.cost_nano_usd, breakdown = at_most, {}

@@ -125,6 +125,16 @@ class Opening:
         price = price_asked(need.extras, candidate.model, candidate.quote.price, datetime.now(UTC))
         return 0 < room >= estimate_asked(need.extras, price, need.input_tokens, need.output_tokens)
 
+    def may_be_asked(self, model: ModelFacts) -> bool:
+        """Whether nothing stands in its way that is known beforehand; what its budgets have room for is not."""
+        if BREAKERS.keeps_away(breaker_key_of(model), time.time()):
+            return False
+        try:
+            check_can_be_said(model, asked_as(self._request, self._dialect, self._origin), choose_key(model))
+        except PASSED_OVER:
+            return False
+        return True
+
     async def _open(
         self, candidate: Candidate, avoided: frozenset[UUID], in_place_of_chosen: str, *, steps_in: bool = False
     ) -> Opened:
@@ -192,14 +202,9 @@ class Opening:
             if found.model.identity in tried:
                 return None
             is_able = found.model.kind == self._request.kind and self._plan.may_be_answered_by(found.model)
-            if not is_able or BREAKERS.keeps_away(breaker_key_of(found.model), time.time()):
-                return None
-            check_can_be_said(
-                found.model, asked_as(self._request, self._dialect, self._origin), choose_key(found.model)
-            )
-        except (UnknownModel, ModelNotAvailable, UnpricedModel, *PASSED_OVER):
+        except (UnknownModel, ModelNotAvailable, UnpricedModel):
             return None  # the policy names a model that cannot be asked: the call is made as it is, and warned
-        return found
+        return found if is_able and self.may_be_asked(found.model) else None
 
     async def _hold(self, candidate: Candidate, in_place_of_chosen: str, *, steps_in: bool) -> OpenCall:
         need = self._need(candidate.model)

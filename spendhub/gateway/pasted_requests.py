@@ -42,15 +42,21 @@ _CHATS = frozenset(
     (
         "n", "functions", "response_format", "modalities", "audio", "web_search_options", "max_completion_tokens",
         "reasoning_effort", "logprobs", "stream_options", "frequency_penalty", "presence_penalty", "stop", "user",
+        "seed", "logit_bias", "top_logprobs", "parallel_tool_calls", "prediction", "verbosity", "store",
+        "function_call",
     )
 )  # fmt: skip
+_ROLES_OF_CHATS = ("developer", "tool", "function")
+_PARTS_OF_CHATS = ("image_url", "input_audio", "file", "refusal")
 _RESPONSES = ("input", "instructions", "previous_response_id", "conversation", "prompt")
 _MESSAGES = frozenset(
-    ("system", "thinking", "stop_sequences", "top_k", "mcp_servers", "output_config", "output_format", "container")
+    ("system", "thinking", "stop_sequences", "mcp_servers", "output_config", "output_format", "container")
 )
-_BLOCKS_OF_MESSAGES = frozenset(
-    ("image", "document", "container_upload", "tool_use", "tool_result", "thinking", "redacted_thinking")
-)
+_BLOCKS_OF_MESSAGES = (
+    "image", "document", "container_upload", "tool_use", "tool_result", "thinking", "redacted_thinking",
+)  # fmt: skip
+# So many characters take as long to be said as another value.
+_CHARACTERS_OF_A_VALUE = 1_000
 _EMBEDDING = "embedding"
 _encoder = msgspec.json.Encoder()
 
@@ -89,7 +95,22 @@ def read_pasted(pasted: PastedRequest) -> ReadRequest:
     def extras_of_model(model: ModelFacts) -> Extras:
         return extras_at(wanted.extras, request, model)
 
-    return ReadRequest(wanted, extras_of_model, _checks_words(request, dialect))
+    return ReadRequest(wanted, extras_of_model, _checks_words(request, dialect), _size_of(request.body))
+
+
+def _size_of(body: Mapping[str, Any]) -> int:
+    """See ReadRequest."""
+    size, left = 0, list[Any]([body])
+    while left:
+        value = left.pop()
+        size += 1
+        if isinstance(value, Mapping):
+            left.extend(value.values())
+        elif isinstance(value, list):
+            left.extend(value)
+        elif isinstance(value, str):
+            size += len(value) // _CHARACTERS_OF_A_VALUE
+    return size
 
 
 def _checks_words(request: CallRequest, dialect: ClientDialect) -> Callable[[ModelFacts], None]:
@@ -148,16 +169,21 @@ def _dialect_of(body: Mapping[str, Any], *, is_embedding: bool) -> ClientDialect
 
 def _is_anthropics(body: Mapping[str, Any]) -> bool:
     """Whether a body with `messages` is meant for Anthropic's API; what could be for either is the same in both."""
-    if not _CHATS.isdisjoint(body):
+    turns, tools = list(_objects(body.get("messages"))), list(_objects(body.get("tools")))
+    blocks = [block for turn in turns for block in _objects(turn.get("content"))]
+    if not _CHATS.isdisjoint(body) or any("function" in tool for tool in tools):
+        return False
+    if any(turn.get("role") in _ROLES_OF_CHATS or "tool_calls" in turn for turn in turns):
+        return False
+    if any(block.get("type") in _PARTS_OF_CHATS for block in blocks):
         return False
     metadata = body.get("metadata")
     if not _MESSAGES.isdisjoint(body) or (isinstance(metadata, Mapping) and "user_id" in metadata):
         return True
-    tools = body.get("tools")
-    if any("name" in tool and "function" not in tool for tool in _objects(tools)):
+    if any("name" in tool for tool in tools) or any(block.get("type") in _BLOCKS_OF_MESSAGES for block in blocks):
         return True
-    blocks = (block for turn in _objects(body.get("messages")) for block in _objects(turn.get("content")))
-    return any(block.get("type") in _BLOCKS_OF_MESSAGES for block in blocks)
+    # Many vendors of OpenAI's format take it too; Anthropic's clients say what the system says beside the turns.
+    return "top_k" in body and all(turn.get("role") != "system" for turn in turns)
 
 
 def _objects(value: Any) -> Iterator[Mapping[str, Any]]:

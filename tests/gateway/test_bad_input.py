@@ -278,7 +278,7 @@ def test_a_compressed_body_is_refused_by_the_name_of_its_encoding(served: Served
     assert "wrong_content_encoding" in answered.text.lower()
 
 
-@pytest.mark.parametrize("encoding", ["identity", ""])
+@pytest.mark.parametrize("encoding", ["identity", "", "utf-8"])
 def test_a_body_that_is_said_to_be_as_it_is_is_read(served: Served, holder: str, encoding: str) -> None:
     route = ROUTES["chat"]
     assert post(served, route, route.body(), **{"content-encoding": encoding}).status_code == 200

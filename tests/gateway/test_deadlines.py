@@ -85,6 +85,15 @@ def test_a_stream_that_does_not_begin_in_half_of_its_time_gives_way_to_the_fallb
     ]  # fmt: skip
 
 
+def test_a_stream_has_all_of_its_time_where_nobody_behind_it_can_be_asked(served: Served, user: str) -> None:
+    wanted = {"name": user, "models": ["vendor-out"], "fallback": ["unplugged"], "strategy": "pinned"}
+    served.native("POST", "routes", json=wanted)
+    pause_for_snapshots()
+    headers = {"x-spendhub-timeout-ms": "4500"}
+    answered = served.ask("[fault:slow=3]", model=user, user=user, stream=True, max_tokens=5, headers=headers)
+    assert (answered.status_code, answered.headers["x-spendhub-model"]) == (200, "vendor-out")
+
+
 def test_a_vendor_that_closes_after_a_while_may_have_worked_and_is_not_asked_again(served: Served, user: str) -> None:
     budget = served.define_budget(user, "0.0005", strict=True)
     lost = served.ask("[fault:reset-after=1.2] [out:50]", model="vendor-out", user=user, max_tokens=50)

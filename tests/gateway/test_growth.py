@@ -54,11 +54,28 @@ def test_events_of_many_words_count_by_their_size() -> None:
 
 
 def test_a_burst_that_says_more_than_twice_what_is_held_is_held_at_once() -> None:
-    assert held_after(Call(), [(1, 500 + 5 * 3_000)]) == [4_001 - HELD]
+    assert held_after(Call(), [(3, 3 * 500 + 5 * 3_000)]) == [4_001 - HELD]
+
+
+def test_a_picture_in_an_event_is_not_taken_for_words() -> None:
+    assert held_after(Call(), [(1, 2_000_000)]) == [1_024]
+
+
+def test_where_there_is_no_room_for_all_that_was_said_twice_as_much_is_held() -> None:
+    call = Call()
+    room = 1_500
+
+    async def hold_more(output_tokens: int) -> bool:
+        if output_tokens <= room:
+            call.held_more.append(output_tokens)
+        return output_tokens <= room
+
+    call.hold_more = hold_more
+    assert held_after(call, [(3, 3 * 500 + 5 * 3_000)]) == [1_024]
 
 
 def test_no_more_is_held_than_the_model_can_say() -> None:
-    assert held_after(Call(), [(1, 1_000_000)] * 3) == [WORST - HELD]
+    assert held_after(Call(), [(9, 1_000_000)] * 3) == [WORST - HELD]
     assert held_after(Call(worst_output_tokens=HELD), [(1, 1_000_000)] * 3) == []
 
 

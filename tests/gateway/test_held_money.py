@@ -763,6 +763,31 @@ def test_a_packed_document_is_counted_by_its_pages(served: Served) -> None:
     assert told.json() == {"totalTokens": PDF_TOKENS + 5}
 
 
+def test_a_document_larger_than_the_only_models_context_is_routed_held_and_counted_at_that_context(
+    served: Served, user: str
+) -> None:
+    served.define_model(user, context_tokens=32_000, max_output_tokens=8_000, capabilities=["general", "files"])
+    pause_for_snapshots()
+    served.define_budget(user, "1000000")
+    answered = ask_about_a_pdf(served, user, "auto", **{"x-spendhub-allow": user})
+    assert (answered.status_code, answered.headers.get("x-spendhub-model")) == (200, user), answered.text
+    # 900 USD per million tokens in, and of the usual answer.
+    assert served.the_span(user)["reserved_nano_usd"] == (32_000 + 1_024) * 900_000
+    source = {"type": "base64", "media_type": "application/pdf", "data": MEGABYTE}
+    said = {"role": "user", "content": [{"type": "document", "source": source}]}
+    inline = {"inlineData": {"mimeType": "application/pdf", "data": MEGABYTE}}
+    for address, body, told in (
+        (f"{served.url}/messages/count_tokens", {"model": user, "messages": [said]}, {"input_tokens": 32_000}),
+        (
+            f"{served.server.url}/v1beta/models/{user}:countTokens",
+            {"contents": [{"role": "user", "parts": [inline]}]},
+            {"totalTokens": 32_000},
+        ),
+    ):
+        counted = httpx.post(address, headers={"authorization": f"Bearer {served.key}"}, json=body, timeout=30)
+        assert counted.json() == told
+
+
 @pytest.mark.parametrize("mode", ["observe", None])
 def test_a_call_that_could_cost_more_than_can_be_held_is_refused_before_anybody_is_asked(
     served: Served, user: str, mode: str | None

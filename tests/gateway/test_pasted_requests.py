@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -12,10 +14,11 @@ import pytest
 from routing.extras import Extras
 from routing.pasted_requests import PastedRequest
 from routing.requirements import Wanted
-from routing.tokens import estimate_input_tokens
+from routing.tokens import estimate_input_tokens, packed_tokens_in
 from routing.unusual import NOTHING_UNUSUAL, Unusual
 from routing.upstreams.base import CHAT, EMBEDDINGS, GENERATE, MESSAGES, RESPONSES
 from spendhub.errors import Invalid
+from spendhub.gateway import calls
 from spendhub.gateway.anthropic.messages import MESSAGES_DIALECT
 from spendhub.gateway.calls import wanted_of
 from spendhub.gateway.declared import NO_DEMANDS
@@ -85,6 +88,23 @@ def test_it_wants_of_a_model_what_the_same_call_would(kind: str, body: dict[str,
         assert getattr(read, name) == getattr(called, name), name
 
 
+def test_what_is_packed_into_it_is_counted_apart_once_and_only_if_somebody_asks(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    counted: list[int] = []
+
+    def count(body: Mapping[str, Any]) -> int:
+        counted.append(packed_tokens_in(body))
+        return counted[-1]
+
+    monkeypatch.setattr(calls, "packed_tokens_in", count)
+    file = {"type": "file", "file": {"file_data": "data:application/pdf;base64," + "A" * 4_000_000}}
+    read = pasted({"messages": [{"role": "user", "content": [file]}]})
+    assert (read.input_tokens, counted) == (228_007, [])
+    assert (read.packed_tokens(), replace(read, untranslatable="n").packed_tokens()) == (228_000, 228_000)
+    assert counted == [228_000]
+
+
 @pytest.mark.parametrize(
     ("body", "extras"),
     [
@@ -131,6 +151,74 @@ def test_a_field_that_only_one_of_two_dialects_has_tells_whose_messages_they_are
     assert pasted({"messages": HELLO, "max_tokens": 9}).wire == CHAT
     assert pasted({"messages": HELLO, "max_tokens": 9, "top_k": 5}).wire == MESSAGES
     assert pasted({"messages": HELLO, "max_tokens": 9, "top_k": 5, "frequency_penalty": 1}).wire == CHAT
+
+
+def said_in(*parts: dict[str, Any]) -> dict[str, Any]:
+    return {"messages": [{"role": "user", "content": list(parts)}]}
+
+
+@pytest.mark.parametrize(
+    "chats",
+    [
+        *({"messages": HELLO, name: value} for name, value in (
+            ("seed", 3), ("logit_bias", {"5": 1}), ("top_logprobs", 2), ("parallel_tool_calls", False), ("store", True),
+            ("prediction", {"type": "content", "content": "x"}), ("verbosity", "low"), ("function_call", "none"),
+            ("tools", [{"type": "function", "function": {"name": "x", "parameters": {}}}]),
+        )),
+        *({"messages": [{"role": role, "content": "be brief"}, *HELLO]} for role in ("system", "developer")),
+        {"messages": [*HELLO, {"role": "assistant", "content": "x", "tool_calls": [
+            {"id": "c", "type": "function", "function": {"name": "x", "arguments": "{}"}}]}]},
+        {"messages": [*HELLO, {"role": "tool", "tool_call_id": "c", "content": "x"}]},
+        {"messages": [*HELLO, {"role": "function", "name": "x", "content": "x"}]},
+        said_in({"type": "image_url", "image_url": {"url": "https://a.example/b.png"}}),
+        said_in({"type": "input_audio", "input_audio": {"data": "AAAA", "format": "wav"}}),
+        said_in({"type": "file", "file": {"file_id": "f"}}),
+        {"messages": [{"role": "assistant", "content": [{"type": "refusal", "refusal": "no"}]}, *HELLO]},
+    ],
+)  # fmt: skip
+def test_what_only_chat_completions_have_weighs_more_than_a_setting_that_many_vendors_take(
+    chats: dict[str, Any],
+) -> None:
+    assert pasted({"max_tokens": 9, "top_k": 5, **chats}).wire == CHAT
+
+
+@pytest.mark.parametrize(
+    "own",
+    [
+        {"system": "be brief"},
+        {"tools": [{"name": "x", "input_schema": {}}]},
+        {"messages": [*HELLO, {"role": "assistant", "content": [
+            {"type": "tool_use", "id": "t", "name": "x", "input": {}}]}, {"role": "system", "content": "stop"}]},
+    ],
+)  # fmt: skip
+def test_a_turn_of_the_systems_stands_among_anthropics_messages_too(own: dict[str, Any]) -> None:
+    with_system = [*HELLO, {"role": "system", "content": "be brief"}]
+    assert pasted({"messages": with_system, "max_tokens": 9, "top_k": 5, **own}).wire == MESSAGES
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        [{"role": ["system"], "content": "x"}],
+        [{"role": {}, "content": [{"type": {"a": 1}}, {"type": ["image"]}, 7, None]}],
+        [7, None, [], "x"],
+    ],
+)
+def test_whose_an_odd_body_is_is_no_defect(odd: list[Any]) -> None:
+    try:
+        assert pasted({"messages": odd, "max_tokens": 9}).wire == CHAT
+    except Invalid as refused:
+        assert str(refused.details["field"]).startswith("messages")
+
+
+def test_a_request_is_as_large_as_its_values_are_many_and_its_texts_are_long() -> None:
+    def size(**body: Any) -> int:
+        return read_pasted(PastedRequest(TENANT, {"model": "m", **body})).size
+
+    # The body, its model, the list, and of each turn itself, who says it, and what.
+    assert size(messages=HELLO) == 3 + 3
+    assert size(messages=HELLO * 100) == 3 + 300
+    assert size(messages=[{"role": "user", "content": "x" * 5000}]) == 3 + 3 + 5
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from routing import tokens as counting
 from routing.candidates import Candidate
 from routing.extras import NO_EXTRAS, Extras, estimate_asked
 from routing.pricing import CompiledPrice, PriceTable, Rates
@@ -258,6 +259,29 @@ def test_what_is_packed_is_needed_at_no_more_than_the_models_context_leaves() ->
         need_of(request, model_facts("m", context_tokens=size), tokens, 1, None).input_tokens for size, _ in wanted
     ]
     assert found == [expected for _, expected in wanted]
+
+
+def test_the_texts_of_a_call_are_counted_once_however_often_its_worst_case_is_looked_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    request = said(CHAT, {"type": "file", "file": {"file_data": MEGABYTE_OF_PDF}}, {"type": "text", "text": "zz " * 20})
+    model = model_facts("m", context_tokens=32_000)
+    need = need_of(request, model, estimate_input_tokens(request.body), 1, None)
+    assert (need.input_tokens, need.uncut_input_tokens) == (32_000, 7 + 20 + 26 * 3_000)
+    monkeypatch.setattr(counting, "count_tokens", lambda text: pytest.fail("a text is counted"))
+    found = worst_of(need, request, Candidate(model, Quote(model, TIERED, False)), NOW)
+    assert found.input_tokens == 32_000
+
+
+def test_texts_that_are_longer_than_the_context_are_held_at_three_times_their_estimate_too() -> None:
+    request = said(
+        CHAT, {"type": "file", "file": {"file_data": MEGABYTE_OF_PDF}}, {"type": "text", "text": "zz " * 100_000}
+    )
+    model = model_facts("m", context_tokens=32_000)
+    need = need_of(request, model, estimate_input_tokens(request.body), 1, None)
+    assert need.input_tokens == 100_007
+    found = worst_of(need, request, Candidate(model, Quote(model, TIERED, False)), NOW)
+    assert found.input_tokens == 3 * 100_007 + 1_024
 
 
 def test_the_whole_context_is_held_at_its_long_contexts_price_and_the_dearer_of_input_and_cache_write() -> None:

@@ -144,6 +144,12 @@ def test_a_packed_text_of_googles_counts_as_the_text_that_it_is() -> None:
     assert estimate_input_tokens(googles(part)) == AROUND + count_tokens(words) + 4
 
 
+def test_what_is_no_text_in_base64_counts_as_it_stands() -> None:
+    for data in ("QQ==" + "QUFB" * 1_000, base64.b64encode(b"\xff" * 3_000).decode()):
+        part = {"inlineData": {"mimeType": "text/plain", "data": data}}
+        assert estimate_input_tokens(googles(part)) >= AROUND + len(data) // 3
+
+
 def test_a_text_by_its_files_name_counts_as_the_text_that_it_is() -> None:
     part = {"type": "input_file", "file_data": base64.b64encode(TEXT.encode()).decode(), "filename": "abc.md"}
     assert estimate_input_tokens(responses(part)) == AROUND + 1_000 + 2 + 1

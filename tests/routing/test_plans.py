@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 
 from routing import hooks
 from routing.candidates import Candidate
-from routing.dry_run import dry_run
+from routing.conversation import NotTranslatable
+from routing.dry_run import CHEAPER_UNTOUCHED, MOST_VALUES, DryRun, dry_run
 from routing.errors import InvalidRoute, ModelNotAvailable, NoModelFits, UnknownModel
 from routing.extras import NO_EXTRAS, Extras
 from routing.pasted_requests import ReadRequest
@@ -24,10 +25,12 @@ from routing.performance import forget_observed, set_observed
 from routing.plans import Plan, choose, find_route, make_plan
 from routing.pricing import CompiledPrice, PriceTable, Rates
 from routing.requirements import FellOut, Wanted, is_in_region
+from routing.routes import RouteFacts
 from routing.snapshot import Catalog, ModelFacts
 from routing.strategies.base import Option, Ranked, Ranking, Strategy, Task
 from routing.strategies.registry import STRATEGIES, register
 from routing.unusual import Unusual
+from routing.upstreams.base import CHAT, MESSAGES
 from tests.routing.strategies.facts import NANO, NOW, TENANT, catalog_of, measured, priced, route, wanted
 
 AUTO = route("auto")
@@ -883,6 +886,74 @@ def test_a_dry_run_shows_the_fallback_that_would_answer() -> None:
     assert (found.measure, found.error) == ("", None)
     assert found.plan is not None and found.plan.reason == f"{NONE}a (it is switched off)"
     assert [each.model for each in found.fell_out] == ["a"]
+
+
+class Words:
+    """A request that is written in `size` values, and whom it was said to; `unsaid` have no word for its `top_k`."""
+
+    def __init__(self, size: int, *unsaid: str) -> None:
+        self.size, self._unsaid, self.said_to = size, unsaid, list[str]()
+
+    def check(self, model: ModelFacts) -> None:
+        self.said_to.append(model.name)
+        if model.name in self._unsaid:
+            raise NotTranslatable("top_k", "nobody's")
+
+    def tried(self, *routes: RouteFacts, wire: str = MESSAGES) -> DryRun:
+        """Against a hundred models, m000 the cheapest of them."""
+        models = [priced(f"m{number:03}", 1 + number, 1) for number in range(100)]
+        read = ReadRequest(wanted("mine", wire=wire), lambda model: NO_EXTRAS, self.check, self.size)
+        return dry_run(catalog_of(*models, routes=routes), read)
+
+
+def roles(found: DryRun) -> dict[str, str]:
+    return {line.option.name: line.role for line in found.lines}
+
+
+MINE = route("mine", fallback=("m001", "m002"))
+# As judgment-based does, it chooses a dear one: all that are cheaper stand by, the dearest of them first.
+DEAR = route("mine", "judgment-based", options={"judges": ["m099"], "confidence_threshold": 1.0}, fallback=("m098",))
+
+
+def test_a_short_request_is_said_to_each_model_of_the_ranking() -> None:
+    words = Words(100, "m001", "m050")
+    found = words.tried(MINE)
+    assert sorted(words.said_to) == [f"m{number:03}" for number in range(100)]
+    assert {each.model for each in found.fell_out} == {"m001", "m050"}
+
+
+def test_a_long_request_is_said_to_few_models_and_the_others_are_left_as_ranked() -> None:
+    words = Words(MOST_VALUES // 4, "m001", "m050")
+    found = words.tried(MINE)
+    assert words.said_to == ["m000", "m001", "m002", "m003"]
+    assert [each.model for each in found.fell_out] == ["m001"]
+    assert (roles(found)["m002"], roles(found)["m050"]) == ("fallback", "ranked")
+
+
+def test_a_longer_one_is_said_to_the_first_that_can_be_told_as_its_call_is() -> None:
+    words = Words(MOST_VALUES + 1)
+    assert words.tried(MINE).lines[0].option.name == "m000"
+    assert words.said_to == ["m000"]
+    words = Words(MOST_VALUES + 1, "m000", "m001")
+    found = words.tried(MINE)
+    assert (found.lines[0].option.name, words.said_to) == ("m002", ["m000", "m001", "m002"])
+
+
+def test_where_many_stand_by_the_first_that_can_be_told_is_looked_for_longer_but_not_for_ever() -> None:
+    unsaid = [f"m{number:03}" for number in range(100)]
+    words = Words(MOST_VALUES // 2, *unsaid[92:])
+    found = words.tried(DEAR)
+    assert words.said_to == ["m099", "m098", "m097", "m096", "m095", "m094", "m093", "m092"]
+    assert found.lines[0].option.name == "m091"  # taken for one that can be told
+    words = Words(MOST_VALUES // 10, *unsaid[90:])
+    assert words.tried(DEAR).lines[0].option.name == "m089"
+    assert len(words.said_to) == 11
+
+
+def test_a_model_that_takes_the_request_as_it_is_counts_for_little() -> None:
+    words = Words(MOST_VALUES // 4)
+    words.tried(MINE, wire=CHAT)
+    assert len(words.said_to) == 4 * CHEAPER_UNTOUCHED
 
 
 def test_cheaper_ones_stand_by_the_cheapest_last() -> None:

@@ -322,6 +322,33 @@ def test_lists_find_the_tenants_own_model_by_the_names_that_lead_to_it(acme: Ten
     assert found.listed_as == {"m", "mine", "five", "house/m", "house/*"}
 
 
+def test_lists_do_not_find_the_tenants_own_model_by_what_another_of_its_models_is_called(
+    acme: Tenant, vendor: Provider
+) -> None:
+    add_model(vendor, "m", aliases=["five", "six", "seven", "house/b"])
+    add_model(vendor, "m", acme)
+    add_model(vendor, "a", acme, aliases=["five"])
+    add_model(vendor, "six", acme)
+    add_model(Provider.objects.create(tenant=acme, name="house"), "b", acme)
+    found = resolve(acme, "seven")
+    assert found is not None
+    assert found.name == "m"
+    assert found.listed_as == {"m", "seven", "vendor/m", "vendor/*"}
+    others = [model.name for name in ("five", "six", "house/b") if (model := resolve(acme, name))]
+    assert others == ["a", "six", "b"]
+
+
+def test_lists_do_not_find_a_switched_off_model_of_a_tenant_by_what_another_shared_one_is_called(
+    acme: Tenant, vendor: Provider
+) -> None:
+    add_model(vendor, "m", aliases=["five", "a"])
+    add_model(vendor, "a")
+    add_model(vendor, "m", acme, is_enabled=False)
+    found = resolve(acme, "five")
+    assert found is not None
+    assert found.listed_as == {"m", "five", "vendor/m", "vendor/*"}
+
+
 def test_a_quote_with_its_price_costs_microseconds(acme: Tenant, vendor: Provider) -> None:
     for number in range(300):
         add_price(add_model(vendor, f"m{number}"), "1")

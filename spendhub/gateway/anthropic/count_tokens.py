@@ -7,11 +7,17 @@ Source: Anthropic's API reference, "Count tokens in a message".
 
 from __future__ import annotations
 
-from routing.tokens import estimate_input_tokens
+from collections.abc import Callable
+
+from routing.tokens import at_most, estimate_input_tokens
 from spendhub.gateway.anthropic.messages import parse_messages
 
 
-def count_tokens_answer(raw: bytes) -> dict[str, int]:
-    """The answer to the request in `raw`. Raises InvalidJson, or Invalid naming the field that cannot be."""
+def count_tokens_answer(raw: bytes, context_of: Callable[[str], int | None]) -> dict[str, int]:
+    """The answer to the request in `raw`. `context_of` gives the context of the model that is called so; None where
+    there is none, or nobody has noted it.
+
+    Raises InvalidJson, or Invalid naming the field that cannot be."""
     request = parse_messages(raw, needs_limit=False)
-    return {"input_tokens": estimate_input_tokens(request.body)}
+    tokens = estimate_input_tokens(request.body)
+    return {"input_tokens": at_most(tokens, request.body, context_of(request.model))}

@@ -7,17 +7,18 @@ Source: ai.google.dev API reference, "Counting tokens".
 
 from __future__ import annotations
 
-from routing.tokens import estimate_input_tokens
+from routing.tokens import at_most, estimate_input_tokens
 from spendhub.gateway.gemini.field_names import with_googles_names
 from spendhub.gateway.gemini.generate import check_generate
 from spendhub.gateway.request_bodies import object_field, object_in
 
 
-def count_tokens_answer(raw: bytes) -> dict[str, int]:
-    """The answer to the request in `raw`, which is `contents` alone or a whole `generateContentRequest`.
+def count_tokens_answer(raw: bytes, context_tokens: int | None) -> dict[str, int]:
+    """The answer to the request in `raw`, which is `contents` alone or a whole `generateContentRequest`, at a model
+    with this context (None: unknown).
 
     Raises InvalidJson, or Invalid naming the field that cannot be."""
     body = with_googles_names(raw, object_in(raw))
     request = object_field(body, "generateContentRequest") or body
     check_generate(request)
-    return {"totalTokens": estimate_input_tokens(request)}
+    return {"totalTokens": at_most(estimate_input_tokens(request), request, context_tokens)}

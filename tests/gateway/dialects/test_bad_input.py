@@ -123,11 +123,18 @@ def test_a_bad_name_in_the_address_is_refused(dialect: Any, name: str) -> None:
 
 
 def test_counting_needs_no_limit_of_the_output() -> None:
-    assert count_tokens_answer(b'{"model":"m","messages":[{"role":"user","content":"abcdef"}]}') == {
-        "input_tokens": 3 + 4 + 2
-    }
+    said = b'{"model":"m","messages":[{"role":"user","content":"abcdef"}]}'
+    assert count_tokens_answer(said, {"m": None}.get) == {"input_tokens": 3 + 4 + 2}
     with pytest.raises(Invalid):
-        count_tokens_answer(b'{"model":"m"}')
+        count_tokens_answer(b'{"model":"m"}', {"m": None}.get)
+
+
+@pytest.mark.parametrize(("context", "tokens"), [(200_000, 200_000), (1_000_000, 228_012), (None, 228_012)])
+def test_documents_are_counted_as_no_more_than_the_models_context(context: int | None, tokens: int) -> None:
+    # 3 and 4 around it, 5 for its media type, and 76 pages.
+    source = {"type": "base64", "media_type": "application/pdf", "data": "A" * 4_000_000}
+    said = {"model": "m", "messages": [{"role": "user", "content": [{"type": "document", "source": source}]}]}
+    assert count_tokens_answer(json.dumps(said).encode(), {"m": context}.get) == {"input_tokens": tokens}
 
 
 # No address, and no arguments of a tool's call, though each looks like one.

@@ -402,10 +402,19 @@ def test_input_is_estimated_part_by_part() -> None:
 
 def test_tokens_are_counted_of_contents_and_of_whole_requests() -> None:
     contents = {"contents": [{"parts": [{"text": "abcdef"}]}]}
-    assert count_tokens_answer(json.dumps(contents).encode()) == {"totalTokens": 9}
-    assert count_tokens_answer(json.dumps({"generateContentRequest": contents}).encode()) == {"totalTokens": 9}
+    whole = {"generateContentRequest": contents}
+    assert count_tokens_answer(json.dumps(contents).encode(), None) == {"totalTokens": 9}
+    assert count_tokens_answer(json.dumps(whole).encode(), None) == {"totalTokens": 9}
     with pytest.raises(Invalid):
-        count_tokens_answer(b"{}")
+        count_tokens_answer(b"{}", None)
+
+
+@pytest.mark.parametrize(("context", "tokens"), [(200_000, 200_000), (1_000_000, 228_012), (None, 228_012)])
+def test_documents_are_counted_as_no_more_than_the_models_context(context: int | None, tokens: int) -> None:
+    # 3 and 4 around it, 5 for its media type, and 76 pages.
+    media = {"inlineData": {"mimeType": "application/pdf", "data": "A" * 4_000_000}}
+    said = {"contents": [{"parts": [media]}]}
+    assert count_tokens_answer(json.dumps(said).encode(), context) == {"totalTokens": tokens}
 
 
 def as_told(reply: Any) -> list[Any]:
