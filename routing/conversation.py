@@ -11,10 +11,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-import msgspec
-
 from routing.logprobs import Logprobs
 from routing.token_usage import TokenUsage
+from routing.upstreams.json_objects import readable_object
 from spendhub.errors import Invalid
 
 Role = Literal["user", "assistant"]
@@ -132,12 +131,9 @@ def beside_words(choices: int, *, wants_logprobs: bool) -> frozenset[str]:
 
 def arguments_of(call: ToolCall) -> dict[str, Any]:
     """A call's arguments as an object: {} for none, {"_": text} for text that is no object, or none that can be written
-    again: models that were cut off leave half an emoji, or nothing but brackets."""
-    try:
-        found = msgspec.json.decode(call.arguments or "{}")
-    except (msgspec.DecodeError, UnicodeError, RecursionError):
-        return {"_": call.arguments}
-    return found if isinstance(found, dict) else {"_": call.arguments}
+    again. Half an emoji, as models that are cut off leave it, is read as U+FFFD."""
+    found = readable_object((call.arguments or "{}").encode("utf-8", "replace"))
+    return {"_": call.arguments} if found is None else found
 
 
 Block = Text | Image | File | Audio | Thinking | Refusal | ToolCall | ToolResult

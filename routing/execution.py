@@ -18,7 +18,7 @@ from routing.retries import is_failure
 from routing.snapshot import ModelFacts
 from routing.upstreams.base import UpstreamResponse, UsageReader
 from routing.upstreams.decoders import EventDecoder, decoder_for
-from routing.upstreams.sse import BrokenStream, SseDecoder, SseEvent, UnreadEvents, noted, read_all
+from routing.upstreams.sse import BrokenStream, SseDecoder, SseEvent, UnreadEvents, is_whole, noted, read_all
 
 # A stream that says an error instead of an answer does so at once; a client that leaves is not noticed meanwhile.
 FIRST_EVENTS_SECONDS = 2.0
@@ -253,7 +253,7 @@ class Execution:
             trial.tells_nothing()
 
     async def _await_first_events(self, until: float) -> None:
-        while not any(self._early):
+        while True:
             self._coming = asyncio.ensure_future(anext(self._chunks, None))
             await asyncio.wait((self._coming,), timeout=seconds_until(until))
             if not self._coming.done():
@@ -262,9 +262,11 @@ class Execution:
             burst = self._end() if chunk is None else self._take(chunk)
             if _says(burst):
                 self._early.append(burst)
-            elif self._broken is not None:
+            if any(is_whole(event.data) for event, _ in burst):
+                return
+            if self._broken is not None:
                 raise self._broken
-            elif chunk is None:
+            if chunk is None:
                 raise UpstreamError(f"{self.model.provider.name} ended its stream before it had begun")
 
     async def _keep_back(self, ear: Ear) -> None:

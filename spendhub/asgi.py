@@ -43,9 +43,9 @@ from spendhub.whole_requests import (  # noqa: E402  # as above
     WholeRequests,
 )
 
-# Pieces of an answer that may lie ready for a client who does not read. A file of ours has up to 1.6 MB, in pieces of
-# 8 KiB, so that it keeps no thread however slowly it is read.
-PIECES_AHEAD = 256
+# Pieces of an answer that may lie ready for a client who does not read. A file of ours has up to 3.9 MB, in pieces of
+# 4 KiB, so that it keeps no thread however slowly it is read.
+PIECES_AHEAD = 1024
 
 
 def _web_plane() -> WholeRequests:

@@ -12,8 +12,8 @@ from routing.requirements import FellOut, Hurdle
 # Amounts, sizes and days; not what belongs to a name, such as eu-west-1 or p95.
 _NUMBER = re.compile(r"(?<![\w.,-])\d+(?:[-.,]\d+)*(?![\w-])")
 _DIFFERS = "…"
-# Such a reason begins with the name of a field, which stays as the client writes it.
-_OF_A_FIELD = " cannot be said to it"
+# All others for want of words begin with the name of a field, which stays as the client writes it.
+_WORDS_OF_OURS = ("it is of another dialect", "embeddings of ")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,5 +42,6 @@ def _told_once(alike: list[FellOut]) -> LeftOut:
     shown = iter([_DIFFERS if is_own else number for number, is_own in zip(numbers[0], differs, strict=True)])
     reason = _NUMBER.sub(lambda _: next(shown), alike[0].reason)
     models = (f"{each.model} ({', '.join(row)})" if row else each.model for each, row in zip(alike, own, strict=True))
-    begun = reason if reason.endswith(_OF_A_FIELD) else f"{reason[:1].upper()}{reason[1:]}"
+    is_of_a_field = alike[0].hurdle is Hurdle.WORDS and not reason.startswith(_WORDS_OF_OURS)
+    begun = reason if is_of_a_field else f"{reason[:1].upper()}{reason[1:]}"
     return LeftOut(begun, tuple(models), NO_VENDOR_KEY in reason)

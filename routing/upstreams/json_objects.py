@@ -13,9 +13,9 @@ from routing.errors import UpstreamError
 
 _encoder = msgspec.json.Encoder()
 _decoder = msgspec.json.Decoder()
-# An escaped character of two halves, one half, or any other escape: of `\\ud83d` the backslash alone.
+# An escaped backslash, an escaped character of two halves, or one half. No other escape can be taken for a half.
 _ESCAPE = re.compile(
-    rb"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|u[dD][89a-fA-F][0-9a-fA-F]{2}|.)", re.DOTALL
+    rb"\\\\|\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|\\u[dD][89a-fA-F][0-9a-fA-F]{2}"
 )
 _BYTES_OF_HALF = 6
 _NO_CHARACTER = rb"\ufffd"

@@ -19,6 +19,7 @@ from routing.errors import UpstreamError
 from routing.snapshot import ModelFacts
 from routing.upstreams.base import UsageReader
 from routing.upstreams.json_objects import NoJson
+from routing.upstreams.rare_warnings import warn_of
 
 logger = logging.getLogger(__name__)
 
@@ -90,10 +91,7 @@ class _Guarded:
             _refuse(error)
 
     def _note_no_json(self) -> None:
-        """Logs it, once per answer."""
-        if self._logs_as:
-            logger.warning("%s sent an event that is no JSON; it is not read", self._logs_as)
-        self._logs_as = ""
+        warn_of(self._logs_as, "sent an event that is no JSON, which is not read")
 
 
 def _refuse(error: Exception) -> NoReturn:

@@ -95,7 +95,7 @@ class SseDecoder:
             return b""
         left = left.strip(b"\n")
         event = _read(left)
-        if event is None or not _is_whole(event.data):
+        if event is None or not is_whole(event.data):
             raise BrokenStream("the stream ended inside an event")
         return left + _BLANK_LINE
 
@@ -169,8 +169,9 @@ def _refuse_giants(pending: bytearray) -> None:
         raise BrokenStream(f"an event of more than {MAX_EVENT_BYTES} bytes")
 
 
-def _is_whole(data: bytes) -> bool:
-    """Whether it is what vendors send, to its end: no JSON object that was cut off is one."""
+def is_whole(data: bytes) -> bool:
+    """Whether an event's data is what vendors send, to its end: no object that was cut off is, nor what a proxy has
+    written in a vendor's place."""
     return data == DONE or readable_object(data) is not None
 
 

@@ -12,8 +12,10 @@ import pytest
 from django.test import Client
 from django.utils.html import escape
 
+from routing.admin.left_out import by_reason
 from routing.models import Route
 from routing.performance import forget_observed
+from routing.requirements import FellOut, Hurdle
 from routing.route_options import COMMON
 from routing.strategies.registry import STRATEGIES
 from spendhub.tenants.models import Change, Tenant
@@ -208,6 +210,23 @@ def test_a_field_that_some_vendors_have_no_word_for_is_named_beside_the_models_t
     ) in page
     assert '>mcp_servers cannot be said to it (2)</summary><p class="sh-muted">small, large</p>' in page
     assert "Tried next" not in page
+
+
+@pytest.mark.parametrize(
+    ("reason", "hurdle", "shown"),
+    [
+        ("messages[0].role must be user, assistant or system", Hurdle.WORDS,
+         "messages[0].role must be user, assistant or system"),
+        ("seed must be a whole number", Hurdle.WORDS, "seed must be a whole number"),
+        ("top_k cannot be said to it", Hurdle.WORDS, "top_k cannot be said to it"),
+        ("it is of another dialect: where top_k cannot be said to the first ones, only a few are tried", Hurdle.WORDS,
+         "It is of another dialect: where top_k cannot be said to the first ones, only a few are tried"),
+        ("embeddings of vendor cannot be asked for yet", Hurdle.WORDS, "Embeddings of vendor cannot be asked for yet"),
+        ("it lacks vision", Hurdle.CAPABILITIES, "It lacks vision"),
+    ],
+)  # fmt: skip
+def test_a_reason_begins_as_a_sentence_but_a_field_keeps_its_letters(reason: str, hurdle: Hurdle, shown: str) -> None:
+    assert [each.reason for each in by_reason([FellOut("small", reason, hurdle)])] == [shown]
 
 
 def test_a_field_that_nobody_has_a_word_for_is_named(acme: Tenant, browser_of: BrowserOf) -> None:

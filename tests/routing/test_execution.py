@@ -27,6 +27,7 @@ from routing.key_choice import choose_key
 from routing.token_usage import TokenUsage
 from routing.upstreams import sse, transport
 from routing.upstreams.base import CHAT, GENERATE
+from routing.upstreams.odd_answers import guarded
 from routing.upstreams.registry import dialect_of
 from routing.upstreams.sse import UnreadEvents
 from routing.upstreams.transport import HttpTransport
@@ -480,6 +481,17 @@ def test_comments_beside_events_that_are_read_stay_beside_them() -> None:
 def test_comments_of_a_stream_that_is_translated_say_nothing() -> None:
     bursts = asyncio.run(bursts_of(QUEUED, QUEUED + WORD, END, b"data: [DONE]\n\n", is_native=False))
     assert [len(burst) for burst in bursts] == [1, 1, 1]
+
+
+@pytest.mark.parametrize("dialect", ["openai", "anthropic", "gemini"])
+@pytest.mark.parametrize("is_native", [False, True])
+def test_a_stream_of_nothing_but_what_a_proxy_says_has_not_begun(dialect: str, is_native: bool) -> None:
+    model = model_facts("m", dialect=dialect)
+    wire = {"openai": "chat", "anthropic": "messages", "gemini": "generate"}[dialect] if is_native else None
+    said = b"data: upstream connect error or disconnect\n\n"
+    begun = Execution(model, Scripted(said), guarded(dialect_of(model).reader(wire)), is_translated=not is_native)
+    with pytest.raises(UpstreamError, match="ended its stream before it had begun"):
+        asyncio.run(begun.look_ahead(is_stream=True))
 
 
 def test_comments_are_no_first_event_and_no_answer() -> None:

@@ -54,7 +54,10 @@ def _tool_config(family: Family, conversation: Conversation, wishes: Wishes, *, 
     if not may_call:
         # Converse wants the tools of a conversation that has used any, and has no word for "call none".
         if not family.is_claude:
-            raise NotTranslatable("tool_choice", f"{TOWARDS} ({family.name}), which may call the tools it has called")
+            towards = f"{TOWARDS} ({family.name}), which may call the tools it has called"
+            if not conversation.tools:
+                raise NotTranslatable("messages: a call of a tool that is not offered", towards)
+            raise NotTranslatable("tool_choice", towards)
         wishes.additional["tool_choice"] = {"type": "none"}
     tools = conversation.tools or tuple(Tool(name) for name in used)
     config: dict[str, Any] = {"tools": [said for tool in tools for said in _tool(tool, family, may_cache=may_cache)]}

@@ -33,6 +33,7 @@ from functools import lru_cache
 from types import MappingProxyType
 from typing import Any
 
+from routing.conversation import CHOICES, LOGPROBS, SPEECH
 from routing.snapshot import ModelFacts
 from routing.upstreams.foreign_thoughts import CHATS_SIGNATURE, CHATS_WORDS, chat_without
 from routing.upstreams.openai.addresses import host_of, is_azures, is_openais
@@ -82,7 +83,7 @@ class Manners:
 
 
 _NONE, _WORDS = frozenset[str](), frozenset((CHATS_WORDS,))
-_NO_LOGPROBS, _NEITHER = frozenset(("logprobs",)), frozenset(("choices", "logprobs"))
+_NO_LOGPROBS, _NEITHER = frozenset((LOGPROBS,)), frozenset((CHOICES, LOGPROBS))
 _USUAL = Manners()
 _AZURES = Manners(limit=NEW_LIMIT, most_stops=4)
 _STRICT = Manners(takes=_NONE)
@@ -92,7 +93,7 @@ _MISTRAL = Manners(
     limit=OLD_LIMIT,
     wants_asking=False,
     seed="random_seed",
-    lacks=frozenset(("logprobs", "speech")),  # Voxtral hears, and answers in words alone.
+    lacks=frozenset((LOGPROBS, SPEECH)),  # Voxtral hears, and answers in words alone.
     takes=_NONE,
     wants_nine=True,
 )
@@ -103,7 +104,7 @@ _DEEPSEEK = Manners(
         {"minimal": "low", "low": "low", "medium": "high", "high": "high", "xhigh": "high", "max": "max"}
     ),
     can_stop_thinking=True,
-    lacks=frozenset(("choices",)),
+    lacks=frozenset((CHOICES,)),
     takes=_WORDS,
     most_stops=16,
 )

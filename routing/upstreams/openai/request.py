@@ -42,10 +42,11 @@ def chat_body(model: ModelFacts, conversation: Conversation, *, effort: str = ""
     if conversation.top_k is not None:
         raise NotTranslatable("top_k", TOWARDS)
     manners, generation = manners_of(model), generation_of(model)
-    if manners.most_stops is not None and len(conversation.stop) > manners.most_stops:
-        raise NotTranslatable("stop", f"{TOWARDS} above {manners.most_stops}")
     thinking = {"reasoning_effort": effort} if effort else _thinking(conversation, manners, generation)
     fixed = (*manners.fixed, *_left_out(conversation, generation, thinking.get("reasoning_effort", "")))
+    # After what takes none at all: fewer would not help there.
+    if manners.most_stops is not None and len(conversation.stop) > manners.most_stops:
+        raise NotTranslatable("stop", f"{TOWARDS} above {manners.most_stops}")
     body: dict[str, Any] = {"model": model.upstream_name, "messages": list(_messages(conversation, manners))}
     plain = {
         limit_name(model): output_limit(model, conversation),

@@ -316,7 +316,9 @@ def test_no_tool_is_called_where_none_may_be() -> None:
     }
     assert without["additionalModelRequestFields"] == {"tool_choice": {"type": "none"}}
     assert refused(*LOOP, tools=(WEATHER,), tool_choice=none, name=NOVA) == "tool_choice"
-    assert refused(*LOOP, name=NOVA) == "tool_choice"
+    # Where nobody offers them any more it is the calls that cannot be said.
+    assert refused(*LOOP, name=NOVA) == "messages: a call of a tool that is not offered"
+    assert refused(*LOOP, tool_choice=none, name=NOVA) == "messages: a call of a tool that is not offered"
 
 
 def test_one_tool_at_a_time_is_said_to_claude() -> None:

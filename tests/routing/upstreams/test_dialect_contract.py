@@ -249,8 +249,9 @@ def test_a_vendor_that_falls_silent_is_a_timeout(remote: Spoken) -> None:
 
 
 def test_what_is_no_json_between_the_events_of_a_stream_is_passed_over(
-    remote: Spoken, caplog: pytest.LogCaptureFixture
+    remote: Spoken, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("routing.upstreams.rare_warnings._warned", {})
     good = ask_text(remote, "hello", is_stream=True)
     heard = ask_text(remote, "hello [fault:malformed-sse]", is_stream=True)
     assert heard.error is None and heard.reader.is_complete

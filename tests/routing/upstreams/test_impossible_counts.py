@@ -122,7 +122,8 @@ def test_of_a_response_the_last_event_ends_it_all_the_same() -> None:
     assert reader.is_complete and reader.usage is None
 
 
-def test_the_log_says_once_who_has_told_what(caplog: pytest.LogCaptureFixture) -> None:
+def test_the_log_says_once_who_has_told_what(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("routing.upstreams.rare_warnings._warned", {})
     reader = guarded(ChatReader(), model_facts("counts-oddly"))
     with caplog.at_level(logging.WARNING):
         for data in (chunk(-3), chunk(-4)):

@@ -261,6 +261,13 @@ def test_what_would_make_another_answer_is_refused_and_not_left_out(
     assert refused.value.field == word
 
 
+def test_a_model_that_takes_no_end_at_all_is_not_said_to_take_four() -> None:
+    for name, towards in (("gpt-5-mini", "OpenAI's chat format"), ("gpt-4o", "OpenAI's chat format above 4")):
+        with pytest.raises(NotTranslatable) as refused:
+            translated(name, stop=("a", "b", "c", "d", "e"))
+        assert (refused.value.field, refused.value.towards) == ("stop", towards)
+
+
 def test_what_the_model_takes_is_said() -> None:
     assert translated("gpt-4o", stop=("END",), logprobs=2) == {"stop": ["END"], "logprobs": True, "top_logprobs": 2}
     assert translated("gpt-5.2", logprobs=0) == {"logprobs": True}
