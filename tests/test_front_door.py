@@ -188,7 +188,10 @@ def test_a_proxy_of_ours_that_ends_tls_is_believed_and_a_strangers_word_is_not(
     server.manage("catalog", "update")
     key = server.manage("tenant", "create", "Acme").splitlines()[-1]
     headers = {"Authorization": f"Bearer {key}", "Host": "spend.example.com", "X-Forwarded-Proto": "https"}
-    answer = httpx.get(f"{server.url}/api/v1/models?limit=1", headers=headers, timeout=20)
+    models = f"{server.url}/api/v1/models?limit=1"
+    # Another process made the key: the server hears of it a moment later.
+    wait_until(lambda: httpx.get(models, headers=headers, timeout=20).status_code == 200, 20, "the key to be known")
+    answer = httpx.get(models, headers=headers, timeout=20)
     assert answer.json()["next"].startswith(f"{scheme}://spend.example.com/api/v1/models?"), answer.text
 
 
