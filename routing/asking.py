@@ -54,17 +54,8 @@ async def execute(model: ModelFacts, asked: Asked, key: ChosenKey | None = None,
     """
     dialect = dialect_of(model)
     key = key or choose_key(model)
-    credential = key.secret.reveal()
     is_native = passes_untouched(model, asked.wire)
-    if is_native:
-        said = {**asked.body, **asked.pins} if asked.pins else asked.body
-        request = dialect.native_request(model, credential, asked.wire, said, is_stream=asked.is_stream)
-        if asked.headers:
-            request = replace(request, headers={**request.headers, **asked.headers})
-    else:
-        request = _translated(model, credential, asked)
-        if asked.pins:
-            request = replace(request, body=encode({**object_in(request.body), **asked.pins}))
+    request = say(model, asked, key.secret.reveal())
     response = await transport.send(request)
     if response.status >= 400 or 300 <= response.status < 400:
         body = hide_key(key.secret, await _refusal(response))
@@ -79,6 +70,18 @@ async def execute(model: ModelFacts, asked: Asked, key: ChosenKey | None = None,
     reader = guarded(request.reader() if request.reader else dialect.reader(asked.wire if is_native else None), model)
     secret = hidden_in_answers(key.secret)
     return Execution(model, response, reader, is_translated=not is_native, secret=secret, another_reader=request.reader)
+
+
+def say(model: ModelFacts, asked: Asked, credential: str) -> UpstreamRequest:
+    """What is sent to `model`: the client's own body where that passes untouched, else the same in the vendor's words.
+
+    Raises DialectNotSpoken, and NotTranslatable for what has no words there."""
+    if not passes_untouched(model, asked.wire):
+        request = _translated(model, credential, asked)
+        return replace(request, body=encode({**object_in(request.body), **asked.pins})) if asked.pins else request
+    body = {**asked.body, **asked.pins} if asked.pins else asked.body
+    request = dialect_of(model).native_request(model, credential, asked.wire, body, is_stream=asked.is_stream)
+    return replace(request, headers={**request.headers, **asked.headers}) if asked.headers else request
 
 
 def check_can_be_said(model: ModelFacts, asked: Asked, key: ChosenKey) -> None:

@@ -12,15 +12,12 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
-from routing.asking import check_can_be_said
-from routing.credentials import Secret
+from routing.asking import say
 from routing.extras import Extras
-from routing.key_choice import ChosenKey
 from routing.pasted_requests import PastedRequest, ReadRequest
 from routing.routes import AUTO
 from routing.snapshot import CATALOG, ModelFacts
 from routing.tokens import estimate_input_tokens
-from routing.upstreams.registry import dialect_of, passes_untouched
 from spendhub.gateway.anthropic.messages import MESSAGES_DIALECT, MessagesDialect, parse_messages
 from spendhub.gateway.attribution import attribute
 from spendhub.gateway.calls import wanted_of
@@ -71,7 +68,6 @@ async def _unsent(message: Any) -> None:
 
 # Nothing is said in headers.
 _UNSENT = Exchange({"method": "POST", "path": "", "headers": []}, _unread, _unsent)
-_NO_KEY = ChosenKey(Secret(""))
 
 
 def read_pasted(pasted: PastedRequest) -> ReadRequest:
@@ -114,17 +110,13 @@ def _size_of(body: Mapping[str, Any]) -> int:
 
 
 def _checks_words(request: CallRequest, dialect: ClientDialect) -> Callable[[ModelFacts], None]:
-    """Says the request to a model as `execute` would, and sends it nowhere."""
+    """Says the request to a model as a call does, and sends it nowhere."""
     asked = asked_with(request, dialect, {})
     # Read once, however many models it is said to.
     asked = replace(asked, conversation=functools.cache(asked.conversation))
 
     def check(model: ModelFacts) -> None:
-        if passes_untouched(model, request.wire):
-            # Nobody refuses it then, but the sandbox what it cannot make up.
-            dialect_of(model).native_request(model, "", request.wire, request.body, is_stream=request.is_stream)
-        else:
-            check_can_be_said(model, asked, _NO_KEY)
+        say(model, asked, credential="")
 
     return check
 
