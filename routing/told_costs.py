@@ -11,10 +11,10 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import urlsplit
 
 from routing.pricing import Rates
 from routing.snapshot import ModelFacts
+from routing.upstreams.openai.addresses import host_of
 from spendhub.errors import InvalidMoney
 from spendhub.money import MAX_NANO_USD, NANO_PER_USD, parse_usd, round_nano_usd
 
@@ -50,4 +50,4 @@ def price_ceiling(model: ModelFacts, rates: Rates) -> dict[str, Any]:
 
 
 def _is_openrouters(model: ModelFacts) -> bool:
-    return bool(_OPENROUTER.search(urlsplit(model.base_url).hostname or ""))
+    return bool(_OPENROUTER.search(host_of(model.base_url)))
