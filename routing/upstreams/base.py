@@ -95,7 +95,7 @@ class UsageReader(Protocol):
         """Takes the data of one stream event; returns it parsed when it carries usage, else None.
 
         Raises UpstreamError for an error that the vendor sends in mid-stream. Counts that cannot be are none
-        (told_counts.py): what was told before them is then in `usage_so_far`.
+        (billed.py): what was told before them is then in `usage_so_far`.
         """
         ...
 

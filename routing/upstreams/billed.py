@@ -10,9 +10,10 @@ from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
 from typing import Any
 
+from routing.errors import ImpossibleUsage
 from routing.service_tiers import tier_name
 from routing.token_usage import TokenUsage
-from routing.upstreams.told_counts import possible
+from routing.upstreams.rare_warnings import warn_of
 
 
 class Billed:
@@ -30,8 +31,13 @@ class Billed:
         self._told_by = told_by
 
     def usage_in(self, read: Callable[..., TokenUsage], *counts: Any, **more: Any) -> TokenUsage | None:
-        """What `read` makes of the vendor's counts; None for those that cannot be, as if it had told none."""
-        return possible(self._told_by, read, *counts, **more)
+        """What `read` makes of the vendor's counts; None, and a line of log, for those that no call can have, as if it
+        had told none: the answer is whole all the same, and billed. The call is then counted by us."""
+        try:
+            return read(*counts, **more)
+        except ImpossibleUsage as error:
+            warn_of(self._told_by, "told usage that cannot be, and is counted by us", error.message)
+            return None
 
     def searched(self) -> int:
         """How many searches of the web were seen, for an answer that never reached its usage."""
