@@ -28,8 +28,7 @@ from routing.conversation import (
 from routing.errors import UpstreamError
 from routing.snapshot import ModelFacts
 from routing.upstreams.base import CHAT, GENERATE, MESSAGES, RESPONSES, UsageReader, Wire
-from routing.upstreams.billed import objects_in
-from routing.upstreams.json_objects import object_in, readable_object
+from routing.upstreams.json_objects import object_in, objects_among, readable_object
 from routing.upstreams.odd_answers import guarded
 from routing.upstreams.registry import dialect_of
 from routing.upstreams.sse import SseEvent
@@ -175,7 +174,7 @@ class _ResponsesEar:
         self._has_ended = True
         self.has_begun = (
             self.has_begun
-            or any(_is_more_than_words(item) for item in objects_in(response.get("output")))
+            or any(_is_more_than_words(item) for item in objects_among(response.get("output")))
             or any(part.get("type") != "refusal" and part.get("text") for part in _parts_of(response))
         )
         self._has_refused = self._has_refused or response_refuses(response)
@@ -183,9 +182,9 @@ class _ResponsesEar:
 
 def _parts_of(response: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
     """What the messages of a Response are made of."""
-    for item in objects_in(response.get("output")):
+    for item in objects_among(response.get("output")):
         if item.get("type") == "message":
-            yield from objects_in(item.get("content"))
+            yield from objects_among(item.get("content"))
 
 
 def _is_more_than_words(item: Any) -> bool:
@@ -203,21 +202,21 @@ def _nothing_more(told: Mapping[str, Any]) -> bool:
 
 def _more_in_chat(told: Mapping[str, Any]) -> bool:
     """The old form of a tool's call, sound and pictures."""
-    choices = objects_in(told.get("choices"))
-    said = objects_in([choice.get("delta") or choice.get("message") for choice in choices])
+    choices = objects_among(told.get("choices"))
+    said = objects_among([choice.get("delta") or choice.get("message") for choice in choices])
     return any(part.get(name) for part in said for name in ("function_call", "audio", "images"))
 
 
 def _more_in_messages(told: Mapping[str, Any]) -> bool:
     """Tools that the vendor runs itself, and what they bring."""
-    blocks = (*objects_in([told.get("content_block")]), *objects_in(told.get("content")))
+    blocks = (*objects_among([told.get("content_block")]), *objects_among(told.get("content")))
     return any(block.get("type") not in ("text", "thinking", "redacted_thinking") for block in blocks)
 
 
 def _more_in_contents(told: Mapping[str, Any]) -> bool:
     """Pictures, code that was run, whatever Google adds to it."""
-    contents = objects_in([candidate.get("content") for candidate in objects_in(told.get("candidates"))])
-    parts = [part for content in contents for part in objects_in(content.get("parts"))]
+    contents = objects_among([candidate.get("content") for candidate in objects_among(told.get("candidates"))])
+    parts = [part for content in contents for part in objects_among(content.get("parts"))]
     return any(name not in ("text", "thought", "thoughtSignature") for part in parts for name in part)
 
 

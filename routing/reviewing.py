@@ -15,6 +15,7 @@ from typing import Any
 from routing.conversation import Refusal, Reply, Text, ToolCall
 from routing.requirements import Option
 from routing.strategies.settings import OptionsReader
+from routing.upstreams.json_objects import objects_among
 
 MOST_REVIEWERS = 5
 # A score and a few words; whoever needs more is not reviewing but answering.
@@ -141,21 +142,17 @@ def words_of(reply: Reply) -> str:
 def words_of_response(response: Mapping[str, Any]) -> str:
     """The same of a response of OpenAI's newer API, which is passed on as it is."""
     said = []
-    for item in _objects(response.get("output")):
+    for item in objects_among(response.get("output")):
         if item.get("type") == "function_call":
             said.append(words_of_called(item.get("name"), item.get("arguments")))
         elif item.get("type") == "message":
-            said += [str(part.get("text") or part.get("refusal") or "") for part in _objects(item.get("content"))]
+            said += [str(part.get("text") or part.get("refusal") or "") for part in objects_among(item.get("content"))]
     return "\n".join(said)
 
 
 def words_of_called(name: Any, arguments: Any) -> str:
     """How a reviewer is shown that an answer asks for a tool."""
     return f"[asks for the tool {name} with {arguments}]"
-
-
-def _objects(value: Any) -> list[Mapping[str, Any]]:
-    return [each for each in value if isinstance(each, Mapping)] if isinstance(value, list) else []
 
 
 def _objects_in(text: str) -> Iterator[Mapping[str, Any]]:

@@ -6,7 +6,7 @@ Rules: docs/pricing.md, "Service tiers", "Searches of the web" and "Not counted"
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any
 
@@ -64,8 +64,3 @@ class Billed:
     def note_not_priced(self, *names: str) -> None:
         """Takes the names of what was used and is billed by a price that we do not have."""
         self.not_priced = tuple(dict.fromkeys((*self.not_priced, *names)))
-
-
-def objects_in(value: Any) -> Iterable[Mapping[str, Any]]:
-    """The objects of what should be a list of them."""
-    return (item for item in value if isinstance(item, Mapping)) if isinstance(value, list) else ()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import msgspec
@@ -48,6 +48,11 @@ def readable_object(data: bytes) -> dict[str, Any] | None:
 def readable_objects(pieces: Iterable[bytes]) -> Iterator[dict[str, Any]]:
     """The JSON objects among `pieces`. There is nothing to count in what is none."""
     return (found for piece in pieces if (found := readable_object(piece)) is not None)
+
+
+def objects_among(value: Any) -> Iterable[Mapping[str, Any]]:
+    """The objects of what should be a list of them."""
+    return (item for item in value if isinstance(item, Mapping)) if isinstance(value, list) else ()
 
 
 def _without_halves(data: bytes) -> bytes:

@@ -6,7 +6,7 @@ A call's address says which client wrote it. Here its fields must: each dialect 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
@@ -18,6 +18,7 @@ from routing.pasted_requests import PastedRequest, ReadRequest
 from routing.routes import AUTO
 from routing.snapshot import CATALOG, ModelFacts
 from routing.tokens import estimate_input_tokens
+from routing.upstreams.json_objects import objects_among
 from spendhub.gateway.anthropic.messages import MESSAGES_DIALECT, MessagesDialect, parse_messages
 from spendhub.gateway.attribution import attribute
 from spendhub.gateway.calls import wanted_of
@@ -161,8 +162,8 @@ def _dialect_of(body: Mapping[str, Any], *, is_embedding: bool) -> ClientDialect
 
 def _is_anthropics(body: Mapping[str, Any]) -> bool:
     """Whether a body with `messages` is meant for Anthropic's API; what could be for either is the same in both."""
-    turns, tools = list(_objects(body.get("messages"))), list(_objects(body.get("tools")))
-    blocks = [block for turn in turns for block in _objects(turn.get("content"))]
+    turns, tools = list(objects_among(body.get("messages"))), list(objects_among(body.get("tools")))
+    blocks = [block for turn in turns for block in objects_among(turn.get("content"))]
     if not _CHATS.isdisjoint(body) or any("function" in tool for tool in tools):
         return False
     if any(turn.get("role") in _ROLES_OF_CHATS or "tool_calls" in turn for turn in turns):
@@ -176,10 +177,6 @@ def _is_anthropics(body: Mapping[str, Any]) -> bool:
         return True
     # Many vendors of OpenAI's format take it too; Anthropic's clients say what the system says beside the turns.
     return "top_k" in body and all(turn.get("role") != "system" for turn in turns)
-
-
-def _objects(value: Any) -> Iterator[Mapping[str, Any]]:
-    yield from (each for each in value if isinstance(each, Mapping)) if isinstance(value, list) else ()
 
 
 def _parse(dialect: ClientDialect, body: Mapping[str, Any]) -> CallRequest:

@@ -29,8 +29,7 @@ from budgets.decisions import ALLOW, WARN
 from routing.plans import Declared, Plan
 from routing.snapshot import CATALOG
 from routing.token_usage import TokenUsage
-from routing.upstreams.billed import objects_in
-from routing.upstreams.json_objects import readable_object
+from routing.upstreams.json_objects import objects_among, readable_object
 from spendhub.errors import Unavailable
 from spendhub.gateway.answer_headers import standing_headers
 from spendhub.gateway.canonical import canonical_body, digest_of
@@ -229,7 +228,7 @@ def _is_worth_keeping(call: OpenCall, body: bytes, finish_reason: str | None) ->
 def _have_all_ended(body: bytes) -> bool:
     """Whether each of several answers is complete; `finish_reason` is of one of them alone."""
     told = readable_object(body) or {}
-    return all(answer.get(why) in _COMPLETE for several, why in _SEVERAL for answer in objects_in(told.get(several)))
+    return all(answer.get(why) in _COMPLETE for several, why in _SEVERAL for answer in objects_among(told.get(several)))
 
 
 @cache

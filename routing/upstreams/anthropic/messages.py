@@ -26,8 +26,8 @@ from routing.conversation import (
 from routing.errors import UpstreamError
 from routing.token_usage import TokenUsage
 from routing.tokens import count_tokens
-from routing.upstreams.billed import Billed, objects_in
-from routing.upstreams.json_objects import encode, object_in, readable_objects
+from routing.upstreams.billed import Billed
+from routing.upstreams.json_objects import encode, object_in, objects_among, readable_objects
 from routing.upstreams.sse import data_in
 from routing.upstreams.turns import finish_of
 from routing.upstreams.vendor_errors import raise_for_error, raise_for_error_answer, raise_unless_list
@@ -140,7 +140,8 @@ class MessagesReader(Billed):
         """See UsageReader. Each begins with a block of its own."""
         blocks = [event.get("content_block") for event in readable_objects([*data_in(self._unread), *self._events])]
         return sum(
-            block.get("type") == "server_tool_use" and block.get("name") == "web_search" for block in objects_in(blocks)
+            block.get("type") == "server_tool_use" and block.get("name") == "web_search"
+            for block in objects_among(blocks)
         )
 
     def reply(self) -> Reply:
@@ -233,7 +234,7 @@ class MessagesReader(Billed):
             self.usage = counted
         self.note_tier(counts.get("service_tier"), counts.get("speed"), counts.get("inference_geo"))
         # Of these the counts are not in the usage: other models that were asked.
-        beside = {str(part.get("type")) for part in objects_in(counts.get("iterations"))} - {"message", "compaction"}
+        beside = {str(part.get("type")) for part in objects_among(counts.get("iterations"))} - {"message", "compaction"}
         self.note_not_priced(*sorted(beside))
 
     def _take_container(self, said: Mapping[str, Any]) -> None:

@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from routing.upstreams.billed import objects_in
+from routing.upstreams.json_objects import objects_among
 
 _BY_PROMPT = re.compile(r"(models/)?gemini-[12]\b")
 
@@ -27,7 +27,7 @@ class Grounding:
 
     def take(self, event: Mapping[str, Any]) -> None:
         """Takes one answer, or one event of a stream."""
-        for candidate in objects_in(event.get("candidates")):
+        for candidate in objects_among(event.get("candidates")):
             found = candidate.get("groundingMetadata")
             if not isinstance(found, Mapping):
                 continue
@@ -35,7 +35,7 @@ class Grounding:
             queries = found.get("webSearchQueries")
             if isinstance(queries, list):
                 self._queries |= {query for query in queries if isinstance(query, str) and query.strip()}
-            chunks = list(objects_in(found.get("groundingChunks")))
+            chunks = list(objects_among(found.get("groundingChunks")))
             self._is_grounded = self._is_grounded or bool(self._queries) or any("web" in chunk for chunk in chunks)
             self.has_maps = self.has_maps or any("maps" in chunk for chunk in chunks)
 

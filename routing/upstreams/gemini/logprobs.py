@@ -11,7 +11,7 @@ from itertools import zip_longest
 from typing import Any
 
 from routing.logprobs import UNLIKELIEST, Likelihood, Logprobs, TokenLogprob
-from routing.upstreams.billed import objects_in
+from routing.upstreams.json_objects import objects_among
 
 
 def logprobs_in(candidate: Mapping[str, Any]) -> Logprobs:
@@ -19,10 +19,10 @@ def logprobs_in(candidate: Mapping[str, Any]) -> Logprobs:
     told = candidate.get("logprobsResult")
     if not isinstance(told, dict):
         return ()
-    chosen = list(objects_in(told.get("chosenCandidates")))
-    top = list(objects_in(told.get("topCandidates")))[: len(chosen)]
+    chosen = list(objects_among(told.get("chosenCandidates")))
+    top = list(objects_among(told.get("topCandidates")))[: len(chosen)]
     return tuple(
-        TokenLogprob(_likelihood(token), tuple(map(_likelihood, objects_in(others.get("candidates")))))
+        TokenLogprob(_likelihood(token), tuple(map(_likelihood, objects_among(others.get("candidates")))))
         for token, others in zip_longest(chosen, top, fillvalue=dict[str, Any]())
     )
 

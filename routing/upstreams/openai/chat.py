@@ -29,8 +29,8 @@ from routing.conversation import (
 from routing.errors import UpstreamError
 from routing.token_usage import TokenUsage
 from routing.tokens import count_tokens
-from routing.upstreams.billed import Billed, objects_in
-from routing.upstreams.json_objects import is_whole_call, object_in, readable_objects
+from routing.upstreams.billed import Billed
+from routing.upstreams.json_objects import is_whole_call, object_in, objects_among, readable_objects
 from routing.upstreams.odd_answers import tokens_in
 from routing.upstreams.openai.logprobs import logprobs_in
 from routing.upstreams.sse import DONE, data_in
@@ -130,7 +130,7 @@ class ChatReader(Billed):
         """See UsageReader. Each choice that has begun must have said why it ends."""
         has_ended: dict[int, bool] = {}
         for event in self._told():
-            for choice in objects_in(event.get("choices")):
+            for choice in objects_among(event.get("choices")):
                 number = _number(choice)
                 has_ended[number] = bool(choice.get("finish_reason")) or has_ended.get(number, False)
         return DONE if has_ended and all(has_ended.values()) else b""
@@ -258,11 +258,11 @@ class ChatReader(Billed):
             self.usage = self.usage_in(TokenUsage.from_openai, usage)
 
     def _raise_if_failed(self) -> None:
-        choices = list(objects_in(self._answer["choices"]))
+        choices = list(objects_among(self._answer["choices"]))
         failed = next((each for each in choices if each.get("finish_reason") in FAILED), None)
         if failed is None or (self._is_native and not failed.get("error")):
             return
-        messages = objects_in([each.get("message") for each in choices])
+        messages = objects_among([each.get("message") for each in choices])
         if not any(_is_said(block) for message in messages for block in _blocks(message)):
             raise gave_up(failed["finish_reason"], failed)
 

@@ -27,8 +27,7 @@ from routing.conversation import (
     ToolCallDelta,
 )
 from routing.upstreams.base import UsageReader
-from routing.upstreams.billed import objects_in
-from routing.upstreams.json_objects import object_in
+from routing.upstreams.json_objects import object_in, objects_among
 from routing.upstreams.openai.kept_thoughts import signature_of
 from routing.upstreams.openai.responses import LAST, ResponsesReader
 from routing.upstreams.vendor_errors import gave_up, raise_for_error, raise_for_error_answer
@@ -123,7 +122,7 @@ class TranslatedResponsesReader(ResponsesReader):
         return _NOTHING
 
     def _blocks(self) -> Iterator[Block]:
-        for place, item in enumerate(objects_in(self._answer.get("output"))):
+        for place, item in enumerate(objects_among(self._answer.get("output"))):
             match item.get("type"):
                 case "message":
                     yield from _said(item)
@@ -166,7 +165,7 @@ class TranslatedResponsesReader(ResponsesReader):
 
 
 def _said(message: Mapping[str, Any]) -> Iterator[Block]:
-    for part in objects_in(message.get("content")):
+    for part in objects_among(message.get("content")):
         if part.get("type") == "refusal":
             yield Refusal(str(part.get("refusal") or ""))
         elif part.get("text"):
@@ -174,7 +173,7 @@ def _said(message: Mapping[str, Any]) -> Iterator[Block]:
 
 
 def _summary(item: Mapping[str, Any]) -> str:
-    return "\n\n".join(str(part.get("text") or "") for part in objects_in(item.get("summary")))
+    return "\n\n".join(str(part.get("text") or "") for part in objects_among(item.get("summary")))
 
 
 def _call_id(item: Mapping[str, Any], place: int) -> str:

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from routing.upstreams.billed import objects_in
+from routing.upstreams.json_objects import objects_among
 
 # Their prices (by the session, the call, the picture) are none of ours.
 _NOT_PRICED = ("code_interpreter_call", "file_search_call", "image_generation_call")
@@ -21,7 +21,7 @@ _WITHOUT_REASONING = re.compile(r"gpt-4(o|\.1)")
 
 def searches_in(items: Any) -> int:
     """How many searches of the web are among these output items."""
-    return sum(map(is_search, objects_in(items)))
+    return sum(map(is_search, objects_among(items)))
 
 
 def is_search(item: Mapping[str, Any]) -> bool:
@@ -33,10 +33,10 @@ def is_search(item: Mapping[str, Any]) -> bool:
 
 def not_priced_in(response: Mapping[str, Any], searches: int) -> Iterator[str]:
     """Names of what the response has used and is billed by prices that we do not have."""
-    for item in objects_in(response.get("output")):
+    for item in objects_among(response.get("output")):
         if item.get("type") in _NOT_PRICED:
             yield str(item["type"])
     if searches and _WITHOUT_REASONING.match(str(response.get("model") or "")):
-        for tool in objects_in(response.get("tools")):
+        for tool in objects_among(response.get("tools")):
             if str(tool.get("type") or "").startswith(_FIRST_VERSION):
                 yield _FIRST_VERSION

@@ -6,7 +6,7 @@ Source: Anthropic's API reference, "Create a message".
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from msgspec.structs import replace
@@ -16,6 +16,7 @@ from routing.snapshot import ModelFacts
 from routing.upstreams.anthropic.request import LEAST_THINKING_TOKENS
 from routing.upstreams.anthropic.thinking import edits_without_thinking
 from routing.upstreams.base import MESSAGES, UsageReader, Wire
+from routing.upstreams.json_objects import objects_among
 from spendhub.errors import Invalid, SpendHubError
 from spendhub.gateway.anthropic.errors import error_answer, error_event
 from spendhub.gateway.anthropic.messages_conversation import OWN_NAMES, messages_conversation
@@ -173,10 +174,10 @@ def _wanted_format(body: dict[str, Any]) -> Any:
     return body.get("output_format") or _config(body).get("format")
 
 
-def _blocks(body: dict[str, Any]) -> Iterator[dict[str, Any]]:
+def _blocks(body: dict[str, Any]) -> Iterator[Mapping[str, Any]]:
     """Blocks of all messages, those that tools answered with, and those that documents are made of."""
     for turn in body["messages"]:
-        for block in _objects(turn.get("content")):
+        for block in objects_among(turn.get("content")):
             yield block
             for inner in _inside(block):
                 yield inner
@@ -184,16 +185,12 @@ def _blocks(body: dict[str, Any]) -> Iterator[dict[str, Any]]:
                     yield from _inside(inner)
 
 
-def _inside(block: dict[str, Any]) -> Iterator[dict[str, Any]]:
+def _inside(block: Mapping[str, Any]) -> Iterable[Mapping[str, Any]]:
     kind = block.get("type")
     if kind == "tool_result":
-        yield from _objects(block.get("content"))
-    elif kind == "document" and isinstance(block.get("source"), dict):
-        yield from _objects(block["source"].get("content"))
-
-
-def _objects(given: Any) -> Iterator[dict[str, Any]]:
-    yield from (each for each in given if isinstance(each, dict)) if isinstance(given, list) else ()
+        return objects_among(block.get("content"))
+    is_made_of_them = kind == "document" and isinstance(block.get("source"), dict)
+    return objects_among(block["source"].get("content")) if is_made_of_them else ()
 
 
 def _texts(body: dict[str, Any]) -> Iterator[str]:
