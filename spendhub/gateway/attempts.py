@@ -15,8 +15,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Sequence
-from contextlib import nullcontext
+from collections.abc import Coroutine, Sequence
+from typing import Any
 from uuid import UUID
 
 from django.conf import settings
@@ -35,6 +35,7 @@ from routing.errors import (
     UpstreamError,
     UpstreamTimeout,
 )
+from routing.execution import Execution
 from routing.key_choice import NONE_AVOIDED, ChosenKey, keys_to_avoid
 from routing.plans import Plan
 from routing.retries import is_failure, may_fall_back, may_repeat, pause_seconds
@@ -208,9 +209,7 @@ class Attempts:
         """Asks the vendor. `trial` is told of what goes wrong; once the answer has begun, its execution tells."""
         asked = asked_as(request, self._dialect, self._origin, call.pins)
         try:
-            left = self._seconds_to_begin(request)
-            async with nullcontext() if left is None else asyncio.timeout(left):
-                execution = await execute(call.model, asked, key, transport=self._transport)
+            execution = await self._in_time(execute(call.model, asked, key, transport=self._transport), request)
         except (Invalid, CredentialMissing):
             trial.tells_nothing()
             await call.give_back()
@@ -252,14 +251,26 @@ class Attempts:
             refused.refuses_content = True
             raise CallFailed(call, refused, had_begun=True)
 
-    def _seconds_to_begin(self, request: CallRequest) -> float | None:
-        """How long the vendor may take until its answer begins: where another model may be asked, a stream that is
-        silent for half of the time is given up while that one has time to answer. A whole answer begins when it is
-        done: it has all of the time."""
+    async def _in_time(self, asking: Coroutine[Any, Any, Execution], request: CallRequest) -> Execution:
+        """The answer as it begins. Raises TimeoutError where it does not in time: where another model may be asked, a
+        stream that is silent for half of the time is given up while that one has time to answer. A whole answer begins
+        when it is done: it has all of the time."""
         left = self._seconds_left()
-        if left is None or not request.is_stream:
-            return left
-        return left / 2 if any(self._opening.may_be_asked(each.model) for each in self._behind) else left
+        if left is None:
+            return await asking
+        async with asyncio.timeout(left) as limit:
+            if not (request.is_stream and self._behind):
+                return await asking
+            # Only then: whether another one may be asked takes a translation of the whole request.
+            half_time = asyncio.get_running_loop().call_later(left / 2, self._give_way, limit)
+            try:
+                return await asking
+            finally:
+                half_time.cancel()
+
+    def _give_way(self, limit: asyncio.Timeout) -> None:
+        if any(self._opening.may_be_asked(each.model) for each in self._behind):
+            limit.reschedule(asyncio.get_running_loop().time())
 
     def _seconds_left(self) -> float | None:
         return None if self._deadline is None else max(0.0, self._deadline - time.monotonic())
