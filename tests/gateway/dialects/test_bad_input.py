@@ -3,10 +3,8 @@ raised, from the client's body to each vendor's own request."""
 
 from __future__ import annotations
 
-import copy
 import itertools
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -25,6 +23,7 @@ from spendhub.gateway.gemini.generate import GenerateDialect
 from spendhub.gateway.openai.chat import CHAT_DIALECT
 from spendhub.gateway.openai.embeddings import EMBEDDINGS_DIALECT
 from spendhub.gateway.openai.responses import RESPONSES_DIALECT
+from tests.places import copy_to_change, places
 from tests.routing.facts import model_facts
 
 GOOD: dict[str, tuple[Any, dict[str, Any]]] = {
@@ -333,20 +332,9 @@ ODD_VALUES: tuple[Any, ...] = (
 )  # fmt: skip
 
 
-def places(value: Any, place: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
-    """Where something stands in a JSON value."""
-    if place:
-        yield place
-    for key in value if isinstance(value, dict) else range(len(value)) if isinstance(value, list) else ():
-        yield from places(value[key], (*place, key))
-
-
 def changed(body: Any, place: tuple[Any, ...], value: Any) -> bytes:
     """The body with another value in a place, or without what stands there."""
-    found = copy.deepcopy(body)
-    inner = found
-    for key in place[:-1]:
-        inner = inner[key]
+    found, inner = copy_to_change(body, place)
     if value is ABSENT:
         del inner[place[-1]]
     else:

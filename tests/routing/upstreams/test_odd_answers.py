@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import copy
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -19,6 +17,7 @@ from routing.upstreams.odd_answers import guarded
 from routing.upstreams.openai.chat import ChatReader
 from routing.upstreams.openai.embeddings import EmbeddingsReader
 from routing.upstreams.openai.responses import ResponsesReader
+from tests.places import copy_to_change, places
 from tests.routing.upstreams.test_recorded import ALL, CLIENTS, Recorded
 
 ODD: tuple[Any, ...] = (None, True, -1, "x", [], {}, ["x"], [{"type": []}], {"type": []})
@@ -29,19 +28,8 @@ FILES = (
 )  # fmt: skip
 
 
-def places(value: Any, place: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
-    """Where something stands in a JSON value."""
-    if place:
-        yield place
-    for key in value if isinstance(value, dict) else range(len(value)) if isinstance(value, list) else ():
-        yield from places(value[key], (*place, key))
-
-
 def with_odd(value: Any, place: tuple[Any, ...], odd: Any) -> bytes:
-    found = copy.deepcopy(value)
-    inner = found
-    for key in place[:-1]:
-        inner = inner[key]
+    found, inner = copy_to_change(value, place)
     inner[place[-1]] = odd
     return json.dumps(found).encode()
 

@@ -12,6 +12,17 @@ from routing.retries import may_repeat
 from routing.upstreams.base import UpstreamRequest
 from routing.upstreams.transport import HttpTransport, was_unsent
 
+# Nobody listens there.
+NOBODY = "http://127.0.0.1:9/v1"
+
+
+async def send(url: str) -> None:
+    transport = HttpTransport()
+    try:
+        await transport.send(UpstreamRequest("POST", url, {}, b"{}", 5))
+    finally:
+        await transport.aclose()
+
 
 @pytest.mark.parametrize(
     "path",
@@ -22,15 +33,8 @@ from routing.upstreams.transport import HttpTransport, was_unsent
     ],
 )
 def test_it_is_told_the_host_alone(path: str) -> None:
-    async def send() -> None:
-        transport = HttpTransport()
-        try:
-            await transport.send(UpstreamRequest("POST", f"http://ada:hidden@127.0.0.1:9{path}", {}, b"{}", 5))
-        finally:
-            await transport.aclose()
-
     with pytest.raises(UpstreamError) as failed:
-        asyncio.run(send())
+        asyncio.run(send(f"http://ada:hidden@127.0.0.1:9{path}"))
     assert failed.value.message.startswith("127.0.0.1:9 cannot be reached")
 
 
@@ -43,16 +47,9 @@ def test_of_a_vendor_that_is_too_slow_it_is_told_whether_it_may_be_at_work(
     async def give_up(*_: object) -> None:
         raise trouble("too slow")
 
-    async def send() -> None:
-        transport = HttpTransport()
-        try:
-            await transport.send(UpstreamRequest("POST", "http://127.0.0.1:9/v1", {}, b"{}", 5))
-        finally:
-            await transport.aclose()
-
     monkeypatch.setattr("routing.upstreams.transport.AiohttpTransport.handle_async_request", give_up)
     with pytest.raises(UpstreamTimeout) as failed:
-        asyncio.run(send())
+        asyncio.run(send(NOBODY))
     assert failed.value.was_asked is was_asked
 
 
@@ -68,16 +65,9 @@ def test_of_a_vendor_that_closes_without_a_word_it_is_told_whether_it_had_time_t
 
 
 def test_a_vendor_that_cannot_be_reached_was_not_asked(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def send() -> None:
-        transport = HttpTransport()
-        try:
-            await transport.send(UpstreamRequest("POST", "http://127.0.0.1:9/v1", {}, b"{}", 5))
-        finally:
-            await transport.aclose()
-
     monkeypatch.setattr("routing.upstreams.transport.AT_WORK_SECONDS", 0.0)
     with pytest.raises(UpstreamError) as failed:
-        asyncio.run(send())
+        asyncio.run(send(NOBODY))
     assert not failed.value.was_asked
     assert may_repeat(failed.value)
 
