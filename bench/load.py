@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import psutil
+
 READY_CONNECTIONS, MAX_CONNECTIONS = 64, 512
 TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 
@@ -186,13 +188,9 @@ def cpu_seconds(pid: int) -> float:
 
 
 def children_of(pid: int) -> list[int]:
-    """Every living descendant of a process."""
-    found: list[int] = []
-    for task in Path(f"/proc/{pid}/task").glob("*/children"):
-        try:
-            children = task.read_text().split()
-        except (FileNotFoundError, ProcessLookupError):
-            continue  # it has ended meanwhile
-        for child in children:
-            found += [int(child), *children_of(int(child))]
-    return found
+    """Every living descendant of a process. From the parents that all processes name: the kernel's own list of a
+    process's children leaves some out while another of them ends."""
+    try:
+        return [child.pid for child in psutil.Process(pid).children(recursive=True)]
+    except psutil.NoSuchProcess:
+        return []
