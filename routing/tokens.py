@@ -90,6 +90,21 @@ def packed_tokens_in(body: Mapping[str, Any]) -> int:
     return reading.packed
 
 
+class PackedTokens:
+    """`packed_tokens_in` for a body, counted when it is first asked for."""
+
+    __slots__ = ("_body", "_tokens")
+
+    def __init__(self, body: Mapping[str, Any]) -> None:
+        self._body = body
+        self._tokens: int | None = None
+
+    def __call__(self) -> int:
+        if self._tokens is None:
+            self._tokens = packed_tokens_in(self._body)
+        return self._tokens
+
+
 def at_most(tokens: int, body: Mapping[str, Any], context_tokens: int | None) -> int:
     """The input `tokens` of a request at a model with this context (None: unknown): what documents, sounds and films
     are taken for there is no more than its texts leave, since a vendor refuses what is more, unbilled."""

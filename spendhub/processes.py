@@ -26,6 +26,10 @@ from telemetry.observing import Observer
 logger = logging.getLogger(__name__)
 
 PR_SET_PDEATHSIG = 1
+# How many new objects the garbage collector waits for, and how many of its own rounds before it looks further back.
+# With Python's own 700 it ran at every tenth call while many were under way, for 4 % of the data plane's CPU, although
+# nearly all that a call leaves is gone without it. A round over this many takes 2 to 4 ms.
+COLLECT_AFTER = (10_000, 20, 20)
 
 _lock = threading.Lock()
 _poller: SnapshotPoller | None = None
@@ -58,6 +62,7 @@ def start_background_threads() -> None:
     # What was loaded so far lives as long as the process: the collector need not look at it again.
     gc.collect()
     gc.freeze()
+    gc.set_threshold(*COLLECT_AFTER)
 
 
 def _could_read_snapshots() -> bool:

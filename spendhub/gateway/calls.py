@@ -8,7 +8,6 @@ way, a call whose money was held is settled exactly once (open_call.py).
 from __future__ import annotations
 
 import asyncio
-import functools
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
 from dataclasses import replace
@@ -21,7 +20,7 @@ from routing.errors import NoModelFits, UpstreamError
 from routing.execution import CLOSING_SECONDS, Execution, seconds_until, too_late
 from routing.plans import Plan, Wanted, make_plan, weighs_budgets
 from routing.snapshot import CATALOG, ModelFacts
-from routing.tokens import estimate_input_tokens, packed_tokens_in
+from routing.tokens import PackedTokens, estimate_input_tokens
 from routing.upstreams.base import RESPONSES
 from routing.upstreams.transport import Transport
 from spendhub.errors import Invalid, SpendHubError
@@ -190,7 +189,7 @@ def wanted_of(
         kind=request.kind,
         wire=request.wire,
         input_tokens=input_tokens,
-        packed_tokens=functools.cache(lambda: packed_tokens_in(request.body)),
+        packed_tokens=PackedTokens(request.body),
         max_output_tokens=request.max_output_tokens,
         attribution=attribution,
         declared=demands.of_model,
