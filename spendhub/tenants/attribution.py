@@ -26,7 +26,8 @@ def clean_key(dimension: str, value: object) -> str:
     if not key or len(key) > MAX_KEY_LENGTH:
         raise InvalidAttribution(f"{dimension} must have 1 to {MAX_KEY_LENGTH} characters", field=dimension)
     # Control characters, lone surrogates and unassigned code points cannot be stored or shown safely.
-    if any(unicodedata.category(character) in ("Cc", "Cs", "Cn") for character in key):
+    # What Python calls printable has none of them.
+    if not key.isprintable() and any(unicodedata.category(character) in ("Cc", "Cs", "Cn") for character in key):
         raise InvalidAttribution(f"{dimension} has characters that are not printable", field=dimension)
     if key == "*":
         raise InvalidAttribution(f"{dimension} may not be '*', which stands for every key", field=dimension)

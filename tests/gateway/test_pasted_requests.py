@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from routing import tokens
 from routing.extras import Extras
 from routing.pasted_requests import PastedRequest
 from routing.requirements import Wanted
@@ -18,7 +19,6 @@ from routing.tokens import estimate_input_tokens, packed_tokens_in
 from routing.unusual import NOTHING_UNUSUAL, Unusual
 from routing.upstreams.base import CHAT, EMBEDDINGS, GENERATE, MESSAGES, RESPONSES
 from spendhub.errors import Invalid
-from spendhub.gateway import calls
 from spendhub.gateway.anthropic.messages import MESSAGES_DIALECT
 from spendhub.gateway.calls import wanted_of
 from spendhub.gateway.declared import NO_DEMANDS
@@ -97,7 +97,7 @@ def test_what_is_packed_into_it_is_counted_apart_once_and_only_if_somebody_asks(
         counted.append(packed_tokens_in(body))
         return counted[-1]
 
-    monkeypatch.setattr(calls, "packed_tokens_in", count)
+    monkeypatch.setattr(tokens, "packed_tokens_in", count)
     file = {"type": "file", "file": {"file_data": "data:application/pdf;base64," + "A" * 4_000_000}}
     read = pasted({"messages": [{"role": "user", "content": [file]}]})
     assert (read.input_tokens, counted) == (228_007, [])
