@@ -14,7 +14,7 @@ from django.http import HttpRequest
 from django.urls import reverse
 from django.utils import timezone
 
-from budgets.admin_bars import Bar, bar_of, live_of
+from budgets.admin.bars import Bar, bar_of, live_of
 from budgets.models import Budget, Decision
 from budgets.periods import as_datetime, window_at
 from spendhub.money import NANO_PER_USD

@@ -1,56 +1,31 @@
-"""Budgets with their live numbers, what happened to them, and why calls were allowed or refused."""
+"""Budgets with their live numbers."""
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Any
 
 from django.contrib import admin, messages
 from django.db import transaction
 from django.http import HttpRequest, HttpResponse
-from django.template.loader import render_to_string
 from django.utils import timezone
 from django.utils.dateformat import format as date_format
 from django.utils.html import format_html
-from unfold.contrib.filters.admin import ChoicesDropdownFilter, DropdownFilter
+from unfold.contrib.filters.admin import ChoicesDropdownFilter
 from unfold.decorators import action, display
 
-from budgets.admin_bars import draw, live_of
-from budgets.admin_forms import BudgetForm, percent_field, rules_field, show_rule, thresholds_field, tools_field
+from budgets.admin.bars import draw, live_of
+from budgets.admin.filters import InForceFilter
+from budgets.admin.forms import BudgetForm, percent_field, rules_field, show_rule, thresholds_field, tools_field
 from budgets.counters.drive import drive
-from budgets.models import Budget, BudgetEvent, BudgetRaise, Decision
+from budgets.models import Budget, BudgetRaise
 from budgets.resets import reset_budget
 from budgets.scope_names import near_names
-from spendhub.tenants.admin_fields import Labelled, show_share, show_usd, show_usd_left
-from spendhub.tenants.admin_filters import MomentsFilter
-from spendhub.tenants.admin_scoping import ReadOnlyAdmin, ScopedAdmin, ScopedInline, SeenFilter, describe_row
+from spendhub.tenants.admin_fields import Labelled, show_share, show_usd
+from spendhub.tenants.admin_scoping import ScopedAdmin, ScopedInline, describe_row
 from spendhub.tenants.changes import record_change
 from spendhub.tenants.seats import actor_of
 
 STATE_COLOURS = {"active": "success", "warned": "warning", "degraded": "warning", "stopped": "danger"}
-ACTION_COLOURS = {
-    "allow": "success", "warn": "warning", "disable-tools": "warning", "degrade": "warning", "hard-stop": "danger",
-}  # fmt: skip
-
-
-class InForceFilter(DropdownFilter):
-    """Archived budgets are out of the way unless asked for."""
-
-    title = "archived"
-    parameter_name = "archived"
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [("only", "Archived only")]
-
-    def queryset(self, request: HttpRequest, queryset: Any) -> Any:
-        return queryset.filter(archived_at__isnull=self.value() != "only")
-
-
-class BudgetSeenFilter(SeenFilter):
-    title = "budget"
-    parameter_name = "budget"
-    path = "budget_id"
-    label_path = "budget__name"
 
 
 class RaiseInline(ScopedInline):
@@ -308,95 +283,6 @@ class BudgetAdmin(ScopedAdmin):
                 setattr(budget, name, value)
             budget.save(update_fields=list(values))
             record_change(budget.tenant_id, actor_of(request), verb, budget, before, describe_row(budget))
-
-
-@admin.register(BudgetEvent)
-class BudgetEventAdmin(ReadOnlyAdmin):
-    """What happened to budgets: thresholds reached, states changed, stops and resets."""
-
-    list_display = ("occurred_at", "shown_kind", "budget", "shown_key", "shown_what", "shown_money")
-    list_display_links = ("occurred_at",)
-    list_select_related = ("budget",)
-    list_filter = (("kind", ChoicesDropdownFilter), BudgetSeenFilter, ("occurred_at", MomentsFilter))
-    search_fields = ("scope_key", "budget__name")
-    fields = ("occurred_at", "kind", "budget", "scope_key", "shown_what", "shown_money", "window_starts_at")
-
-    def get_ordering(self, request: HttpRequest) -> Any:
-        # The index by time begins with the account: without one, its order would sort the whole table.
-        return ("-id",) if self._is_above_accounts(request) else super().get_ordering(request)
-
-    @display(
-        description="What",
-        ordering="kind",
-        label={
-            "state-change": "info", "threshold-breach": "warning", "hard-stop": "danger", "budget-reset": "success",
-        },
-    )  # fmt: skip
-    def shown_kind(self, event: BudgetEvent) -> Labelled:
-        return Labelled(event.kind, str(event.get_kind_display()))
-
-    @display(description="For")
-    def shown_key(self, event: BudgetEvent) -> str:
-        return "" if event.scope_key == "*" else event.scope_key
-
-    @display(description="Details")
-    def shown_what(self, event: BudgetEvent) -> str:
-        if event.kind == BudgetEvent.Kind.STATE_CHANGE:
-            return f"{event.from_state or 'active'} → {event.to_state}"
-        if event.kind == BudgetEvent.Kind.THRESHOLD_BREACH:
-            return f"{show_share(event.threshold)} of the limit"
-        if event.kind == BudgetEvent.Kind.BUDGET_RESET:
-            return f"by {event.actor.removeprefix('user:')}"
-        return "first call refused in this window"
-
-    @display(description="Spent, of limit")
-    def shown_money(self, event: BudgetEvent) -> str:
-        return f"{show_usd(event.spend_nano_usd)} of {show_usd(event.limit_nano_usd)}"
-
-
-@admin.register(Decision)
-class DecisionAdmin(ReadOnlyAdmin):
-    """Why calls were allowed or refused: every refusal, and a sample of the rest."""
-
-    list_display = ("decided_at", "shown_action", "shown_why", "model", "shown_who", "shown_estimate")
-    list_display_links = ("decided_at",)
-    list_select_related = ("budget",)
-    list_filter = ("allowed", BudgetSeenFilter, ("created_at", MomentsFilter))
-    search_fields = ("id__startswith", "model", "api_key", "attribution")
-    fields = ("shown_story",)
-
-    @display(description="Decided at", ordering="created_at")
-    def decided_at(self, decision: Decision) -> datetime:
-        return decision.created_at
-
-    @display(description="Answer", ordering="action", label=ACTION_COLOURS)
-    def shown_action(self, decision: Decision) -> Labelled:
-        return Labelled(decision.action, decision.action.replace("-", " ").capitalize())
-
-    @display(description="Because of")
-    def shown_why(self, decision: Decision) -> str:
-        reason = decision.reason.replace("_", " ")
-        return f"{decision.budget.name} ({reason})" if decision.budget else reason
-
-    @display(description="For")
-    def shown_who(self, decision: Decision) -> str:
-        return ", ".join(decision.attribution.values()) or "–"
-
-    @display(description="Estimated", ordering="estimated_cost_nano_usd")
-    def shown_estimate(self, decision: Decision) -> str:
-        return show_usd(decision.estimated_cost_nano_usd)
-
-    @display(description="Why")
-    def shown_story(self, decision: Decision) -> str:
-        return render_to_string(
-            "budgets/decision.html",
-            {
-                "decision": decision,
-                "estimate": show_usd(decision.estimated_cost_nano_usd),
-                "remaining": show_usd_left(decision.remaining_nano_usd),
-                "bound_id": str(decision.budget_id),
-            },
-        )
 
 
 def _lines(values: list[str]) -> str:
