@@ -9,7 +9,8 @@ from django.conf import settings
 
 from budgets.suggestions import ASSUMED_INPUT_TOKENS
 from routing.extras import NO_EXTRAS, Extras, estimate_asked
-from routing.snapshot import CATALOG, ModelFacts
+from routing.model_facts import ModelFacts
+from routing.snapshot import CATALOG
 
 
 class Estimate(NamedTuple):

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from weakref import WeakKeyDictionary
 
 from budgets.snapshot import DowngradeRule
-from routing.snapshot import CATALOG, Catalog, ModelIdentity
+from routing.model_facts import ModelIdentity
+from routing.snapshot import CATALOG, Catalog
 
 # A rule may name a hundred models, and is asked with every call above its soft cap: once per version of the catalog.
 _giving_way: WeakKeyDictionary[Catalog, dict[tuple[int, frozenset[str]], frozenset[ModelIdentity]]] = (

@@ -6,8 +6,9 @@ from budgets.calls import Call
 from budgets.decisions import Decision
 from budgets.known_models import known_models
 from budgets.snapshot import BudgetFacts
+from routing.model_facts import ModelFacts
 from routing.pricing import estimate_nano_usd
-from routing.snapshot import CATALOG, ModelFacts
+from routing.snapshot import CATALOG
 
 # A call whose size is unknown is compared at this one: the recipe's own assumption.
 ASSUMED_INPUT_TOKENS = 1_000

@@ -15,7 +15,7 @@ from routing.conversation import Conversation, NotTranslatable
 from routing.errors import UpstreamError, UpstreamRefused
 from routing.execution import Execution
 from routing.key_choice import ChosenKey, choose_key, hidden_in_answers, hide_key
-from routing.snapshot import ModelFacts
+from routing.model_facts import ModelFacts
 from routing.upstreams.asked_to_wait import with_retry_after
 from routing.upstreams.base import UpstreamRequest, UpstreamResponse, Wire
 from routing.upstreams.decoders import decoder_for

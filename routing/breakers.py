@@ -16,7 +16,7 @@ from typing import Literal
 from django.conf import settings
 
 from routing import hooks
-from routing.snapshot import ModelFacts
+from routing.model_facts import ModelFacts
 
 logger = logging.getLogger(__name__)
 

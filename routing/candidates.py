@@ -8,8 +8,9 @@ from datetime import datetime
 import msgspec
 
 from routing.errors import ModelNotAvailable, UnknownModel
+from routing.model_facts import ModelFacts, Quote
 from routing.requirements import FellOut, Option, Requirements, at_like_lengths
-from routing.snapshot import Catalog, ModelFacts, Quote
+from routing.snapshot import Catalog
 from routing.standing import standing_of, unusable_because
 
 NO_MODEL_IN_PARTICULAR = "it is a wildcard, which stands for no model in particular"

@@ -13,9 +13,9 @@ from typing import Any
 from routing.breakers import Trial
 from routing.errors import AnswerTooLate, UpstreamError
 from routing.key_choice import HIDDEN
+from routing.model_facts import ModelFacts
 from routing.refused_answers import Ear
 from routing.retries import is_failure
-from routing.snapshot import ModelFacts
 from routing.upstreams.base import UpstreamResponse, UsageReader
 from routing.upstreams.decoders import EventDecoder, decoder_for
 from routing.upstreams.sse import BrokenStream, SseDecoder, SseEvent, UnreadEvents, is_whole, noted, read_all

@@ -9,8 +9,8 @@ import re
 from dataclasses import dataclass
 from datetime import datetime
 
+from routing.model_facts import ModelFacts
 from routing.pricing import CompiledPrice, affordable_output_tokens, estimate_nano_usd
-from routing.snapshot import ModelFacts
 
 # Searches that are held for where the request sets no lower bound: what answers seldom pass.
 USUAL_WEB_SEARCHES = 5

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:  # plans.py and retries.py run the hooks
     from routing.errors import UpstreamError
     from routing.plans import Plan
-    from routing.requirements import Wanted
+    from routing.wanted import Wanted
 
 logger = logging.getLogger(__name__)
 

@@ -17,8 +17,8 @@ from uuid import UUID
 
 from routing.credentials import KeyFacts, Secret, is_usable_secret
 from routing.errors import CredentialMissing, CredentialUnreadable, UpstreamError, UpstreamRefused
+from routing.model_facts import ModelFacts
 from routing.retries import is_content_refusal
-from routing.snapshot import ModelFacts
 
 NONE_AVOIDED: frozenset[UUID] = frozenset()
 # What a vendor says of a key: unknown, not allowed this, used too often.

@@ -13,9 +13,10 @@ from datetime import datetime
 
 from django.db.models import BigIntegerField, Case, QuerySet, Value, When
 
+from routing.compiled_prices import compile_prices
 from routing.models import Model
 from routing.pricing import CompiledPrice, estimate_nano_usd
-from routing.snapshot import CATALOG, compile_prices
+from routing.snapshot import CATALOG
 from routing.standing import unusable_because
 from spendhub.api.queries import InvalidQuery, choice_in, flag_in
 from spendhub.errors import InvalidMoney

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from routing.counted_names import problems_of_counted_names
+from routing.model_facts import ModelFacts
 from routing.model_uses import ModelUse, uses_of_models
 from routing.models import Model, Provider
 from routing.routes import AUTO, RouteFacts
-from routing.snapshot import CATALOG, Catalog, CatalogView, ModelFacts
+from routing.snapshot import CATALOG, Catalog, CatalogView
 from spendhub.tenants.models import Tenant
 
 _MOST_TOLD = 3

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from routing.extras import Extras
-from routing.requirements import Wanted
-from routing.snapshot import ModelFacts
+from routing.model_facts import ModelFacts
+from routing.wanted import Wanted
 from spendhub.tenants.attribution import NOBODY, Attribution
 from spendhub.tenants.snapshot import TenantFacts
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 
+from routing.model_facts import ModelFacts
 from routing.pricing import CompiledPrice
-from routing.snapshot import ModelFacts
 from spendhub.errors import Invalid
 from spendhub.money import NANO_PER_USD
 

@@ -19,24 +19,17 @@ from routing.conversation import BESIDE_WORDS
 from routing.errors import ModelNotAvailable, NoModelFits
 from routing.extras import NO_EXTRAS
 from routing.misfits import beside, nearest_in_words, why_none_fits
-from routing.requirements import (
-    NOTHING_NEEDED,
-    Declared,
-    FellOut,
-    Hurdle,
-    Option,
-    Requirements,
-    Wanted,
-    nothing_packed,
-)
+from routing.model_facts import ModelFacts
+from routing.requirements import FellOut, Hurdle, Option, Requirements
 from routing.reviewing import MAX_REVIEW_TOKENS, Review, Reviewing
 from routing.route_options import RouteOptions, options_of
 from routing.routes import AUTO, RouteFacts
-from routing.snapshot import Catalog, ModelFacts
+from routing.snapshot import Catalog
 from routing.strategies.base import Ranking, Task
 from routing.strategies.registry import strategy_called
 from routing.unusual import NOTHING_UNUSUAL
 from routing.upstreams.base import CHAT
+from routing.wanted import NOTHING_NEEDED, Declared, Wanted, nothing_packed
 
 __all__ = [
     "NOTHING_NEEDED",

@@ -26,7 +26,7 @@ from routing.conversation import (
     ToolCallBegan,
 )
 from routing.errors import UpstreamError
-from routing.snapshot import ModelFacts
+from routing.model_facts import ModelFacts
 from routing.upstreams.base import CHAT, GENERATE, MESSAGES, RESPONSES, UsageReader, Wire
 from routing.upstreams.json_objects import object_in, objects_among, readable_object
 from routing.upstreams.odd_answers import guarded

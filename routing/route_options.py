@@ -9,11 +9,11 @@ from weakref import WeakKeyDictionary
 
 from routing.errors import InvalidRoute
 from routing.models.rows import CAPABILITIES
-from routing.requirements import MOST_MS, QUALITIES, Declared
 from routing.routes import RouteFacts
 from routing.strategies.base import Strategy
 from routing.strategies.registry import strategy_called
 from routing.strategies.settings import OptionsReader, UnknownOption
+from routing.wanted import MOST_MS, QUALITIES, Declared
 from spendhub.errors import InvalidMoney
 from spendhub.money import parse_usd
 

@@ -12,10 +12,10 @@ from rest_framework import serializers
 from routing.dry_run import DryRun, Line
 from routing.models import CAPABILITIES, Model, Route
 from routing.pasted_requests import PastedRequest, ReadRequest, read_pasted
-from routing.requirements import MOST_MS
 from routing.route_checks import check_route, with_experiment_kept
 from routing.serializers import MAX_TOKENS, SharedFlag, WordsField
 from routing.snapshot import CATALOG
+from routing.wanted import MOST_MS
 from spendhub.api.authentication import principal_of
 from spendhub.api.fields import (
     MoneyField,

@@ -3,157 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import datetime
 
-from django.conf import settings
-
+from routing.compiled_prices import compile_prices, default_price
 from routing.credentials import KeyFacts, read_keys
 from routing.errors import UnpricedModel
+from routing.model_facts import ModelFacts, ProviderFacts, Quote
 from routing.models import CAPABILITIES, CATALOG_SNAPSHOT, Model, Price, Provider
-from routing.pricing import CompiledPrice, PriceTable, Rates, flat_price
+from routing.pricing import PriceTable
 from routing.routes import NO_ROUTES, RouteBook, read_routes
-from routing.service_tiers import STANDARD
 from spendhub.snapshots import Snapshot
 
 # For whoever may not import rows: the data plane.
 KNOWN_CAPABILITIES = CAPABILITIES
-
-# The catalog's id, None for a name that it does not know, and the name in folded letters.
-ModelIdentity = tuple[int | None, str]
-
-
-@dataclass(frozen=True, slots=True)
-class ProviderFacts:
-    """A provider as calls need it."""
-
-    id: int
-    tenant_id: int | None
-    name: str
-    dialect: str
-    base_url: str
-    api_key_env: str
-    timeout_seconds: int
-    is_enabled: bool
-    auth_header: str = "authorization"
-    has_responses: bool = False
-    # In a tenant's view its own keys stand in place of the installation's; see routing/key_choice.py.
-    credentials: tuple[KeyFacts, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class ModelFacts:
-    """A model as calls need it. `name` is the catalog's; `upstream_name` is what its vendor is asked for.
-
-    `stands_for` are names of a shared model that lead to this one, a tenant's own that stands before it. `listed_as` is
-    what an allow or deny list may call it, in folded letters: its name, an alias, one of those, `provider/name`, or
-    `provider/*`."""
-
-    id: int
-    tenant_id: int | None
-    name: str
-    upstream_name: str
-    provider: ProviderFacts
-    kind: str
-    quality: str
-    capabilities: frozenset[str]
-    context_tokens: int | None
-    max_output_tokens: int | None
-    is_enabled: bool
-    retires_at: datetime | None
-    prices: PriceTable
-    own_base_url: str = ""
-    own_api_key_env: str = ""
-    aliases: tuple[str, ...] = ()
-    region: str = ""
-    stands_for: frozenset[str] = frozenset()
-    listed_as: frozenset[str] = field(init=False, repr=False, compare=False)
-
-    def __post_init__(self) -> None:
-        # Once per version of the catalog: a call that has such a list looks at every model.
-        names = (self.name, *self.aliases, *self.stands_for, self.full_name, f"{self.provider.name}/*")
-        object.__setattr__(self, "listed_as", frozenset(name.casefold() for name in names))
-
-    @property
-    def full_name(self) -> str:
-        """What it is called in full: `provider/name`."""
-        return f"{self.provider.name}/{self.name}"
-
-    @property
-    def identity(self) -> ModelIdentity:
-        """What is equal for two names that mean the same model, and for no others. A wildcard stands for as many models
-        as it catches names, in whatever letter case."""
-        return self.id, self.name.casefold()
-
-    @property
-    def is_wildcard(self) -> bool:
-        """Whether it stands for whatever its name catches, and so for no model that could be called."""
-        return self.name.endswith("*")
-
-    @property
-    def owner_id(self) -> int | None:
-        """The tenant whose own it is, or whose provider it is called at; None for one that all share."""
-        return self.tenant_id if self.tenant_id is not None else self.provider.tenant_id
-
-    @property
-    def base_url(self) -> str:
-        """Where its calls go."""
-        return self.own_base_url or self.provider.base_url
-
-    @property
-    def api_key_env(self) -> str:
-        """The variable that holds the key for its calls, "" when none is sent.
-
-        The installation's key never goes to an address that a tenant has chosen.
-        """
-        if self.own_api_key_env:
-            return self.own_api_key_env
-        return "" if self._is_sent_elsewhere else self.provider.api_key_env
-
-    @property
-    def credentials(self) -> tuple[KeyFacts, ...]:
-        """The provider's keys that may go with its calls. None where it needs another one (`own_api_key_env`), and,
-        as with `api_key_env`, none to an address that a tenant has chosen for a model of a shared provider."""
-        return () if self.own_api_key_env or self._is_sent_elsewhere else self.provider.credentials
-
-    @property
-    def _is_sent_elsewhere(self) -> bool:
-        return bool(self.own_base_url) and self.tenant_id is not None and self.provider.tenant_id is None
-
-    def price_at(self, moment: datetime) -> CompiledPrice | None:
-        """Its price at `moment` (aware UTC), None when it has none then."""
-        return self.prices.at(moment)
-
-    def unavailable_because(self) -> str | None:
-        """Why it may not be called; None when it may.
-
-        A retirement date does not stop a call: the dates we hold are second-hand, and the vendor's own
-        refusal is free.
-        """
-        if not self.is_enabled:
-            return "it is switched off"
-        if not self.provider.is_enabled:
-            return f"its provider {self.provider.name} is switched off"
-        return None
-
-
-@dataclass(frozen=True, slots=True)
-class Quote:
-    """The price a call will be counted at. `model` is None for a name that the catalog does not know."""
-
-    model: ModelFacts | None
-    price: CompiledPrice
-    is_estimated: bool
-
-    def in_tier(self, tier: str, moment: datetime) -> Quote:
-        """The quote for a call in that service tier at `moment` (aware UTC): at the tier's own price, else this one,
-        then marked as estimated."""
-        if not tier:
-            return self
-        price = self.model.prices.at(moment, tier) if self.model is not None else None
-        if price is None:
-            return replace(self, is_estimated=True)
-        return replace(self, price=price, is_estimated=False)
 
 
 class CatalogView:
@@ -335,17 +198,6 @@ class Catalog:
         return seen
 
 
-def default_price() -> CompiledPrice | None:
-    """What a token of an unpriced model costs, from DEFAULT_INPUT/OUTPUT_COST_PER_MILLION.
-
-    None unless both are set: half a price would count half of the cost.
-    """
-    input_rate, output_rate = settings.DEFAULT_INPUT_NANO_USD_PER_MTOK, settings.DEFAULT_OUTPUT_NANO_USD_PER_MTOK
-    if input_rate is None or output_rate is None:
-        return None
-    return flat_price(input_rate, output_rate)
-
-
 def build_catalog() -> Catalog:
     """Reads the catalog of the whole installation: five queries."""
     keys = read_keys()
@@ -375,59 +227,6 @@ def build_catalog() -> Catalog:
         for model in models
     ]
     return Catalog(providers.values(), models, own_tables, read_routes(), keys.own)
-
-
-def compile_prices(rows: Iterable[Price]) -> PriceTable:
-    """A table of price rows of one model and owner, each service tier apart.
-
-    At any moment each context size has the row that began last; those rows are the tiers of one
-    price. A price for part of the day is asked before one for the whole day.
-    """
-    by_tier: dict[str, list[Price]] = {}
-    for row in rows:
-        by_tier.setdefault(row.service_tier, []).append(row)
-    standard = _compile_tier(by_tier.pop(STANDARD, ()))
-    if not by_tier:
-        return PriceTable(standard)
-    return PriceTable(standard, {tier: _compile_tier(tier_rows) for tier, tier_rows in by_tier.items()})
-
-
-def _compile_tier(rows: Iterable[Price]) -> tuple[CompiledPrice, ...]:
-    by_hours: dict[tuple[int, int], list[Price]] = {}
-    for row in rows:
-        by_hours.setdefault((row.daily_from_minute, row.daily_until_minute), []).append(row)
-    compiled = []
-    for (from_minute, until_minute), group in by_hours.items():
-        moments = {row.valid_from for row in group} | {row.valid_until for row in group if row.valid_until is not None}
-        starts = sorted(moments)
-        for start, end in zip(starts, [*starts[1:], None], strict=True):
-            live = [
-                row for row in group if row.valid_from <= start and (row.valid_until is None or row.valid_until > start)
-            ]
-            by_size = {row.min_context_tokens: row for row in sorted(live, key=lambda row: row.valid_from)}
-            if by_size:
-                tiers = tuple(_rates(by_size[size]) for size in sorted(by_size, reverse=True))
-                compiled.append(CompiledPrice(tiers, start, end, from_minute, until_minute))
-    compiled.sort(key=_asked_first, reverse=True)
-    return tuple(compiled)
-
-
-def _asked_first(price: CompiledPrice) -> tuple[bool, datetime]:
-    assert price.valid_from is not None
-    return (price.daily_until_minute - price.daily_from_minute < 1440, price.valid_from)
-
-
-def _rates(row: Price) -> Rates:
-    return Rates(
-        input=row.input_nano_usd_per_mtok,
-        output=row.output_nano_usd_per_mtok,
-        cache_read=row.cache_read_nano_usd_per_mtok,
-        cache_write=row.cache_write_nano_usd_per_mtok,
-        cache_write_1h=row.cache_write_1h_nano_usd_per_mtok,
-        reasoning=row.reasoning_nano_usd_per_mtok,
-        above_tokens=row.min_context_tokens,
-        web_search=row.web_search_nano_usd_per_thousand,
-    )
 
 
 def _provider_facts(row: Provider, keys: tuple[KeyFacts, ...]) -> ProviderFacts:

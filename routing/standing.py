@@ -9,8 +9,9 @@ from weakref import WeakKeyDictionary
 from routing.errors import CredentialMissing, DialectNotSpoken
 from routing.extras import always_searches
 from routing.key_choice import credential_of
+from routing.model_facts import ModelFacts
 from routing.requirements import FellOut
-from routing.snapshot import Catalog, ModelFacts
+from routing.snapshot import Catalog
 from routing.upstreams.registry import dialect_of
 
 # These two answer slowly or not at all, on purpose: for tests, so only by name.

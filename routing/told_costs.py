@@ -12,8 +12,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from routing.model_facts import ModelFacts
 from routing.pricing import Rates
-from routing.snapshot import ModelFacts
 from routing.upstreams.openai.addresses import host_of
 from spendhub.errors import InvalidMoney
 from spendhub.money import MAX_NANO_USD, NANO_PER_USD, parse_usd, round_nano_usd

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from budgets.bodies import UsageBody
+from routing.model_facts import Quote
 from routing.pricing import is_whole, price_usage
 from routing.service_tiers import tier_name
-from routing.snapshot import Quote
 from routing.token_usage import TokenUsage
 
 

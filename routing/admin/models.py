@@ -19,10 +19,11 @@ from routing.admin.model_choices import ModelChoices
 from routing.admin.owned_rows import OwnUpstreamForm, UpstreamAdmin, warn
 from routing.admin.provider_choices import TellsProvidersApart
 from routing.admin.told_after_saving import told_of_model
+from routing.model_facts import ModelFacts
 from routing.model_names import problems_of_names
 from routing.models import CAPABILITIES, Model, Price, problem_of_sizes
 from routing.own_models import delete_model, give_back, own_prices, shared_twin, was_called, why_kept, why_named
-from routing.snapshot import CATALOG, ModelFacts
+from routing.snapshot import CATALOG
 from spendhub.money import TOKENS_PER_MTOK
 from spendhub.tenants.admin_fields import LinesField, WordsField, show_usd
 from spendhub.tenants.admin_scoping import SeenFilter, describe_row

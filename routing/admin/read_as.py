@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from routing.conversation import CHOICES, LOGPROBS, SPEECH
-from routing.requirements import Wanted
 from routing.upstreams.base import CHAT, EMBEDDINGS, GENERATE, MESSAGES, RESPONSES, Wire
+from routing.wanted import Wanted
 
 _WRITTEN_AS: dict[Wire, str] = {
     CHAT: "a chat completion, as OpenAI’s clients write it",

@@ -9,10 +9,11 @@ from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString, mark_safe
 
+from routing.compiled_prices import default_price
 from routing.models import Model, Provider, Route
 from routing.own_models import shared_twin
 from routing.routes import ANY, AUTO, RouteFacts, route_facts
-from routing.snapshot import CATALOG, Catalog, default_price
+from routing.snapshot import CATALOG, Catalog
 
 _NOTHING = mark_safe("")
 # Only what decides where calls go is worth a second word.

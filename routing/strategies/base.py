@@ -10,8 +10,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from routing.requirements import FellOut, Option, Wanted
+from routing.requirements import FellOut, Option
 from routing.reviewing import Review
+from routing.wanted import Wanted
 
 __all__ = ["Option", "Ranked", "Ranking", "Strategy", "Task", "by_cost", "cheapest_of_near", "in_order"]
 

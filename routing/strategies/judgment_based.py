@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from routing.model_facts import ModelFacts
 from routing.requirements import FellOut
 from routing.reviewing import CONSENSUS, Review, Reviewing, read_reviewing
-from routing.snapshot import ModelFacts
 from routing.strategies.base import Option, Ranked, Ranking, Strategy, Task, cheapest_of_near, in_order
 from routing.strategies.settings import OptionsReader
 

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from routing.performance import expected_tries
-from routing.requirements import MOST_MS, FellOut, Hurdle
+from routing.requirements import FellOut, Hurdle
 from routing.strategies.base import Option, Ranking, Strategy, Task, cheapest_of_near, in_order
 from routing.strategies.settings import OptionsReader
+from routing.wanted import MOST_MS
 
 
 @dataclass(frozen=True, slots=True)

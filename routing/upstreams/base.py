@@ -16,7 +16,7 @@ from typing import Any, Literal, Protocol
 import msgspec
 
 from routing.conversation import Conversation, Delta, Reply
-from routing.snapshot import ModelFacts
+from routing.model_facts import ModelFacts
 from routing.token_usage import TokenUsage
 
 # OpenAI's chat completions, responses and embeddings; Anthropic's messages; Google's generateContent.

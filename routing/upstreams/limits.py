@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from routing.conversation import Conversation
-from routing.snapshot import ModelFacts
+from routing.model_facts import ModelFacts
 
 
 def output_limit(model: ModelFacts, conversation: Conversation) -> int | None:

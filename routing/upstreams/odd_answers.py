@@ -16,7 +16,7 @@ from typing import Any, NoReturn, cast
 
 from routing.conversation import Delta, Reply
 from routing.errors import UpstreamError
-from routing.snapshot import ModelFacts
+from routing.model_facts import ModelFacts
 from routing.upstreams.base import UsageReader
 from routing.upstreams.json_objects import NoJson
 from routing.upstreams.rare_warnings import warn_of

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from routing.conversation import BESIDE_WORDS
 from routing.errors import DialectNotSpoken
-from routing.snapshot import ModelFacts
+from routing.model_facts import ModelFacts
 from routing.unusual import Unusual
 from routing.upstreams.anthropic.dialect import AnthropicDialect
 from routing.upstreams.base import CHAT, RESPONSES, Dialect, Wire

@@ -15,8 +15,8 @@ import msgspec
 from routing.candidates import Candidate
 from routing.errors import UpstreamTimeout
 from routing.extras import NO_EXTRAS, Extras
+from routing.model_facts import ModelFacts
 from routing.pricing import CompiledPrice, estimate_nano_usd, is_whole, price_usage
-from routing.snapshot import ModelFacts
 from routing.token_usage import TokenUsage
 from routing.tokens import at_most, count_chat_tokens, estimate_input_tokens
 from routing.told_costs import told_nano_usd

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from routing.requirements import MOST_MS, Declared
 from routing.snapshot import KNOWN_CAPABILITIES
 from routing.strategies.judgment_based import TIERS
+from routing.wanted import MOST_MS, Declared
 from spendhub.errors import InvalidMoney
 from spendhub.gateway.exchange import Exchange
 from spendhub.gateway.our_headers import DEMAND_HEADERS, DEMANDS, WAIT, InvalidDemand

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import msgspec
 
 from routing.conversation import Conversation, Reply
-from routing.snapshot import ModelFacts
+from routing.model_facts import ModelFacts
 from routing.token_usage import TokenUsage
 from routing.upstreams.base import UsageReader, Wire
 from routing.upstreams.sse import SseEvent

@@ -13,8 +13,8 @@ from dataclasses import replace
 from typing import Any
 
 from routing.extras import NO_EXTRAS, USUAL_WEB_SEARCHES, Extras, always_searches
+from routing.model_facts import ModelFacts
 from routing.service_tiers import tier_name
-from routing.snapshot import ModelFacts
 from routing.token_usage import TokenUsage
 from routing.upstreams.base import CHAT, RESPONSES, Wire
 from routing.upstreams.registry import passes_untouched

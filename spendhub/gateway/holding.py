@@ -25,8 +25,8 @@ from budgets.reservations import HeldCall, try_to_reserve
 from budgets.strictness import is_strict, least_room
 from routing.candidates import Candidate
 from routing.extras import NO_EXTRAS, Extras, affordable_asked, estimate_asked, price_asked
+from routing.model_facts import ModelFacts
 from routing.pricing import CompiledPrice
-from routing.snapshot import ModelFacts
 from routing.tokens import at_most, packed_tokens_in
 from routing.told_costs import price_ceiling
 from routing.upstreams.registry import passes_untouched

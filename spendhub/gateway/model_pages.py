@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from routing.snapshot import ModelFacts
+from routing.model_facts import ModelFacts
 from spendhub.api.queries import InvalidQuery
 
 # No number of models has more digits.

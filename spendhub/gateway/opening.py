@@ -30,9 +30,10 @@ from routing.errors import (
 )
 from routing.extras import estimate_asked, price_asked
 from routing.key_choice import ChosenKey, choose_key
+from routing.model_facts import ModelFacts, ModelIdentity
 from routing.plans import Plan
 from routing.probe_claims import PROBE_CLAIMS
-from routing.snapshot import CATALOG, ModelFacts, ModelIdentity
+from routing.snapshot import CATALOG
 from routing.upstreams.registry import dialect_of
 from spendhub.gateway.dialect import CallRequest, ClientDialect
 from spendhub.gateway.exchange import pause_while_wanted

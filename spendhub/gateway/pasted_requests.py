@@ -14,9 +14,10 @@ from msgspec.structs import replace
 
 from routing.asking import say
 from routing.extras import Extras
+from routing.model_facts import ModelFacts
 from routing.pasted_requests import PastedRequest, ReadRequest
 from routing.routes import AUTO
-from routing.snapshot import CATALOG, ModelFacts
+from routing.snapshot import CATALOG
 from routing.tokens import estimate_input_tokens
 from routing.upstreams.json_objects import objects_among
 from spendhub.gateway.anthropic.messages import MESSAGES_DIALECT, MessagesDialect, parse_messages

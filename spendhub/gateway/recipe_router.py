@@ -21,13 +21,13 @@ from budgets.recipe import as_number, issue_of, recipe_answer, recipe_error
 from routing.conversation import Reply
 from routing.conversation import Text as Words
 from routing.errors import UpstreamError
-from routing.requirements import MOST_MS
 from routing.routes import AUTO
 from routing.snapshot import KNOWN_CAPABILITIES
 from routing.strategies.registry import strategy_called
 from routing.tokens import estimate_input_tokens
 from routing.upstreams.base import CHAT
 from routing.upstreams.transport import Transport
+from routing.wanted import MOST_MS
 from spendhub.api.bodies import decode
 from spendhub.api.errors import headers_of, status_of
 from spendhub.errors import Invalid, InvalidMoney, SpendHubError

@@ -13,9 +13,9 @@ import msgspec
 
 from routing.candidates import Candidate
 from routing.errors import UpstreamRefused, UpstreamTimeout
+from routing.model_facts import ModelFacts
 from routing.plans import Plan
 from routing.reviewing import MAX_REVIEW_TOKENS, SCHEMA, Score, read_score, review_messages, words_of
-from routing.snapshot import ModelFacts
 from routing.tokens import estimate_input_tokens
 from routing.upstreams.base import CHAT
 from routing.upstreams.openai.compatible import limit_name

@@ -15,7 +15,8 @@ from budgets.decisions import Decision, decide
 from budgets.known_models import KnownModels
 from budgets.matching import Matched, window_of
 from budgets.snapshot import BudgetFacts, DowngradeRule, Raise, TenantBudgets
-from routing.snapshot import Catalog, ModelFacts
+from routing.model_facts import ModelFacts
+from routing.snapshot import Catalog
 from spendhub.money import parse_usd
 from spendhub.tenants.attribution import Attribution
 from tests.routing.facts import model_facts

@@ -10,7 +10,7 @@ import pytest
 
 from routing.candidates import Candidate
 from routing.extras import NO_EXTRAS, Extras
-from routing.snapshot import Quote
+from routing.model_facts import Quote
 from routing.token_usage import TokenUsage
 from routing.upstreams.base import CHAT, EMBEDDINGS
 from spendhub.gateway.bills import Bill, bill_for, seen_usage, told_usage, unseen_nano_usd, was_given_up

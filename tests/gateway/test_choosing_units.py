@@ -16,11 +16,11 @@ from budgets.models import Budget
 from routing import hooks
 from routing.performance import forget_observed
 from routing.plans import Plan
-from routing.requirements import Declared
 from routing.snapshot import CATALOG
 from routing.strategies.base import Ranking, Strategy, Task, in_order
 from routing.strategies.registry import STRATEGIES
 from routing.token_usage import TokenUsage
+from routing.wanted import Declared
 from spendhub.gateway.anthropic.messages import MESSAGES_DIALECT
 from spendhub.gateway.calls import plan_call
 from spendhub.gateway.declared import NO_DEMANDS, Demands

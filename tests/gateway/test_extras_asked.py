@@ -9,8 +9,8 @@ import pytest
 
 from routing.candidates import Candidate
 from routing.extras import NO_EXTRAS, Extras, estimate_asked, price_asked
+from routing.model_facts import ModelFacts, Quote
 from routing.pricing import CompiledPrice, PriceTable, Rates
-from routing.snapshot import ModelFacts, Quote
 from routing.token_usage import TokenUsage
 from routing.upstreams.base import CHAT, GENERATE, MESSAGES, RESPONSES, Wire
 from spendhub.gateway.dialect import CallRequest

@@ -14,10 +14,10 @@ import pytest
 from routing import tokens
 from routing.extras import Extras
 from routing.pasted_requests import PastedRequest
-from routing.requirements import Wanted
 from routing.tokens import estimate_input_tokens, packed_tokens_in
 from routing.unusual import NOTHING_UNUSUAL, Unusual
 from routing.upstreams.base import CHAT, EMBEDDINGS, GENERATE, MESSAGES, RESPONSES
+from routing.wanted import Wanted
 from spendhub.errors import Invalid
 from spendhub.gateway.anthropic.messages import MESSAGES_DIALECT
 from spendhub.gateway.calls import wanted_of

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from routing.requirements import Declared
+from routing.wanted import Declared
 from spendhub.errors import Invalid
 from spendhub.gateway.declared import Demands
 from spendhub.gateway.recipe_router import read_routed, tell_recipe_error

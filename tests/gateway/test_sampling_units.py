@@ -17,9 +17,9 @@ from msgspec.structs import replace
 
 from routing.candidates import Candidate
 from routing.errors import UpstreamError
+from routing.model_facts import Quote
 from routing.plans import Plan, ScoringPlan
 from routing.requirements import FellOut, Requirements
-from routing.snapshot import Quote
 from routing.upstreams.base import Wire
 from spendhub.gateway.begun import Begun
 from spendhub.gateway.dialect import CallRequest

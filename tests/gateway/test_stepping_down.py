@@ -15,8 +15,8 @@ from budgets.decisions import Decision
 from budgets.errors import BudgetExceeded
 from routing.candidates import Candidate
 from routing.key_choice import NONE_AVOIDED
+from routing.model_facts import ModelIdentity
 from routing.plans import Plan
-from routing.snapshot import ModelIdentity
 from routing.upstreams.base import CHAT
 from spendhub.gateway.dialect import CallRequest
 from spendhub.gateway.exchange import ClientLeft

@@ -11,8 +11,8 @@ import pytest
 from routing import tokens as counting
 from routing.candidates import Candidate
 from routing.extras import NO_EXTRAS, Extras, estimate_asked
+from routing.model_facts import ModelFacts, Quote
 from routing.pricing import CompiledPrice, PriceTable, Rates
-from routing.snapshot import ModelFacts, Quote
 from routing.tokens import estimate_input_tokens
 from routing.upstreams.base import CHAT, EMBEDDINGS, GENERATE, MESSAGES, RESPONSES, Wire
 from spendhub.gateway.dialect import CallRequest

@@ -7,8 +7,8 @@ from typing import Any
 
 from routing.asking import Asked
 from routing.conversation import Conversation
+from routing.model_facts import ModelFacts, ProviderFacts
 from routing.pricing import CompiledPrice, PriceTable, Rates
-from routing.snapshot import ModelFacts, ProviderFacts
 from routing.upstreams.base import CHAT, Wire
 
 

@@ -11,9 +11,9 @@ import pytest
 from routing.catalog import BUILT_IN_FILES, refresh_catalog
 from routing.performance import forget_observed
 from routing.plans import choose
-from routing.requirements import QUALITIES, Wanted
 from routing.snapshot import Catalog, build_catalog
 from routing.strategies.base import Option
+from routing.wanted import QUALITIES, Wanted
 
 pytestmark = pytest.mark.django_db
 

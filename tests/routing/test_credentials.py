@@ -29,8 +29,9 @@ from routing.asking import execute
 from routing.credentials import KeyFacts, Secret, hint_of, is_usable_secret, open_sealed, put_secret, seal
 from routing.errors import CredentialMissing, CredentialUnreadable, UpstreamError, UpstreamRefused
 from routing.key_choice import choose_key, credential_of, hide_key, keys_to_avoid
+from routing.model_facts import ModelFacts
 from routing.models import Credential, Model, Provider
-from routing.snapshot import CATALOG, ModelFacts
+from routing.snapshot import CATALOG
 from routing.upstreams.base import UpstreamRequest, UpstreamResponse
 from routing.upstreams.vendor_errors import BrokenOff
 from spendhub.environment import Environment, WrongSetting

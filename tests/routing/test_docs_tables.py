@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from routing.extras import Extras, estimate_asked, price_asked
+from routing.model_facts import Quote
 from routing.pricing import CompiledPrice, PriceTable, Rates, is_whole, price_usage
 from routing.service_tiers import tier_name
-from routing.snapshot import Quote
 from routing.token_usage import TokenUsage
 from routing.tokens import TOKENS_PER_MESSAGE, TOKENS_PER_REQUEST, estimate_input_tokens
 from routing.told_costs import told_nano_usd

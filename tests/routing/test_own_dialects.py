@@ -12,10 +12,10 @@ from routing.asking import execute
 from routing.catalog import set_provider
 from routing.conversation import Conversation
 from routing.errors import DialectNotSpoken
+from routing.model_facts import ModelFacts
 from routing.models import Provider
 from routing.models.provider import OWN_DIALECTS
 from routing.own_dialects import register
-from routing.snapshot import ModelFacts
 from routing.upstreams.base import UpstreamRequest, Wire
 from routing.upstreams.openai.dialect import OpenAIDialect
 from routing.upstreams.registry import DIALECTS

@@ -20,17 +20,19 @@ from routing.conversation import NotTranslatable
 from routing.dry_run import CHEAPER_UNTOUCHED, MOST_VALUES, DryRun, dry_run
 from routing.errors import InvalidRoute, ModelNotAvailable, NoModelFits, UnknownModel
 from routing.extras import NO_EXTRAS, Extras
+from routing.model_facts import ModelFacts
 from routing.pasted_requests import ReadRequest
 from routing.performance import forget_observed, set_observed
 from routing.plans import Plan, choose, find_route, make_plan
 from routing.pricing import CompiledPrice, PriceTable, Rates
-from routing.requirements import FellOut, Wanted, is_in_region
+from routing.requirements import FellOut, is_in_region
 from routing.routes import RouteFacts
-from routing.snapshot import Catalog, ModelFacts
+from routing.snapshot import Catalog
 from routing.strategies.base import Option, Ranked, Ranking, Strategy, Task
 from routing.strategies.registry import STRATEGIES, register
 from routing.unusual import Unusual
 from routing.upstreams.base import CHAT, MESSAGES
+from routing.wanted import Wanted
 from tests.routing.strategies.facts import NANO, NOW, TENANT, catalog_of, measured, priced, route, wanted
 
 AUTO = route("auto")

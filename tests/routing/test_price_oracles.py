@@ -21,11 +21,11 @@ from genai_prices import Usage
 from genai_prices.data import providers as genai_providers
 
 from routing.catalog import DATA_DIR, read_catalog_file
+from routing.compiled_prices import compile_prices
 from routing.models import Price
 from routing.price_changes import _row
 from routing.price_specs import specs_from_genai
 from routing.pricing import PriceTable, price_usage
-from routing.snapshot import compile_prices
 from routing.token_usage import TokenUsage
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)

@@ -12,13 +12,14 @@ from genai_prices import Usage
 from genai_prices.data import providers as genai_providers
 
 from routing.catalog import DATA_DIR, _prices_of, read_catalog_file
+from routing.compiled_prices import compile_prices
 from routing.errors import InvalidCatalog
+from routing.model_facts import Quote
 from routing.price_changes import _row
 from routing.price_specs import PriceSpec, genai_model_of, specs_from_file
 from routing.price_tiers import with_surcharges
 from routing.pricing import CompiledPrice, PriceTable, Rates, price_usage
 from routing.service_tiers import tier_name
-from routing.snapshot import Quote, compile_prices
 from routing.token_usage import TokenUsage
 from tests.routing.facts import model_facts
 

@@ -8,10 +8,10 @@ import pytest
 
 from routing.dry_run import dry_run
 from routing.errors import NoModelFits
+from routing.model_facts import ModelFacts
 from routing.pasted_requests import ReadRequest
 from routing.plans import Plan, make_plan
-from routing.requirements import Wanted
-from routing.snapshot import ModelFacts
+from routing.wanted import Wanted
 from tests.routing.strategies.facts import catalog_of, priced, route, wanted
 
 # 76 pages, and what stands around them. A call of 500 tokens of output.

@@ -16,11 +16,12 @@ from pytest_django import Settings
 
 from routing.breakers import PROBES, Breakers, Circuit
 from routing.errors import InvalidRoute, NoModelFits, UnknownStrategy, UpstreamRefused, UpstreamTimeout
+from routing.model_facts import ModelFacts
 from routing.performance import forget_observed, percentile, set_observed
 from routing.plans import Choice, Plan, choose, make_plan
 from routing.pricing import price_usage
 from routing.retries import may_fall_back, may_repeat
-from routing.snapshot import Catalog, ModelFacts
+from routing.snapshot import Catalog
 from routing.standing import standing_of
 from routing.strategies.judgment_based import is_judge
 from routing.strategies.weighted import check_split

@@ -11,9 +11,10 @@ from pytest_django import DjangoAssertNumQueries, Settings
 
 from routing.candidates import find_candidates
 from routing.errors import ModelNotAvailable, UnknownModel, UnpricedModel
+from routing.model_facts import ModelFacts
 from routing.models import Model, Price, Provider
 from routing.pricing import price_usage
-from routing.snapshot import CATALOG, ModelFacts
+from routing.snapshot import CATALOG
 from routing.token_usage import TokenUsage
 from spendhub.money import parse_usd
 from spendhub.tenants.models import Tenant

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from routing.conversation import BESIDE_WORDS, Conversation
-from routing.snapshot import ModelFacts
+from routing.model_facts import ModelFacts
 from routing.upstreams.anthropic.messages import MessagesReader
 from routing.upstreams.anthropic.request import messages_body
 from routing.upstreams.anthropic.thinking import edits_without_thinking

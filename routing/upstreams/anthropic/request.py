@@ -23,7 +23,7 @@ from routing.conversation import (
     arguments_of,
     is_cache_point,
 )
-from routing.snapshot import ModelFacts
+from routing.model_facts import ModelFacts
 from routing.upstreams.anthropic.generations import Generation, generation_of
 from routing.upstreams.anthropic.schemas import closed_schema
 from routing.upstreams.anthropic.tool_loops import may_think_in_tokens, turns_of

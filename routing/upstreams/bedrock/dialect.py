@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 from routing.conversation import BESIDE_WORDS, Conversation
 from routing.errors import DialectNotSpoken
-from routing.snapshot import ModelFacts
+from routing.model_facts import ModelFacts
 from routing.upstreams.base import UpstreamRequest, UsageReader, Wire
 from routing.upstreams.bedrock.converse import ConverseReader
 from routing.upstreams.bedrock.event_stream import CONTENT_TYPE

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from routing.conversation import Conversation, NotTranslatable, Tool, ToolCall, ToolResult
-from routing.snapshot import ModelFacts
+from routing.model_facts import ModelFacts
 from routing.upstreams.anthropic.schemas import closed_schema
 from routing.upstreams.bedrock.blocks import CACHE_POINT, ContentWriter
 from routing.upstreams.bedrock.families import TOWARDS, Family, family_of

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from routing.errors import CredentialUnusable, SigningUnavailable
-from routing.snapshot import ModelFacts
+from routing.model_facts import ModelFacts
 
 SERVICE = "bedrock"
 PACKAGE, REQUIREMENTS = "botocore", "requirements-bedrock.txt"

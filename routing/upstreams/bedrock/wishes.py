@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from routing.conversation import Conversation, NotTranslatable, OutputFormat
-from routing.snapshot import ModelFacts
+from routing.model_facts import ModelFacts
 from routing.upstreams.anthropic.generations import generation_of
 from routing.upstreams.anthropic.request import messages_body
 from routing.upstreams.anthropic.schemas import closed_schema

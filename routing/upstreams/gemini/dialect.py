@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from routing.conversation import SPEECH, Conversation
-from routing.snapshot import ModelFacts
+from routing.model_facts import ModelFacts
 from routing.upstreams.base import EMBEDDINGS, GENERATE, UpstreamRequest, UsageReader, Wire
 from routing.upstreams.foreign_thoughts import contents_without
 from routing.upstreams.gemini.contents import ContentsReader

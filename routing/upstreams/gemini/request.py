@@ -26,7 +26,7 @@ from routing.conversation import (
     ToolResult,
     arguments_of,
 )
-from routing.snapshot import ModelFacts
+from routing.model_facts import ModelFacts
 from routing.upstreams.efforts import effort_of, tokens_of
 from routing.upstreams.file_addresses import media_type_of
 from routing.upstreams.limits import output_limit

@@ -34,7 +34,7 @@ from types import MappingProxyType
 from typing import Any
 
 from routing.conversation import CHOICES, LOGPROBS, SPEECH
-from routing.snapshot import ModelFacts
+from routing.model_facts import ModelFacts
 from routing.upstreams.foreign_thoughts import CHATS_SIGNATURE, CHATS_WORDS, chat_without
 from routing.upstreams.openai.addresses import host_of, is_azures, is_openais
 from routing.upstreams.openai.generations import SAMPLING, generation_of

@@ -8,7 +8,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from routing.conversation import BESIDE_WORDS, Conversation, NotTranslatable
-from routing.snapshot import ModelFacts
+from routing.model_facts import ModelFacts
 from routing.upstreams.base import CHAT, EMBEDDINGS, RESPONSES, UpstreamRequest, UsageReader, Wire
 from routing.upstreams.foreign_thoughts import items_without
 from routing.upstreams.json_objects import encode

@@ -29,7 +29,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
-from routing.snapshot import ModelFacts
+from routing.model_facts import ModelFacts
 from routing.unusual import Unusual
 from routing.upstreams.base import CHAT, RESPONSES, Wire
 from routing.upstreams.openai.addresses import host_of, is_azures, is_openais

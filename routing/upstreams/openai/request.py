@@ -25,7 +25,7 @@ from routing.conversation import (
     ToolChoice,
     ToolResult,
 )
-from routing.snapshot import ModelFacts
+from routing.model_facts import ModelFacts
 from routing.upstreams.efforts import effort_of
 from routing.upstreams.limits import output_limit
 from routing.upstreams.openai.compatible import NO_THOUGHTS, Manners, limit_name, manners_of

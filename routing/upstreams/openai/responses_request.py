@@ -26,7 +26,7 @@ from routing.conversation import (
     ToolChoice,
     ToolResult,
 )
-from routing.snapshot import ModelFacts
+from routing.model_facts import ModelFacts
 from routing.upstreams.efforts import effort_of
 from routing.upstreams.limits import output_limit
 from routing.upstreams.openai.generations import NO_THINKING, SAMPLING, USUAL_THINKING, generation_of

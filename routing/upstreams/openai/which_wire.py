@@ -7,7 +7,7 @@ It does not know some models (only_responses.py), and of those that reason it ta
 from __future__ import annotations
 
 from routing.conversation import Conversation
-from routing.snapshot import ModelFacts
+from routing.model_facts import ModelFacts
 from routing.upstreams.efforts import effort_of
 from routing.upstreams.openai.generations import NO_THINKING, USUAL_THINKING, generation_of
 from routing.upstreams.openai.only_responses import is_named_only_at_responses

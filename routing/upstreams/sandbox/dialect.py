@@ -8,7 +8,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from routing.conversation import LOGPROBS, NotTranslatable
-from routing.snapshot import ModelFacts
+from routing.model_facts import ModelFacts
 from routing.upstreams.base import CHAT, EMBEDDINGS, UpstreamRequest, Wire
 from routing.upstreams.openai.dialect import OpenAIDialect
 

@@ -12,7 +12,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from routing.conversation import Conversation, Reply
-from routing.snapshot import ModelFacts
+from routing.model_facts import ModelFacts
 from routing.upstreams.anthropic.request import LEAST_THINKING_TOKENS
 from routing.upstreams.anthropic.thinking import edits_without_thinking
 from routing.upstreams.base import MESSAGES, UsageReader, Wire

@@ -7,7 +7,8 @@ from datetime import UTC
 from typing import Any
 
 from routing.errors import UnknownModel
-from routing.snapshot import CATALOG, ModelFacts
+from routing.model_facts import ModelFacts
+from routing.snapshot import CATALOG
 from spendhub.api.queries import InvalidQuery
 from spendhub.gateway.model_pages import number_in, place_of
 from spendhub.gateway.openai.models import models_to_show

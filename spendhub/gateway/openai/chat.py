@@ -12,7 +12,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from routing.conversation import SPEECH, Conversation, Reply, beside_words
-from routing.snapshot import ModelFacts
+from routing.model_facts import ModelFacts
 from routing.upstreams.base import CHAT, UsageReader, Wire
 from routing.upstreams.openai.compatible import NEW_LIMIT, OLD_LIMIT, is_known, limit_name
 from spendhub.errors import SpendHubError

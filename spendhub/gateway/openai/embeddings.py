@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from routing.conversation import Conversation, NotTranslatable, Reply
-from routing.snapshot import ModelFacts
+from routing.model_facts import ModelFacts
 from routing.upstreams.base import EMBEDDINGS, UsageReader, Wire
 from spendhub.errors import Invalid, SpendHubError
 from spendhub.gateway.dialect import CallRequest, StreamOut

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from routing.errors import UnknownModel
-from routing.snapshot import CATALOG, ModelFacts
+from routing.model_facts import ModelFacts
+from routing.snapshot import CATALOG
 
 
 def list_models(tenant_id: int) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from routing.conversation import Conversation, Reply, beside_words
-from routing.snapshot import ModelFacts
+from routing.model_facts import ModelFacts
 from routing.upstreams.base import RESPONSES, UsageReader, Wire
 from spendhub.errors import Invalid, SpendHubError
 from spendhub.gateway.dialect import CallRequest, StreamOut

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from routing.conversation import Conversation, NotTranslatable
-from routing.snapshot import ModelFacts
+from routing.model_facts import ModelFacts
 from routing.tokens import estimate_input_tokens
 from routing.upstreams.registry import DIALECTS
 from spendhub.errors import Invalid

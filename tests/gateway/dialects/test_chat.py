@@ -9,7 +9,7 @@ import pytest
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
 from routing.conversation import Audio, Conversation, File, Image, NotTranslatable, Text, Thinking, ToolCall, ToolResult
-from routing.snapshot import ModelFacts
+from routing.model_facts import ModelFacts
 from routing.upstreams.openai.chat import ChatReader
 from routing.upstreams.openai.request import chat_body
 from routing.upstreams.sse import SseEvent, UnreadEvents

@@ -7,12 +7,13 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import uuid4
 
+from routing.model_facts import ModelFacts
 from routing.performance import UNMEASURED, Observed
 from routing.pricing import CompiledPrice, PriceTable, Rates, estimate_nano_usd
-from routing.requirements import Declared, Wanted
 from routing.routes import RouteBook, RouteFacts
-from routing.snapshot import Catalog, ModelFacts
+from routing.snapshot import Catalog
 from routing.strategies.base import Option, Task
+from routing.wanted import Declared, Wanted
 from spendhub.tenants.attribution import Attribution
 from tests.routing.facts import model_facts
 

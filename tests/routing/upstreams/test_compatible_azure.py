@@ -14,9 +14,9 @@ from routing.asking import Asked, execute
 from routing.conversation import Conversation, Message, Text
 from routing.errors import UpstreamRefused
 from routing.execution import Execution
+from routing.model_facts import ModelFacts
 from routing.models.rows import validate_base_url
 from routing.retries import is_content_refusal, may_fall_back
-from routing.snapshot import ModelFacts
 from routing.upstreams.base import CHAT, EMBEDDINGS, RESPONSES, Wire
 from routing.upstreams.openai.addresses import address
 from routing.upstreams.transport import HttpTransport

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from routing.catalog import BUILT_IN_FILES, DATA_DIR, read_catalog_file, refresh_catalog, set_provider
+from routing.model_facts import ModelFacts
 from routing.models import CAPABILITIES
-from routing.snapshot import CATALOG, ModelFacts
+from routing.snapshot import CATALOG
 from spendhub.money import parse_usd
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from routing.conversation import Conversation, Message, NotTranslatable, Reasoning, Text, Tool
-from routing.snapshot import ModelFacts
+from routing.model_facts import ModelFacts
 from routing.unusual import NOTHING_UNUSUAL, Unusual
 from routing.upstreams.base import CHAT, MESSAGES, RESPONSES
 from routing.upstreams.openai.compatible import refuses_old_limit

@@ -34,8 +34,8 @@ from routing.conversation import (
 )
 from routing.data.extract_catalog import PROVIDERS
 from routing.errors import UpstreamError
+from routing.model_facts import ModelFacts
 from routing.refused_answers import ear_for
-from routing.snapshot import ModelFacts
 from routing.token_usage import TokenUsage
 from routing.upstreams.base import CHAT, RESPONSES, UpstreamRequest
 from routing.upstreams.openai.dialect import OpenAIDialect

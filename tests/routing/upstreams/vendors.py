@@ -30,7 +30,7 @@ from routing.conversation import (
 )
 from routing.errors import UpstreamError
 from routing.logprobs import TokenLogprob
-from routing.snapshot import ModelFacts
+from routing.model_facts import ModelFacts
 from routing.token_usage import TokenUsage
 from routing.upstreams.base import UsageReader
 from routing.upstreams.transport import HttpTransport
