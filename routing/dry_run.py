@@ -15,8 +15,8 @@ from routing.extras import estimate_asked, price_asked
 from routing.model_facts import ModelFacts
 from routing.pasted_requests import ReadRequest
 from routing.performance import observed_at
-from routing.plans import FALLBACK_CONFIDENCE, FellOut, Plan, choose
-from routing.requirements import Hurdle, Option
+from routing.plans import FALLBACK_CONFIDENCE, Plan, choose
+from routing.requirements import FellOut, Hurdle, Option
 from routing.snapshot import Catalog
 from routing.standing import check_can_be_asked
 from routing.strategies.base import Ranked, Ranking

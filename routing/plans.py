@@ -7,7 +7,6 @@ a strategy and a fallback order. docs/routing.md is its page.
 from __future__ import annotations
 
 import functools
-import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -17,34 +16,16 @@ from routing import hooks
 from routing.candidates import Candidate, find_candidates, find_option, find_options
 from routing.conversation import BESIDE_WORDS
 from routing.errors import ModelNotAvailable, NoModelFits
-from routing.extras import NO_EXTRAS
 from routing.misfits import beside, nearest_in_words, why_none_fits
 from routing.model_facts import ModelFacts
 from routing.requirements import FellOut, Hurdle, Option, Requirements
-from routing.reviewing import MAX_REVIEW_TOKENS, Review, Reviewing
+from routing.review_plans import ReviewPlan, ScoringPlan, plan_review, plan_scoring
 from routing.route_options import RouteOptions, options_of
 from routing.routes import AUTO, RouteFacts
 from routing.snapshot import Catalog
 from routing.strategies.base import Ranking, Task
 from routing.strategies.registry import strategy_called
-from routing.unusual import NOTHING_UNUSUAL
-from routing.upstreams.base import CHAT
-from routing.wanted import NOTHING_NEEDED, Declared, Wanted, nothing_packed
-
-__all__ = [
-    "NOTHING_NEEDED",
-    "Choice",
-    "Declared",
-    "FellOut",
-    "Plan",
-    "ReviewPlan",
-    "ScoringPlan",
-    "Wanted",
-    "choose",
-    "find_route",
-    "make_plan",
-    "weighs_budgets",
-]
+from routing.wanted import Wanted
 
 # A route that names no fallback falls back on so many of its strategy's next best (see `_next_best`).
 NEXT_BEST = 2
@@ -53,24 +34,6 @@ SHOWN_ALTERNATIVES = 5
 FALLBACK_CONFIDENCE = 0.5
 # What `auto` is where no row says otherwise.
 PLAIN_AUTO = RouteFacts(UUID(int=0), None, AUTO, (), "cost-optimized", (), {}, {}, 0, True)
-
-
-@dataclass(frozen=True, slots=True)
-class ReviewPlan:
-    """Who looks over a whole answer, and who answers anew where they doubt it. `left_out`: reviewers that the call may
-    not be shown to, or that cannot be asked."""
-
-    reviewing: Reviewing
-    reviewers: tuple[Candidate, ...]
-    judges: tuple[Candidate, ...]
-    left_out: tuple[FellOut, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class ScoringPlan:
-    """Who scores the answer once it has gone out, or why the call may not be shown to it."""
-
-    scorer: Candidate | FellOut
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,8 +190,8 @@ def _choose_by_route(catalog: Catalog, wanted: Wanted, route: RouteFacts) -> Cho
         retries=own.retries,
         may_choose_cheaper=True,
         falls_back_on_refusal=own.falls_back_on_refusal,
-        review=_review(catalog, demanded, ranking.review) if wanted.kind == "chat" else None,
-        scoring=_scoring(catalog, demanded, own) if own.scored_by and wanted.kind == "chat" else None,
+        review=plan_review(catalog, demanded, ranking.review) if wanted.kind == "chat" else None,
+        scoring=plan_scoring(catalog, demanded, own) if own.scored_by and wanted.kind == "chat" else None,
         demanded=lambda: demanded,
     )
     if ranking.ranked:
@@ -330,37 +293,6 @@ def _next_best(ranked: list[Option]) -> list[Option]:
     elsewhere = (option for option in others if option.model.provider.name != ranked[0].model.provider.name)
     other = next(elsewhere, None)
     return nearest if other is None or other in nearest else [*nearest[:-1], other]
-
-
-def _review(catalog: Catalog, demanded: Requirements, review: Review | None) -> ReviewPlan | None:
-    if review is None or random.random() >= review.reviewing.share:
-        return None
-    reviewers, left_out = find_options(catalog, _of_reviewers(demanded), review.reviewing.reviewers)
-    return ReviewPlan(
-        review.reviewing,
-        tuple(_candidate(option) for option in reviewers),
-        tuple(_candidate(option) for option in review.judges),
-        tuple(left_out),
-    )
-
-
-def _scoring(catalog: Catalog, demanded: Requirements, own: RouteOptions) -> ScoringPlan | None:
-    if random.random() >= own.scored_share:
-        return None
-    found = find_option(catalog, _of_reviewers(demanded), own.scored_by)
-    return ScoringPlan(found if isinstance(found, FellOut) else _candidate(found))
-
-
-def _of_reviewers(demanded: Requirements) -> Requirements:
-    """Reviewers read question and answer: where it may run, and who may and may not see it, holds for them too."""
-    size = replace(
-        demanded.wanted, wire=CHAT, input_tokens=0, packed_tokens=nothing_packed, max_output_tokens=MAX_REVIEW_TOKENS,
-        choices=1, expected_output_of=None, extras=NO_EXTRAS, untranslatable="",
-    )  # fmt: skip
-    return replace(
-        demanded, wanted=size, capabilities=NOTHING_NEEDED, min_quality=None, max_cost_nano_usd=None,
-        max_latency_ms=None, unusual=NOTHING_UNUSUAL,
-    )  # fmt: skip
 
 
 def _candidate(option: Option) -> Candidate:

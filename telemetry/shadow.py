@@ -14,7 +14,7 @@ from datetime import datetime
 from typing import Any
 
 from routing.errors import InvalidRoute, ModelNotAvailable, NoModelFits, UnknownModel, UnpricedModel
-from routing.plans import Declared, Wanted, choose
+from routing.plans import choose
 from routing.pricing import CompiledPrice, price_usage
 from routing.requirements import FellOut, Requirements
 from routing.routes import AUTO, RouteFacts
@@ -23,6 +23,7 @@ from routing.strategies.base import Strategy
 from routing.strategies.registry import STRATEGIES
 from routing.token_usage import MAX_TOKENS, TokenUsage
 from routing.upstreams.base import CHAT, EMBEDDINGS
+from routing.wanted import Declared, Wanted
 from spendhub.money import format_usd
 from spendhub.tenants.attribution import DIMENSIONS, Attribution
 from spendhub.tenants.snapshot import TenantFacts

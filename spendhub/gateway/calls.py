@@ -19,11 +19,12 @@ from routing.conversation import NotTranslatable
 from routing.errors import NoModelFits, UpstreamError
 from routing.execution import CLOSING_SECONDS, Execution, seconds_until, too_late
 from routing.model_facts import ModelFacts
-from routing.plans import Plan, Wanted, make_plan, weighs_budgets
+from routing.plans import Plan, make_plan, weighs_budgets
 from routing.snapshot import CATALOG
 from routing.tokens import PackedTokens, estimate_input_tokens
 from routing.upstreams.base import RESPONSES
 from routing.upstreams.transport import Transport
+from routing.wanted import Wanted
 from spendhub.errors import Invalid, SpendHubError
 from spendhub.gateway.answer_headers import ended_early, money_object
 from spendhub.gateway.attempts import Attempts

@@ -26,10 +26,11 @@ from redis.exceptions import RedisError
 
 from budgets.counters.drive import drive_async
 from budgets.decisions import ALLOW, WARN
-from routing.plans import Declared, Plan
+from routing.plans import Plan
 from routing.snapshot import CATALOG
 from routing.token_usage import TokenUsage
 from routing.upstreams.json_objects import objects_among, readable_object
+from routing.wanted import Declared
 from spendhub.errors import Unavailable
 from spendhub.gateway.answer_headers import standing_headers
 from spendhub.gateway.canonical import canonical_body, digest_of

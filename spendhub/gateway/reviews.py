@@ -23,7 +23,8 @@ import msgspec
 
 from budgets.counters.drive import drive_async
 from routing.errors import UpstreamError
-from routing.plans import Plan, ReviewPlan
+from routing.plans import Plan
+from routing.review_plans import ReviewPlan
 from routing.reviewing import Score, confidence_of, words_of, words_of_response
 from routing.upstreams.base import RESPONSES
 from routing.upstreams.transport import Transport

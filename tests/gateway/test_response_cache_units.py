@@ -17,8 +17,9 @@ from django.test import Client
 from msgspec.structs import replace
 
 from budgets.counters.base import CounterStoreDown
-from routing.plans import Declared, Plan
+from routing.plans import Plan
 from routing.token_usage import TokenUsage
+from routing.wanted import Declared
 from spendhub.gateway import response_cache
 from spendhub.gateway.dialect import CallRequest
 from spendhub.gateway.exchange import Exchange

@@ -18,8 +18,9 @@ from msgspec.structs import replace
 from routing.candidates import Candidate
 from routing.errors import UpstreamError
 from routing.model_facts import Quote
-from routing.plans import Plan, ScoringPlan
+from routing.plans import Plan
 from routing.requirements import FellOut, Requirements
+from routing.review_plans import ScoringPlan
 from routing.upstreams.base import Wire
 from spendhub.gateway.begun import Begun
 from spendhub.gateway.dialect import CallRequest
