@@ -21,7 +21,8 @@ from budgets.models import Budget, BudgetRaise
 from budgets.resets import reset_budget
 from budgets.scope_names import near_names
 from spendhub.tenants.admin_fields import Labelled, show_share, show_usd
-from spendhub.tenants.admin_scoping import ScopedAdmin, ScopedInline, describe_row
+from spendhub.tenants.admin_inlines import ScopedInline
+from spendhub.tenants.admin_scoping import ScopedAdmin, describe_row
 from spendhub.tenants.changes import record_change
 from spendhub.tenants.seats import actor_of
 

@@ -7,7 +7,7 @@ from typing import Any
 from django.http import HttpRequest
 from unfold.contrib.filters.admin import DropdownFilter
 
-from spendhub.tenants.admin_scoping import SeenFilter
+from spendhub.tenants.admin_filters import SeenFilter
 
 
 class InForceFilter(DropdownFilter):

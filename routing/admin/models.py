@@ -26,7 +26,8 @@ from routing.own_models import delete_model, give_back, own_prices, shared_twin,
 from routing.snapshot import CATALOG
 from spendhub.money import TOKENS_PER_MTOK
 from spendhub.tenants.admin_fields import LinesField, WordsField, show_usd
-from spendhub.tenants.admin_scoping import SeenFilter, describe_row
+from spendhub.tenants.admin_filters import SeenFilter
+from spendhub.tenants.admin_scoping import describe_row
 from spendhub.tenants.changes import record_change
 from spendhub.tenants.seats import actor_of, seat_of
 

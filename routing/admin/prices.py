@@ -19,7 +19,8 @@ from routing.models import Price
 from routing.price_changes import FORM_GRACE, end_price, rewrites_past, set_price
 from routing.price_specs import COLUMNS, KINDS, PriceSpec
 from spendhub.tenants.admin_fields import show_usd
-from spendhub.tenants.admin_scoping import ScopedForm, SeenFilter, SharedRowsAdmin, describe_row
+from spendhub.tenants.admin_filters import SeenFilter
+from spendhub.tenants.admin_scoping import ScopedForm, SharedRowsAdmin, describe_row
 from spendhub.tenants.changes import record_change
 from spendhub.tenants.models import Tenant
 from spendhub.tenants.seats import actor_of, seat_of

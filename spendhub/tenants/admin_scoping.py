@@ -12,28 +12,23 @@ from typing import Any
 
 from django import forms
 from django.contrib import messages
-from django.core.exceptions import PermissionDenied, ValidationError
+from django.core.exceptions import PermissionDenied
 from django.core.paginator import Paginator
-from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils.functional import cached_property
-from unfold.admin import TabularInline
-from unfold.contrib.filters.admin import DropdownFilter
 from unfold.decorators import display
 
-from spendhub.moments import validate_moment
 from spendhub.tenants.admin_addresses import AddressedAdmin
-from spendhub.tenants.admin_fields import UsdField, show_exact_usd, show_share
+from spendhub.tenants.admin_fields import show_exact_usd, show_share
+from spendhub.tenants.admin_row_fields import bounded_field, typed_field, without_unit
 from spendhub.tenants.changes import record_change
 from spendhub.tenants.models import Tenant
 from spendhub.tenants.seats import Rank, actor_of, seat_of
-from spendhub.tenants.stale_forms import AS_SHOWN, WatchfulForm
+from spendhub.tenants.stale_forms import WatchfulForm
 
-# What a column for whole numbers holds in every database.
-LARGEST_WHOLE = 2**31 - 1
 # Beyond this many rows a list says "10,000+": counting millions for a page number helps nobody.
 MAX_COUNTED_ROWS = 10_000
 _NEVER_RECORDED = {"secret_sha256", "sealed", "edited_fields", "id", "created_at"}
@@ -213,7 +208,9 @@ class ScopedAdmin(AddressedAdmin):
 
     # --- forms ----------------------------------------------------------------------------------
     def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
-        return _typed(self, db_field) or _bounded(super().formfield_for_dbfield(db_field, request, **kwargs), db_field)
+        return typed_field(self, db_field) or bounded_field(
+            super().formfield_for_dbfield(db_field, request, **kwargs), db_field
+        )
 
     def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
         form = super().get_form(request, obj, change=change, **kwargs)
@@ -342,104 +339,11 @@ class ReadOnlyAdmin(ScopedAdmin):
         return False
 
 
-class ScopedInline(TabularInline):
-    """Rows of the same tenant, on the page of the row they belong to; its rights are theirs."""
-
-    edit_rank = Rank.ADMIN
-    form = WatchfulForm
-    extra = 0
-    typed_as: dict[str, Callable[..., forms.Field]] = {}
-
-    def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
-        fieldsets = super().get_fieldsets(request, obj)
-        if not self.has_change_permission(request, obj):
-            return fieldsets
-        return [*fieldsets, (None, {"fields": (AS_SHOWN,)})]
-
-    def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
-        return _typed(self, db_field) or _bounded(super().formfield_for_dbfield(db_field, request, **kwargs), db_field)
-
-    def _may(self, request: HttpRequest, rank: Rank) -> bool:
-        seat = seat_of(request)
-        return seat is not None and seat.rank >= rank
-
-    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return self._may(request, Rank.VIEWER)
-
-    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return self._may(request, self.edit_rank)
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return self._may(request, self.edit_rank)
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return self._may(request, self.edit_rank)
-
-
-class SeenFilter(DropdownFilter):
-    """Choices of a related row, among the rows that may be seen from here.
-
-    Django's own filters on relations list every tenant's rows. `path` leads to the related row's id,
-    `label_path` to its name.
-    """
-
-    path = ""
-    label_path = ""
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        rows = model_admin.get_queryset(request).order_by(self.label_path)
-        return [
-            (str(pk), str(label)) for pk, label in rows.values_list(self.path, self.label_path).distinct()[:300] if pk
-        ]
-
-    def queryset(self, request: HttpRequest, queryset: Any) -> Any:
-        if self.value() is None:
-            return queryset
-        try:
-            return queryset.filter(**{self.path: self.value()})
-        except (ValueError, ValidationError):
-            return queryset.none()
-
-
-def _typed(page: Any, db_field: Any) -> forms.Field | None:
-    make = page.typed_as.get(db_field.name)
-    if make is None and "_nano_usd" not in db_field.name:
-        return None
-    label = _without_unit(str(db_field.verbose_name))
-    options: dict[str, Any] = {
-        "label": label.strip().capitalize() or None,
-        "help_text": db_field.help_text,
-        "required": not db_field.blank,
-    }
-    if db_field.has_default():
-        options["initial"] = db_field.get_default()
-    return make(**options) if make is not None else UsdField(**options)
-
-
-def _bounded(field: forms.Field | None, db_field: Any) -> forms.Field | None:
-    if isinstance(field, (forms.DateTimeField, forms.SplitDateTimeField)):
-        field.validators = [validate_moment]  # the field's own are asked by the row
-    elif isinstance(field, forms.IntegerField) and db_field.get_internal_type() == "PositiveIntegerField":
-        # SQLite would take more, and tell of larger numbers than any other database can keep.
-        field.validators = [MinValueValidator(_least_of(db_field)), MaxValueValidator(LARGEST_WHOLE)]
-    return field
-
-
-def _least_of(db_field: Any) -> int:
-    least = [int(each.limit_value) for each in db_field.validators if isinstance(each, MinValueValidator)]
-    return max([0, *least])
-
-
-def _without_unit(label: str) -> str:
-    # The group of the fields says it for all of them.
-    return label.removesuffix(" nano usd per mtok").replace(" nano usd", "")
-
-
 def _shown(name: str, label: str, show: Callable[[Any], Any]) -> Callable[[Any], Any]:
     def shown(row: Any) -> Any:
         return show(getattr(row, name))
 
-    shown.short_description = _without_unit(label).capitalize()  # type: ignore[attr-defined]  # how Django's admin reads a label
+    shown.short_description = without_unit(label).capitalize()  # type: ignore[attr-defined]  # how Django's admin reads a label
     shown.admin_order_field = name  # type: ignore[attr-defined]  # as above
     return shown
 
