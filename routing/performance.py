@@ -20,6 +20,9 @@ PRIOR_QUALITY = {"economy": 2.5, "standard": 3.5, "premium": 4.5}
 PRIOR_P95_BASE_MS = 500.0
 PRIOR_P95_MS_PER_USD = 100.0  # per USD of input and output price per million tokens: dearer models are larger
 PRIOR_P95_MOST_MS = 3_000.0
+# What else may be looked at, as a share of the prior for the p95.
+PRIOR_OF_P95 = {"p50": 0.5, "p95": 1.0, "p99": 1.5}
+PERCENTILES, USUAL_PERCENTILE = tuple(PRIOR_OF_P95), "p95"
 # A model that always fails counts as this many times as slow, not as infinitely slow.
 MOST_TRIES = 20.0
 BEST_QUALITY = 5.0
@@ -155,12 +158,19 @@ def percentile(ordered: Sequence[float], percent: float) -> float | None:
 
 
 def expected_p95_ms(observed: Observed, price: CompiledPrice) -> float:
-    """How long the slowest of twenty calls takes: as measured; before `ENOUGH_CALLS`, mixed with the prior."""
-    prior = prior_p95_ms(price)
-    if observed.p95_ms is None:
+    """How long the slowest of twenty calls takes; see `expected_latency_ms`."""
+    return expected_latency_ms(observed, price, USUAL_PERCENTILE)
+
+
+def expected_latency_ms(observed: Observed, price: CompiledPrice, percentile: str) -> float:
+    """What so many of a hundred calls do not exceed, one of PERCENTILES: as measured; before `ENOUGH_CALLS`, mixed with
+    the prior."""
+    prior = prior_p95_ms(price) * PRIOR_OF_P95[percentile]
+    measured: float | None = getattr(observed, f"{percentile}_ms")
+    if measured is None:
         return prior
     weight = min(observed.calls / ENOUGH_CALLS, 1.0)
-    return observed.p95_ms * weight + prior * (1 - weight)
+    return measured * weight + prior * (1 - weight)
 
 
 def prior_p95_ms(price: CompiledPrice) -> float:

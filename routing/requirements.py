@@ -11,7 +11,14 @@ from routing.compiled_prices import default_price
 from routing.conversation import BESIDE_WORDS, CHOICES, LOGPROBS, SPEECH
 from routing.extras import always_searches, estimate_asked, price_asked
 from routing.model_facts import ModelFacts, Quote
-from routing.performance import UNMEASURED, Observed, expected_p95_ms, expected_quality, observed_at
+from routing.performance import (
+    UNMEASURED,
+    Observed,
+    expected_latency_ms,
+    expected_p95_ms,
+    expected_quality,
+    observed_at,
+)
 from routing.pricing import CompiledPrice
 from routing.unusual import NOTHING_UNUSUAL, Unusual
 from routing.upstreams.base import EMBEDDINGS
@@ -80,7 +87,11 @@ class Option:
     @property
     def p95_ms(self) -> float:
         """How long the slowest of twenty calls is expected to take; never zero."""
-        return expected_p95_ms(self.observed, self.price)
+        return self.latency_ms("p95")
+
+    def latency_ms(self, percentile: str) -> float:
+        """What it is expected not to exceed in so many of a hundred calls: p50, p95 or p99; never zero."""
+        return expected_latency_ms(self.observed, self.price, percentile)
 
     @property
     def quality(self) -> float:

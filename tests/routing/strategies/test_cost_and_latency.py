@@ -96,6 +96,34 @@ def test_up_to_the_target_the_price_decides() -> None:
     assert ranking.reason == "expected to answer soonest, though not within 50 ms"
 
 
+def test_a_route_says_which_percentile_its_target_and_the_timeout_are_about() -> None:
+    usual = Observed(calls=100, p50_ms=400, p95_ms=500, p99_ms=4000)
+    steady = Observed(calls=100, p50_ms=700, p95_ms=800, p99_ms=900)
+    options = [option("usually-fast", 1, 1, observed=usual), option("steady", 5, 5, observed=steady)]
+    assert names(by_latency(*options, given={"target_ms": 1000})) == ["usually-fast", "steady"]
+    assert names(by_latency(*options, given={"target_ms": 1000, "percentile": "p99"})) == ["steady", "usually-fast"]
+    assert names(by_latency(*options, given={"percentile": "p50"})) == ["usually-fast", "steady"]
+    late = by_latency(*options, given={"percentile": "p99"}, declared={"timeout_ms": 1000})
+    assert [(each.model, each.reason) for each in late.fell_out] == [
+        ("usually-fast", "it is expected to take 4000 ms (p99), above the timeout of 1000")
+    ]
+
+
+def test_what_nobody_has_measured_has_a_prior_for_each_percentile() -> None:
+    # 500 + 100 x (1 + 2) ms for the p95, half of it for the p50 and half as much again for the p99.
+    new = option("new", 1, 2)
+    assert [new.latency_ms(each) for each in ("p50", "p95", "p99")] == [400, 800, 1200]
+    # 5 of 20 calls: a quarter of what was measured.
+    begun = option("begun", 1, 2, observed=Observed(calls=5, p50_ms=10, p95_ms=20, p99_ms=100))
+    assert begun.latency_ms("p99") == 100 * 0.25 + 1200 * 0.75
+
+
+@pytest.mark.parametrize("wrong", ["p90", "99", 99, "", True])
+def test_a_percentile_is_one_of_three(wrong: Any) -> None:
+    with pytest.raises(InvalidRoute, match="percentile must be"):
+        LatencyOptimized().settings({"percentile": wrong}, ())
+
+
 @pytest.mark.parametrize("wrong", [0, -1, 1.5, "1000", True, 3_600_001])
 def test_a_target_is_a_whole_number_of_milliseconds(wrong: Any) -> None:
     with pytest.raises(InvalidRoute) as refused:
