@@ -23,6 +23,11 @@ class Candidate(msgspec.Struct, frozen=True):
     model: ModelFacts
     quote: Quote
 
+    @classmethod
+    def of(cls, option: Option) -> Candidate:
+        """A model that can do the call, as one that is asked."""
+        return cls(option.model, option.quote)
+
 
 def find_candidates(
     catalog: Catalog, tenant_id: int, name: str, now: datetime, *, unpriced_models: str

@@ -175,11 +175,7 @@ def _explained(plan: Plan, ranking: Ranking | None, read: ReadRequest, unsaid: C
     roles = {candidate.model.name: CHEAPER for candidate in plan.cheaper}
     roles |= {candidate.model.name: FALLBACK for candidate in plan.candidates}
     roles[plan.candidates[0].model.name] = WON
-    others = (
-        Candidate(each.option.model, each.option.quote)
-        for name, each in ranked.items()
-        if name not in roles and name not in unsaid
-    )
+    others = (Candidate.of(each.option) for name, each in ranked.items() if name not in roles and name not in unsaid)
     lines = [
         _line(candidate, roles.get(candidate.model.name, RANKED), ranked.get(candidate.model.name), read)
         for candidate in (*plan.candidates, *plan.cheaper, *others)

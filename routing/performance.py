@@ -157,12 +157,7 @@ def percentile(ordered: Sequence[float], percent: float) -> float | None:
     return ordered[below] + (ordered[above] - ordered[below]) * (place - below)
 
 
-def expected_p95_ms(observed: Observed, price: CompiledPrice) -> float:
-    """How long the slowest of twenty calls takes; see `expected_latency_ms`."""
-    return expected_latency_ms(observed, price, USUAL_PERCENTILE)
-
-
-def expected_latency_ms(observed: Observed, price: CompiledPrice, percentile: str) -> float:
+def expected_latency_ms(observed: Observed, price: CompiledPrice, percentile: str = USUAL_PERCENTILE) -> float:
     """What so many of a hundred calls do not exceed, one of PERCENTILES: as measured; before `ENOUGH_CALLS`, mixed with
     the prior."""
     prior = prior_p95_ms(price) * PRIOR_OF_P95[percentile]

@@ -182,7 +182,7 @@ def _choose_by_route(catalog: Catalog, wanted: Wanted, route: RouteFacts) -> Cho
         raise _neither_fits(why, demanded, fell_out, skipped)
     tried = {option.name for option in chain}
     plan = Plan(
-        candidates=tuple(_candidate(option) for option in chain),
+        candidates=tuple(map(Candidate.of, chain)),
         strategy=own.strategy.name,
         route=route.name,
         fell_out=tuple({each.model: each for each in (*skipped, *fell_out) if each.model not in tried}.values()),
@@ -218,7 +218,7 @@ def _as_ranked(plan: Plan, chain: list[Option], ranking: Ranking, kind: str) -> 
         reason=ranking.reason,
         confidence=ranking.confidence,
         facts={"score": ranking.ranked[0].score, **_facts_of(chosen, alternatives), **ranking.facts},
-        cheaper=tuple(_candidate(option) for option in cheaper),
+        cheaper=tuple(map(Candidate.of, cheaper)),
     )
 
 
@@ -293,10 +293,6 @@ def _next_best(ranked: list[Option]) -> list[Option]:
     elsewhere = (option for option in others if option.model.provider.name != ranked[0].model.provider.name)
     other = next(elsewhere, None)
     return nearest if other is None or other in nearest else [*nearest[:-1], other]
-
-
-def _candidate(option: Option) -> Candidate:
-    return Candidate(option.model, option.quote)
 
 
 def _cared_for(demanded: Requirements, fell_out: list[FellOut]) -> list[FellOut]:

@@ -15,7 +15,6 @@ from routing.performance import (
     UNMEASURED,
     Observed,
     expected_latency_ms,
-    expected_p95_ms,
     expected_quality,
     observed_at,
 )
@@ -87,7 +86,7 @@ class Option:
     @property
     def p95_ms(self) -> float:
         """How long the slowest of twenty calls is expected to take; never zero."""
-        return self.latency_ms("p95")
+        return expected_latency_ms(self.observed, self.price)
 
     def latency_ms(self, percentile: str) -> float:
         """What it is expected not to exceed in so many of a hundred calls: p50, p95 or p99; never zero."""
@@ -246,7 +245,7 @@ class Requirements:
             return FellOut(name, told, Hurdle.COST, estimate - most)
         observed = observed_at(model, wanted.tenant_id)
         if self.max_latency_ms is not None:
-            p95_ms = expected_p95_ms(observed, price)
+            p95_ms = expected_latency_ms(observed, price)
             if p95_ms > self.max_latency_ms:
                 told = f"it is expected to take {p95_ms:.0f} ms (p95), above {self.max_latency_ms}"
                 return FellOut(name, told, Hurdle.LATENCY, round(p95_ms - self.max_latency_ms))

@@ -40,8 +40,8 @@ def plan_review(catalog: Catalog, demanded: Requirements, review: Review | None)
     reviewers, left_out = find_options(catalog, _of_reviewers(demanded), review.reviewing.reviewers)
     return ReviewPlan(
         review.reviewing,
-        tuple(Candidate(option.model, option.quote) for option in reviewers),
-        tuple(Candidate(option.model, option.quote) for option in review.judges),
+        tuple(map(Candidate.of, reviewers)),
+        tuple(map(Candidate.of, review.judges)),
         tuple(left_out),
     )
 
@@ -50,7 +50,7 @@ def plan_scoring(catalog: Catalog, demanded: Requirements, own: RouteOptions) ->
     if random.random() >= own.scored_share:
         return None
     found = find_option(catalog, _of_reviewers(demanded), own.scored_by)
-    return ScoringPlan(found if isinstance(found, FellOut) else Candidate(found.model, found.quote))
+    return ScoringPlan(found if isinstance(found, FellOut) else Candidate.of(found))
 
 
 def _of_reviewers(demanded: Requirements) -> Requirements:

@@ -7,7 +7,6 @@ and only the operator edits, is a `SharedRowsAdmin`. Each edit is recorded with 
 from __future__ import annotations
 
 from collections.abc import Callable
-from decimal import Decimal
 from typing import Any
 
 from django import forms
@@ -22,7 +21,7 @@ from django.utils.functional import cached_property
 from unfold.decorators import display
 
 from spendhub.tenants.admin_addresses import AddressedAdmin
-from spendhub.tenants.admin_fields import show_exact_usd, show_share
+from spendhub.tenants.admin_fields import show_exact_usd
 from spendhub.tenants.admin_row_fields import bounded_field, typed_field, without_unit
 from spendhub.tenants.changes import record_change
 from spendhub.tenants.models import Tenant
@@ -350,8 +349,3 @@ def _shown(name: str, label: str, show: Callable[[Any], Any]) -> Callable[[Any],
 
 def _replace(names: Any, replaced: Callable[[str], str]) -> tuple[Any, ...]:
     return tuple(_replace(name, replaced) if isinstance(name, (tuple, list)) else replaced(name) for name in names)
-
-
-def as_share(value: Decimal) -> str:
-    """For `shown_as`: a share as a percentage."""
-    return show_share(value)
